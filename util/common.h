@@ -13,6 +13,7 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "config.h"             /* VDB_HAVE_*, written by configure */
 #include "vecdb.h"
 
 /* TRY(expr) is the only macro with control flow: it needs `int rc` and a
