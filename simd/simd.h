@@ -145,8 +145,8 @@ typedef void (*vdb_sums2_fn)(const void *q, const void *const *row, size_t n,
 
 /* Kernels of one element type. NULL where a metric is not defined. */
 struct vdb_type_simd {
-  vdb_sums_fn l2sq;       /* sum of squared differences */
-  vdb_sums_fn dot;
+  vdb_sums_fn l2sq;       /* sum of squared differences; BIT: differing bits */
+  vdb_sums_fn dot;        /* BIT: common ones */
   vdb_sums_fn l1;
   vdb_sums2_fn dot_norm;
   vdb_sums_fn hamming;    /* BIT */
@@ -187,6 +187,7 @@ struct vdb_simd {
   struct vdb_filter filter;              /* F32, F16, BF16, I8, U8 */
   size_t (*f16_from_f32)(const float *src, uint16_t *dst, size_t n);
   void (*f32_from_f16)(const uint16_t *src, float *dst, size_t n);
+  uint64_t (*popcount)(const void *p, size_t n_byte);
 };
 
 /* The table in use: the best the processor has, or the one VECDB_SIMD names;

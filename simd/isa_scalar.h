@@ -1,0 +1,180 @@
+/* isa_scalar.h -- the vocabulary of kernels.inc in portable C, and what its
+** words mean. A compiler may use any instructions for it: the results are
+** the same.
+**
+**   v32      32 floats, the partial sums of the canonical order. _load takes
+**            32 elements, _part the first n < 32 and zeros; _fma is x*y+s in
+**            one rounding; _add_abs is s+|x|; _fold adds +16, +8, +4, +2, +1.
+**   vb       VB_BYTES bytes. _part: the first n < VB_BYTES and zeros.
+**   vw       the same number of 16-bit integers.
+**   vi       an unsigned sum modulo 2^32, split among lanes. _add_dot adds
+**            x*y, _add_absdiff |x-y| of unsigned bytes, vi_sum gives it.
+**   vg       VG_W cells of 4 bytes: floats, or sums of products of VG_GROUP
+**            integer elements of type vg_elem.
+**
+** Contraction of x*y+s is off in the whole build (-ffp-contract=off): where
+** one rounding is meant it says fmaf.
+*/
+#include <math.h>
+
+#define ISA_NAME  "scalar"
+#define ISA(f)    f##_scalar
+#define ISA_ROWS  1
+
+typedef struct { float f[VDB_CANON_LANES]; } v32;
+
+static inline v32 v32_zero(void){ v32 z = {{0}}; return z; }
+static inline v32 v32_part_f32(const float *p, size_t n){
+  v32 z = {{0}};
+  memcpy(z.f, p, n*sizeof(float));
+  return z;
+}
+static inline v32 v32_load_f32(const float *p){ return v32_part_f32(p, 32); }
+static inline v32 v32_part_f16(const uint16_t *p, size_t n){
+  v32 z = {{0}};
+  for(size_t i=0; i<n; i++) z.f[i] = half_to_f32(p[i]);
+  return z;
+}
+static inline v32 v32_load_f16(const uint16_t *p){ return v32_part_f16(p, 32);}
+static inline v32 v32_part_bf16(const uint16_t *p, size_t n){
+  v32 z = {{0}};
+  for(size_t i=0; i<n; i++) z.f[i] = bf16_to_f32(p[i]);
+  return z;
+}
+static inline v32 v32_load_bf16(const uint16_t *p){
+  return v32_part_bf16(p, 32);
+}
+static inline v32 v32_sub(v32 x, v32 y){
+  for(int i=0; i<32; i++) x.f[i] -= y.f[i];
+  return x;
+}
+static inline v32 v32_fma(v32 x, v32 y, v32 s){
+  for(int i=0; i<32; i++) s.f[i] = fmaf(x.f[i], y.f[i], s.f[i]);
+  return s;
+}
+static inline v32 v32_add_abs(v32 s, v32 x){
+  for(int i=0; i<32; i++) s.f[i] += fabsf(x.f[i]);
+  return s;
+}
+static inline float v32_fold(v32 s){
+  for(int h=16; h>0; h/=2){
+    for(int i=0; i<h; i++) s.f[i] += s.f[i+h];
+  }
+  return s.f[0];
+}
+
+/* ---- Bytes ---------------------------------------------------------------- */
+
+#define VB_BYTES  16
+typedef struct { uint8_t b[VB_BYTES]; } vb;
+typedef struct { int16_t h[VB_BYTES]; } vw;
+typedef struct { uint32_t s; } vi;
+
+static inline vb vb_part(const void *p, size_t n){
+  vb z = {{0}};
+  memcpy(z.b, p, n);
+  return z;
+}
+static inline vb vb_load(const void *p){ return vb_part(p, VB_BYTES); }
+static inline vb vb_flip(vb x){
+  for(int i=0; i<VB_BYTES; i++) x.b[i] ^= 0x80;
+  return x;
+}
+static inline vb vb_xor(vb x, vb y){
+  for(int i=0; i<VB_BYTES; i++) x.b[i] ^= y.b[i];
+  return x;
+}
+static inline vb vb_or(vb x, vb y){
+  for(int i=0; i<VB_BYTES; i++) x.b[i] |= y.b[i];
+  return x;
+}
+static inline vw vw_from_u8(vb x){
+  vw z;
+  for(int i=0; i<VB_BYTES; i++) z.h[i] = x.b[i];
+  return z;
+}
+static inline vw vw_from_i8(vb x){
+  vw z;
+  for(int i=0; i<VB_BYTES; i++) z.h[i] = (int8_t)x.b[i];
+  return z;
+}
+static inline vi vi_zero(void){ vi z = {0}; return z; }
+static inline vi vi_add_dot(vi s, vw x, vw y){
+  for(int i=0; i<VB_BYTES; i++) s.s += (uint32_t)(x.h[i]*y.h[i]);
+  return s;
+}
+static inline vb vb_absdiff_u8(vb x, vb y){
+  for(int i=0; i<VB_BYTES; i++){
+    x.b[i] = (uint8_t)(x.b[i]>y.b[i] ? x.b[i]-y.b[i] : y.b[i]-x.b[i]);
+  }
+  return x;
+}
+static inline vi vi_add_absdiff(vi s, vb x, vb y){
+  x = vb_absdiff_u8(x, y);
+  for(int i=0; i<VB_BYTES; i++) s.s += x.b[i];
+  return s;
+}
+static inline vi vi_add_popcount(vi s, vb x){
+  uint64_t w[VB_BYTES/8];
+  memcpy(w, x.b, sizeof(w));
+  for(int i=0; i<VB_BYTES/8; i++) s.s += (uint32_t)__builtin_popcountll(w[i]);
+  return s;
+}
+static inline uint32_t vi_sum(vi s){ return s.s; }
+
+/* ---- The batch filter ------------------------------------------------------ */
+
+#define VG_W      4
+#define VG_REGS   2        /* 8 queries */
+#define VG_ROWS   4
+#define VG_GROUP  1
+typedef union { float f[VG_W]; int32_t i[VG_W]; } vg;
+typedef int32_t vg_elem;
+
+static inline vg vg_load(const void *p){
+  vg z; memcpy(&z, p, sizeof(z)); return z;
+}
+static inline vg vg_set1(const void *p){
+  vg z;
+  for(int i=0; i<VG_W; i++) memcpy(&z.i[i], p, 4);
+  return z;
+}
+static inline vg vg_step_float(vg s, vg q, vg x){
+  for(int i=0; i<VG_W; i++) s.f[i] += q.f[i]*x.f[i];
+  return s;
+}
+static inline vg vg_step_u8(vg s, vg q, vg x){
+  for(int i=0; i<VG_W; i++) s.i[i] += q.i[i]*x.i[i];
+  return s;
+}
+static inline vg vg_step_i8(vg s, vg q, vg x){ return vg_step_u8(s, q, x); }
+static inline vg vg_from_int(vg s){
+  vg z;
+  for(int i=0; i<VG_W; i++) z.f[i] = (float)s.i[i];
+  return z;
+}
+static inline uint64_t vg_reached(vg s, vg a, vg b, vg u, vg v){
+  uint64_t m = 0;
+  for(int i=0; i<VG_W; i++){
+    float t = (b.f[i]*u.f[i] + a.f[i]) + v.f[i];
+    m |= (uint64_t)!(s.f[i]<t) << i;
+  }
+  return m;
+}
+#define VG_ROW_BIAS(type)  ((void)(type), 0)
+static inline void vg_row(int type, const uint8_t *src, vg_elem *dst,
+                          size_t n){
+  for(size_t i=0; i<n; i++){
+    dst[i] = type==VECDB_U8 ? src[i] : (int8_t)src[i];
+  }
+}
+
+/* ---- Half precision --------------------------------------------------------- */
+
+#define VH_W  1
+static inline void vh_store(uint16_t *dst, const float *src){
+  *dst = half_from_f32(*src);
+}
+static inline void vh_load(float *dst, const uint16_t *src){
+  *dst = half_to_f32(*src);
+}
