@@ -33,6 +33,9 @@ void vdb_error_clear(struct vdb_err *e);
 /* The message, or the text of its code when there is none. Never NULL. */
 const char *vdb_error_text(const struct vdb_err *e);
 
+/* The text of a code's class, as in VECDB_RESULT_MAP. Never NULL. */
+const char *vdb_rc_text(int rc);
+
 /* Malformed bytes: record where in the source it was noticed. */
 #define VDB_CORRUPT(e, ...) \
   vdb_error_at((e), VECDB_CORRUPT, __FILE__, __LINE__, __VA_ARGS__)

@@ -1,0 +1,107 @@
+/* err.c -- recording what went wrong, and the process-wide log.
+**
+** The log callback and its argument are set together but read without a lock:
+** a call that is under way while they change may still reach the old pair, so
+** a host changes them before it opens its first database, as documented.
+*/
+#include <stdarg.h>
+#include <stdatomic.h>
+#include <stdio.h>
+
+#include "util/common.h"
+#include "util/err.h"
+
+const char *vdb_rc_text(int rc){
+  switch( rc & 0xff ){
+#define TEXT(name, num, text) case num: return text;
+    VECDB_RESULT_MAP(TEXT)
+#undef TEXT
+  }
+  return "unknown result code";
+}
+
+/* Mark a sentence that did not fit: "..." at the end, without leaving half of
+** a UTF-8 character before it. `n_want` is what vsnprintf would have liked to
+** write into the sz bytes at z. */
+static void mark_cut(char *z, size_t sz, int n_want){
+  size_t i = sz-4;
+
+  if( n_want<0 ){                          /* an encoding error in a %ls */
+    z[0] = 0;
+    return;
+  }
+  if( (size_t)n_want<sz ) return;
+  while( i>0 && ((unsigned char)z[i] & 0xc0)==0x80 ) i--;
+  memcpy(z+i, "...", 4);
+}
+
+static void format_message(char *z, size_t sz, const char *fmt, va_list ap){
+  mark_cut(z, sz, vsnprintf(z, sz, fmt, ap));
+}
+
+int vdb_error(struct vdb_err *e, int rc, const char *fmt, ...){
+  va_list ap;
+
+  if( e==NULL ) return rc;
+  e->rc = rc;
+  va_start(ap, fmt);
+  format_message(e->msg, sizeof(e->msg), fmt, ap);
+  va_end(ap);
+  return rc;
+}
+
+int vdb_error_at(struct vdb_err *e, int rc, const char *file, int line,
+                 const char *fmt, ...){
+  char msg[sizeof(e->msg)];
+  va_list ap;
+
+  if( e==NULL ) return rc;
+  va_start(ap, fmt);
+  format_message(msg, sizeof(msg), fmt, ap);
+  va_end(ap);
+  return vdb_error(e, rc, "%s:%d: %s", file, line, msg);
+}
+
+void vdb_error_prefix(struct vdb_err *e, const char *fmt, ...){
+  char prefix[sizeof(e->msg)], msg[sizeof(e->msg)];
+  va_list ap;
+
+  if( e==NULL || e->rc==VECDB_OK ) return;
+  va_start(ap, fmt);
+  format_message(prefix, sizeof(prefix), fmt, ap);
+  va_end(ap);
+  memcpy(msg, vdb_error_text(e), strlen(vdb_error_text(e))+1);
+  vdb_error(e, e->rc, "%s: %s", prefix, msg);
+}
+
+void vdb_error_clear(struct vdb_err *e){
+  if( e==NULL ) return;
+  e->rc = VECDB_OK;
+  e->msg[0] = 0;
+}
+
+const char *vdb_error_text(const struct vdb_err *e){
+  if( e==NULL ) return vdb_rc_text(VECDB_OK);
+  return e->msg[0] ? e->msg : vdb_rc_text(e->rc);
+}
+
+static _Atomic(vdb_log_fn) log_fn;
+static _Atomic(void *)     log_arg;
+
+void vdb_log_set(vdb_log_fn fn, void *arg){
+  atomic_store(&log_fn, (vdb_log_fn)0);   /* never the new fn with old arg */
+  atomic_store(&log_arg, arg);
+  atomic_store(&log_fn, fn);
+}
+
+void vdb_log(int rc, const char *fmt, ...){
+  vdb_log_fn fn = atomic_load(&log_fn);
+  char msg[508];
+  va_list ap;
+
+  if( fn==NULL ) return;
+  va_start(ap, fmt);
+  format_message(msg, sizeof(msg), fmt, ap);
+  va_end(ap);
+  fn(atomic_load(&log_arg), rc, msg);
+}

@@ -1,0 +1,74 @@
+/* topk.c -- the k nearest seen so far: a binary max-heap of hits.
+**
+** INVARIANT  T1  hit[(i-1)/2] is not before hit[i] in result order, so that
+**                hit[0] is the worst one held.
+*/
+#include "util/common.h"
+#include "util/mem.h"
+#include "util/topk.h"
+
+int vdb_hit_cmp(const struct vdb_hit *a, const struct vdb_hit *b,
+                vdb_tie_fn tie, void *arg){
+  uint32_t ka = vdb_f32_key(a->distance), kb = vdb_f32_key(b->distance);
+  if( ka!=kb ) return ka<kb ? -1 : 1;
+  if( a->slot==b->slot ) return 0;
+  if( tie ) return tie(arg, a->slot, b->slot);
+  return a->slot<b->slot ? -1 : 1;
+}
+
+static inline bool is_before(const struct vdb_topk *t, const struct vdb_hit *a,
+                             const struct vdb_hit *b){
+  return vdb_hit_cmp(a, b, t->tie, t->tie_arg)<0;
+}
+
+/* Put h where T1 wants it, starting from the free place at the bottom. */
+static void sift_up(struct vdb_topk *t, size_t i, struct vdb_hit h){
+  while( i>0 && is_before(t, &t->hit[(i-1)/2], &h) ){
+    t->hit[i] = t->hit[(i-1)/2];
+    i = (i-1)/2;
+  }
+  t->hit[i] = h;
+}
+
+/* The same from the top, among the first n hits. */
+static void sift_down(struct vdb_topk *t, size_t n, struct vdb_hit h){
+  size_t i = 0, child;
+  while( (child = 2*i+1)<n ){
+    if( child+1<n && is_before(t, &t->hit[child], &t->hit[child+1]) ) child++;
+    if( !is_before(t, &h, &t->hit[child]) ) break;
+    t->hit[i] = t->hit[child];
+    i = child;
+  }
+  t->hit[i] = h;
+}
+
+void vdb_topk_init(struct vdb_topk *t, size_t k, vdb_tie_fn tie, void *arg){
+  *t = (struct vdb_topk){ .k = k, .tie = tie, .tie_arg = arg };
+}
+
+void vdb_topk_clear(struct vdb_topk *t){
+  vdb_free(t->hit);
+  vdb_topk_init(t, t->k, t->tie, t->tie_arg);
+}
+
+int vdb_topk_push(struct vdb_topk *t, float distance, slot_no slot){
+  struct vdb_hit h = { distance, slot };
+
+  if( t->n<t->k ){
+    int rc = vdb_grow(&t->hit, &t->n_cap, t->n+1, sizeof(t->hit[0]));
+    if( rc!=VECDB_OK ) return rc;
+    sift_up(t, t->n++, h);
+  }else if( t->k>0 && is_before(t, &h, &t->hit[0]) ){
+    sift_down(t, t->n, h);
+  }
+  return VECDB_OK;
+}
+
+/* Heap sort: the worst goes to the end, again and again. No memory needed. */
+void vdb_topk_sort(struct vdb_topk *t){
+  for(size_t n=t->n; n>1; n--){
+    struct vdb_hit last = t->hit[n-1];
+    t->hit[n-1] = t->hit[0];
+    sift_down(t, n-1, last);
+  }
+}
