@@ -36,7 +36,9 @@ struct vecdb_file_ops {
   const char *name;                    /* "posix", "mem", "fault", .. */
 
   /* Paths. open: NOTFOUND when absent without CREATE, EXISTS with EXCL,
-  ** READONLY when only reading is allowed, CANTOPEN otherwise. */
+  ** READONLY when only reading is allowed (also when an absent file may not
+  ** be created in a folder that may be searched), CANTOPEN otherwise.
+  ** unlink: NOTFOUND when absent. */
   int  (*open)(void *env, const char *path, unsigned flags,
                struct vdb_file **out, struct vdb_err *err);
   int  (*unlink)(void *env, const char *path, struct vdb_err *err);
@@ -79,12 +81,15 @@ struct vecdb_file_ops {
   /* Lock one byte, without waiting: BUSY when somebody else's lock is in the
   ** way. Taking SHARED while holding EXCLUSIVE downgrades, and the reverse
   ** upgrades (BUSY when others share it; the shared lock is kept then).
-  ** *pid_holder (may be NULL) is the holder on BUSY, 0 when unknown. */
+  ** READONLY: exclusive, on a file opened for reading. *pid_holder (may be
+  ** NULL) is the holder on BUSY, 0 when unknown (OFD locks never know). */
   int  (*lock)(struct vdb_file *f, uint64_t byte, enum file_lock_kind kind,
                int64_t *pid_holder);
   int  (*unlock)(struct vdb_file *f, uint64_t byte);
 
-  /* Shared memory: n bytes of the file mapped read-write by every opener.
+  /* Shared memory: n bytes of the file mapped read-write by every opener. It
+  ** grows the file when needed (new bytes are 0); the bytes are the file's, so
+  ** truncating the file clears them. READONLY, FULL, NOMEM, IOERR_*.
   ** Words are touched only through load, store and cas (sequentially
   ** consistent, 8-byte aligned offsets), so that a schedule can be explored. */
   int  (*shm_map)(struct vdb_file *f, size_t n, struct vdb_err *err);
@@ -104,14 +109,14 @@ extern const struct vecdb_file_ops vdb_file_posix;
 ** ops. Destroying it frees everything (all files must be closed). */
 int  vdb_file_mem_create(uint64_t seed, struct vecdb_file_ops **out);
 void vdb_file_mem_destroy(struct vecdb_file_ops *ops);
-/* For labs: the current bytes of a file (valid until it is written), and
-** setting them outright. NOTFOUND when absent. */
+/* For labs: the current bytes of a file (valid until it is written; NOTFOUND
+** when absent), and setting them outright (made when absent). */
 int  vdb_file_mem_peek(struct vecdb_file_ops *ops, const char *path,
                        const unsigned char **p, size_t *n);
 int  vdb_file_mem_poke(struct vecdb_file_ops *ops, const char *path,
                        const unsigned char *p, size_t n);
-/* As if the machine had been switched off: shared memory and locks vanish,
-** files stay. No file may be open. */
+/* As if the machine had been switched off: files that were ever shared
+** memory are emptied, others stay. No file may be open. */
 void vdb_file_mem_reboot(struct vecdb_file_ops *ops);
 
 /* Read exactly n bytes, or IOERR_SHORT_READ. */
