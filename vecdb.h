@@ -284,6 +284,8 @@ typedef struct vecdb_stats {
   uint64_t mem_bytes, mem_peak_bytes;  /* of the library in this process */
 } vecdb_stats;
 VECDB_API int vecdb_stat(vecdb *db, vecdb_stats *out);
+/* The 16 bytes that name this database: given at creation, kept by copies. */
+VECDB_API int vecdb_uuid(vecdb *db, unsigned char uuid[16]);
 
 /* Named settings of one handle: "busy_ms", "threads", "sync", "wal_bytes".
 ** NOTFOUND names the nearest known one. */
@@ -334,6 +336,8 @@ typedef struct vecdb_column_info {
   uint32_t vector_bytes;     /* of a vector: size of one value */
   const char *name;          /* lives as long as the collection handle */
   const char *decl;          /* declared type as written, "float[768]", .. */
+  const char *index;         /* of a vector: what a search of it walks now,
+                             ** "flat", "graph" or "ivf"; else NULL */
 } vecdb_column_info;
 VECDB_API int vecdb_column_count(vecdb_collection *c);
 VECDB_API int vecdb_column_describe(vecdb_collection *c, int column,
