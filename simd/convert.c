@@ -26,9 +26,14 @@ bool vdb_metric_fits(int metric, int type){
 }
 
 /* NaN and the infinities are the values with all exponent bits set. */
-static bool halves_are_finite(const uint16_t *p, size_t n, unsigned exponent){
+static bool halves_are_finite(const void *p, size_t n, unsigned exponent){
+  const char *z = p;
   bool is_bad = false;
-  for(size_t i=0; i<n; i++) is_bad |= (p[i] & exponent)==exponent;
+  for(size_t i=0; i<n; i++){
+    uint16_t u;
+    memcpy(&u, z+i*2, 2);
+    is_bad |= (u & exponent)==exponent;
+  }
   return !is_bad;
 }
 static bool floats_are_finite(const void *p, size_t n){
@@ -66,12 +71,17 @@ size_t vdb_bf16_from_f32(const float *src, uint16_t *dst, size_t n){
 
 void vdb_widen(int type, const void *src, float *dst, size_t n){
   const uint8_t *u8 = src;
-  const uint16_t *u16 = src;
   size_t i;
   switch( type ){
     case VECDB_F32:  memcpy(dst, src, n*4); break;
-    case VECDB_F16:  vdb_simd()->f32_from_f16(u16, dst, n); break;
-    case VECDB_BF16: for(i=0; i<n; i++) dst[i] = bf16_to_f32(u16[i]); break;
+    case VECDB_F16:  vdb_simd()->f32_from_f16(src, dst, n); break;
+    case VECDB_BF16:
+      for(i=0; i<n; i++){
+        uint16_t h;
+        memcpy(&h, u8+i*2, 2);
+        dst[i] = bf16_to_f32(h);
+      }
+      break;
     case VECDB_I8:   for(i=0; i<n; i++) dst[i] = (int8_t)u8[i]; break;
     case VECDB_U8:   for(i=0; i<n; i++) dst[i] = u8[i]; break;
     case VECDB_BIT:

@@ -31,14 +31,18 @@ static inline v32 v32_part_f32(const float *p, size_t n){
 }
 static inline v32 v32_load_f32(const float *p){ return v32_part_f32(p, 32); }
 static inline v32 v32_part_f16(const uint16_t *p, size_t n){
-  v32 z = {{0}};
-  for(size_t i=0; i<n; i++) z.f[i] = half_to_f32(p[i]);
+  uint16_t h[32] = {0};
+  v32 z;
+  memcpy(h, p, n*2);                     /* p may be unaligned */
+  for(size_t i=0; i<32; i++) z.f[i] = half_to_f32(h[i]);
   return z;
 }
 static inline v32 v32_load_f16(const uint16_t *p){ return v32_part_f16(p, 32);}
 static inline v32 v32_part_bf16(const uint16_t *p, size_t n){
-  v32 z = {{0}};
-  for(size_t i=0; i<n; i++) z.f[i] = bf16_to_f32(p[i]);
+  uint16_t h[32] = {0};
+  v32 z;
+  memcpy(h, p, n*2);
+  for(size_t i=0; i<32; i++) z.f[i] = bf16_to_f32(h[i]);
   return z;
 }
 static inline v32 v32_load_bf16(const uint16_t *p){

@@ -40,8 +40,8 @@
 **   the order of results is by the root, so a cut on keys must use
 **   vdb_key_cut().
 **
-** VECTORS need no alignment beyond their element's. BIT vectors have
-** (dim+7)/8 bytes, bit i in byte i/8 at position i%8; spare bits must be 0.
+** VECTORS need no alignment. BIT vectors have (dim+7)/8 bytes, bit i in byte
+** i/8 at position i%8; spare bits must be 0.
 */
 #ifndef VDB_SIMD_H
 #define VDB_SIMD_H
