@@ -165,28 +165,32 @@ static inline uint32_t vi_sum(vi s){
 #define VG_ROWS   4        /* rows down: 12 sums, 3 queries, 1 row element */
 #define VG_GROUP  2        /* integer elements per cell: 8-bit products would
                            ** saturate, so cells hold two 16-bit elements */
-typedef __m256 vg;
+typedef __m256 vgf;
+typedef __m256i vgi;
 typedef int16_t vg_elem;
 
-static inline vg vg_load(const void *p){ return _mm256_loadu_ps(p); }
-static inline vg vg_set1(const void *p){
-  int32_t x; memcpy(&x, p, 4);
-  return _mm256_castsi256_ps(_mm256_set1_epi32(x));
+static inline vgf vgf_load(const void *p){ return _mm256_loadu_ps(p); }
+static inline vgi vgi_load(const void *p){
+  return _mm256_loadu_si256((const __m256i*)p);
 }
-static inline vg vg_step_float(vg s, vg q, vg x){
+static inline vgf vgf_set1(const void *p){
+  float x; memcpy(&x, p, 4); return _mm256_set1_ps(x);
+}
+static inline vgi vgi_set1(const void *p){
+  int32_t x; memcpy(&x, p, 4); return _mm256_set1_epi32(x);
+}
+static inline vgf vgf_step(vgf s, vgf q, vgf x){
   return _mm256_fmadd_ps(q, x, s);
 }
-static inline vg vg_step_u8(vg s, vg q, vg x){
-  __m256i p = _mm256_madd_epi16(_mm256_castps_si256(q),
-                                _mm256_castps_si256(x));
-  return _mm256_castsi256_ps(_mm256_add_epi32(_mm256_castps_si256(s), p));
+static inline vgi vgi_step_u8(vgi s, vgi q, vgi x){
+  return _mm256_add_epi32(s, _mm256_madd_epi16(q, x));
 }
-static inline vg vg_step_i8(vg s, vg q, vg x){ return vg_step_u8(s, q, x); }
-static inline vg vg_from_int(vg s){
-  return _mm256_cvtepi32_ps(_mm256_castps_si256(s));
+static inline vgi vgi_step_i8(vgi s, vgi q, vgi x){
+  return vgi_step_u8(s, q, x);
 }
-static inline uint64_t vg_reached(vg s, vg a, vg b, vg u, vg v){
-  vg t = _mm256_add_ps(_mm256_fmadd_ps(b, u, a), v);
+static inline vgf vgi_as_float(vgi s){ return _mm256_cvtepi32_ps(s); }
+static inline uint64_t vgf_reached(vgf s, vgf a, vgf b, vgf u, vgf v){
+  vgf t = _mm256_add_ps(_mm256_fmadd_ps(b, u, a), v);
   return (unsigned)_mm256_movemask_ps(_mm256_cmp_ps(s, t, _CMP_NLT_UQ));
 }
 #define VG_ROW_BIAS(type)  ((void)(type), 0)

@@ -133,31 +133,36 @@ static inline uint32_t vi_sum(vi s){
 #define VG_REGS   3        /* registers across: 48 queries */
 #define VG_ROWS   8        /* rows down: 24 sums, 3 queries, 1 row element */
 #define VG_GROUP  4        /* integer elements per cell */
-typedef __m512 vg;
+typedef __m512 vgf;
+/* Not __m512i: gcc takes that for 8 integers of 64 bits, and converting to 16
+** of 32 bits and back in every step made it keep the sums in memory. */
+typedef int32_t vgi __attribute__((vector_size(64)));
 typedef int8_t vg_elem;
 
-static inline vg vg_load(const void *p){ return _mm512_loadu_ps(p); }
-static inline vg vg_set1(const void *p){
-  int32_t x; memcpy(&x, p, 4);
-  return _mm512_castsi512_ps(_mm512_set1_epi32(x));
+static inline vgf vgf_load(const void *p){ return _mm512_loadu_ps(p); }
+static inline vgi vgi_load(const void *p){
+  return (vgi)_mm512_loadu_si512(p);
 }
-static inline vg vg_step_float(vg s, vg q, vg x){
+static inline vgf vgf_set1(const void *p){
+  float x; memcpy(&x, p, 4); return _mm512_set1_ps(x);
+}
+static inline vgi vgi_set1(const void *p){
+  int32_t x; memcpy(&x, p, 4); return (vgi)_mm512_set1_epi32(x);
+}
+static inline vgf vgf_step(vgf s, vgf q, vgf x){
   return _mm512_fmadd_ps(q, x, s);
 }
-static inline vg vg_step_u8(vg s, vg q, vg x){    /* q unsigned, x signed */
-  return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(s),
-                         _mm512_castps_si512(q), _mm512_castps_si512(x)));
+static inline vgi vgi_step_u8(vgi s, vgi q, vgi x){  /* q unsigned, x signed */
+  return (vgi)_mm512_dpbusd_epi32((__m512i)s, (__m512i)q, (__m512i)x);
 }
-static inline vg vg_step_i8(vg s, vg q, vg x){    /* x unsigned, q signed */
-  return _mm512_castsi512_ps(_mm512_dpbusd_epi32(_mm512_castps_si512(s),
-                         _mm512_castps_si512(x), _mm512_castps_si512(q)));
+static inline vgi vgi_step_i8(vgi s, vgi q, vgi x){  /* x unsigned, q signed */
+  return (vgi)_mm512_dpbusd_epi32((__m512i)s, (__m512i)x, (__m512i)q);
 }
-static inline vg vg_from_int(vg s){
-  return _mm512_cvtepi32_ps(_mm512_castps_si512(s));
+static inline vgf vgi_as_float(vgi s){
+  return _mm512_cvtepi32_ps((__m512i)s);
 }
-/* Bits of the lanes where not  s < a + b*u + v. */
-static inline uint64_t vg_reached(vg s, vg a, vg b, vg u, vg v){
-  vg t = _mm512_add_ps(_mm512_fmadd_ps(b, u, a), v);
+static inline uint64_t vgf_reached(vgf s, vgf a, vgf b, vgf u, vgf v){
+  vgf t = _mm512_add_ps(_mm512_fmadd_ps(b, u, a), v);
   return _mm512_cmp_ps_mask(s, t, _CMP_NLT_UQ);
 }
 /* Only one operand of the instruction is signed. The row's bytes get their

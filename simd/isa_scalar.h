@@ -9,8 +9,11 @@
 **   vw       the same number of 16-bit integers.
 **   vi       an unsigned sum modulo 2^32, split among lanes. _add_dot adds
 **            x*y, _add_absdiff |x-y| of unsigned bytes, vi_sum gives it.
-**   vg       VG_W cells of 4 bytes: floats, or sums of products of VG_GROUP
-**            integer elements of type vg_elem.
+**   vgf vgi  VG_W floats; VG_W sums of products of VG_GROUP integer elements
+**            of type vg_elem, whose loads take cells of that many elements.
+**            _step is s+q*x; vgf_reached has the bits of the lanes where not
+**            s < a + b*u + v. vg_row makes elements of a row's bytes.
+**   vh       VH_W conversions of halves to or from floats.
 **
 ** Contraction of x*y+s is off in the whole build (-ffp-contract=off): where
 ** one rounding is meant it says fmaf.
@@ -132,32 +135,43 @@ static inline uint32_t vi_sum(vi s){ return s.s; }
 #define VG_REGS   2        /* 8 queries */
 #define VG_ROWS   4
 #define VG_GROUP  1
-typedef union { float f[VG_W]; int32_t i[VG_W]; } vg;
+typedef struct { float f[VG_W]; } vgf;
+typedef struct { int32_t i[VG_W]; } vgi;
 typedef int32_t vg_elem;
 
-static inline vg vg_load(const void *p){
-  vg z; memcpy(&z, p, sizeof(z)); return z;
+static inline vgf vgf_load(const void *p){
+  vgf z; memcpy(&z, p, sizeof(z)); return z;
 }
-static inline vg vg_set1(const void *p){
-  vg z;
+static inline vgi vgi_load(const void *p){
+  vgi z; memcpy(&z, p, sizeof(z)); return z;
+}
+static inline vgf vgf_set1(const void *p){
+  vgf z;
+  for(int i=0; i<VG_W; i++) memcpy(&z.f[i], p, 4);
+  return z;
+}
+static inline vgi vgi_set1(const void *p){
+  vgi z;
   for(int i=0; i<VG_W; i++) memcpy(&z.i[i], p, 4);
   return z;
 }
-static inline vg vg_step_float(vg s, vg q, vg x){
+static inline vgf vgf_step(vgf s, vgf q, vgf x){
   for(int i=0; i<VG_W; i++) s.f[i] += q.f[i]*x.f[i];
   return s;
 }
-static inline vg vg_step_u8(vg s, vg q, vg x){
+static inline vgi vgi_step_u8(vgi s, vgi q, vgi x){
   for(int i=0; i<VG_W; i++) s.i[i] += q.i[i]*x.i[i];
   return s;
 }
-static inline vg vg_step_i8(vg s, vg q, vg x){ return vg_step_u8(s, q, x); }
-static inline vg vg_from_int(vg s){
-  vg z;
+static inline vgi vgi_step_i8(vgi s, vgi q, vgi x){
+  return vgi_step_u8(s, q, x);
+}
+static inline vgf vgi_as_float(vgi s){
+  vgf z;
   for(int i=0; i<VG_W; i++) z.f[i] = (float)s.i[i];
   return z;
 }
-static inline uint64_t vg_reached(vg s, vg a, vg b, vg u, vg v){
+static inline uint64_t vgf_reached(vgf s, vgf a, vgf b, vgf u, vgf v){
   uint64_t m = 0;
   for(int i=0; i<VG_W; i++){
     float t = (b.f[i]*u.f[i] + a.f[i]) + v.f[i];
