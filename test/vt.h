@@ -52,23 +52,25 @@ enum { VT_FAIL_MAX = 20, VT_EXIT_FAILED = 1, VT_EXIT_SKIPPED = 77 };
 #define SKIP(...)  vt_skip(__VA_ARGS__)
 #define FAIL(...)  vt_fail(__FILE__, __LINE__, __VA_ARGS__)
 
-#define CHECK(x)           vt_true(!!(x), #x, __FILE__, __LINE__)
-#define CHECK_INT(e, g)    vt_int((e), (g), #g, __FILE__, __LINE__)
-#define CHECK_U64(e, g)    vt_u64((e), (g), #g, __FILE__, __LINE__)
-#define CHECK_STR(e, g)    vt_str((e), (g), #g, __FILE__, __LINE__)
-#define CHECK_RC(e, g)     vt_rc((e), (g), #g, __FILE__, __LINE__)
-#define CHECK_DBL(e, g, tolerance) \
-  vt_dbl((e), (g), (tolerance), #g, __FILE__, __LINE__)
-#define CHECK_MEM(e, g, sz) vt_mem((e), (g), (sz), #g, __FILE__, __LINE__)
+/* #g here and not in a helper: the text must not be macro-expanded. */
+#define VT_AT              __FILE__, __LINE__
+#define CHECK(x)           vt_true(!!(x), #x, VT_AT)
+#define CHECK_INT(e, g)    vt_int((e), (g), #g, VT_AT)
+#define CHECK_U64(e, g)    vt_u64((e), (g), #g, VT_AT)
+#define CHECK_STR(e, g)    vt_str((e), (g), #g, VT_AT)
+#define CHECK_RC(e, g)     vt_rc((e), (g), #g, VT_AT)
+#define CHECK_DBL(e, g, tolerance)  vt_dbl((e), (g), (tolerance), #g, VT_AT)
+#define CHECK_MEM(e, g, sz)         vt_mem((e), (g), (sz), #g, VT_AT)
 
-#define VT_REQUIRE(check)   do{ if( !(check) ) vt_stop(); }while(0)
-#define REQUIRE(x)          VT_REQUIRE( CHECK(x) )
-#define REQUIRE_INT(e, g)   VT_REQUIRE( CHECK_INT(e, g) )
-#define REQUIRE_U64(e, g)   VT_REQUIRE( CHECK_U64(e, g) )
-#define REQUIRE_STR(e, g)   VT_REQUIRE( CHECK_STR(e, g) )
-#define REQUIRE_RC(e, g)    VT_REQUIRE( CHECK_RC(e, g) )
-#define REQUIRE_DBL(e, g, tolerance) VT_REQUIRE( CHECK_DBL(e, g, tolerance) )
-#define REQUIRE_MEM(e, g, sz)        VT_REQUIRE( CHECK_MEM(e, g, sz) )
+#define VT_REQUIRE(held)   do{ if( !(held) ) vt_stop(); }while(0)
+#define REQUIRE(x)         VT_REQUIRE( vt_true(!!(x), #x, VT_AT) )
+#define REQUIRE_INT(e, g)  VT_REQUIRE( vt_int((e), (g), #g, VT_AT) )
+#define REQUIRE_U64(e, g)  VT_REQUIRE( vt_u64((e), (g), #g, VT_AT) )
+#define REQUIRE_STR(e, g)  VT_REQUIRE( vt_str((e), (g), #g, VT_AT) )
+#define REQUIRE_RC(e, g)   VT_REQUIRE( vt_rc((e), (g), #g, VT_AT) )
+#define REQUIRE_DBL(e, g, tolerance) \
+  VT_REQUIRE( vt_dbl((e), (g), (tolerance), #g, VT_AT) )
+#define REQUIRE_MEM(e, g, sz)  VT_REQUIRE( vt_mem((e), (g), (sz), #g, VT_AT) )
 
 /* Each returns true when the check held. */
 bool vt_true(bool ok, const char *text, const char *file, int line);
@@ -181,8 +183,21 @@ bool vt_str(const char *e, const char *g, const char *text, const char *file,
                  e ? "\"" : "", e ? e : "NULL", e ? "\"" : "");
 }
 
+/* The name of a code's class: the table is in vecdb.h, so that a test of a low
+** layer needs nothing of vecdb.c. */
+static const char *vt_rc_name(int rc){
+  switch( rc & 0xff ){
+#define VT_NAME(name, num, text) case num: return #name;
+    VECDB_RESULT_MAP(VT_NAME)
+#undef VT_NAME
+  }
+  return "?";
+}
+
 bool vt_rc(int e, int g, const char *text, const char *file, int line){
-  return e==g || vt_fail(file, line, "%s is %d, expected %d", text, g, e);
+  return e==g || vt_fail(file, line, "%s is %s (%d, kind %d), expected %s (%d, "
+                         "kind %d)", text, vt_rc_name(g), g, g>>8,
+                         vt_rc_name(e), e, e>>8);
 }
 
 bool vt_dbl(double e, double g, double tolerance, const char *text,
@@ -369,9 +384,7 @@ int main(int argc, char **argv){
     vt_name_dir(i_test++);
     if( direct ){                        /* for a debugger */
       t->fn(t);
-      continue;
-    }
-    switch( vt_run(t) ){
+    }else switch( vt_run(t) ){
       case 0:               n_passed++;  break;
       case VT_EXIT_SKIPPED: n_skipped++; break;
       default:              n_failed++;  vt_report_failure(t, argv[0]);
