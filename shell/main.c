@@ -1,0 +1,425 @@
+/* main.c -- options, opening, signals: the frame of the `vecdb` program.
+**
+** A shell is two handles on one file: an in-memory SQLite connection, where
+** every collection of the file is mounted as a table, and a vecdb handle for
+** what is no SQL. Locks are those of the file, so the two behave as two
+** processes would.
+*/
+#include "shell/shell.h"
+
+#include <errno.h>
+#include <locale.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+struct sqlite3_api_routines;
+int sqlite3_vecdb_init(sqlite3 *db, char **err,
+                       const struct sqlite3_api_routines *api);
+
+struct shell *shell_current;
+
+/* ---- Exit codes ---------------------------------------------------------- */
+
+int shell_exit_of_sqlite(int rc){
+  switch( rc & 0xff ){
+    case SQLITE_OK: case SQLITE_DONE: case SQLITE_ROW: return EXIT_OK;
+    case SQLITE_CANTOPEN: return EXIT_CANTOPEN;
+    case SQLITE_CORRUPT: case SQLITE_NOTADB: return EXIT_CORRUPT;
+    case SQLITE_BUSY: case SQLITE_LOCKED: return EXIT_BUSY;
+    case SQLITE_INTERRUPT: return EXIT_INTERRUPT;
+    default: return EXIT_SQL;
+  }
+}
+
+int shell_exit_of_vecdb(int rc){
+  switch( rc & 0xff ){
+    case VECDB_OK: case VECDB_DONE: case VECDB_ROW: return EXIT_OK;
+    case VECDB_CANTOPEN: case VECDB_NOTADB: case VECDB_FORMAT:
+      return EXIT_CANTOPEN;
+    case VECDB_CORRUPT: return EXIT_CORRUPT;
+    case VECDB_BUSY: return EXIT_BUSY;
+    case VECDB_INTERRUPT: return EXIT_INTERRUPT;
+    default: return EXIT_SQL;
+  }
+}
+
+/* ---- Ctrl-C -------------------------------------------------------------- */
+
+static void on_sigint(int sig){
+  struct shell *sh = shell_current;
+  (void)sig;
+  line_interrupt();                     /* does not return at a prompt */
+  if( sh==NULL || ++sh->interrupted>=2 ) _exit(EXIT_INTERRUPT);
+  if( sh->sql ) sqlite3_interrupt(sh->sql);
+  if( sh->db ) vecdb_interrupt(sh->db);
+}
+
+static void signals_install(void){
+  struct sigaction sa;
+  memset(&sa, 0, sizeof sa);
+  sa.sa_handler = on_sigint;
+  sigemptyset(&sa.sa_mask);
+  sa.sa_flags = SA_RESTART;
+  sigaction(SIGINT, &sa, NULL);
+  signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- Opening and mounting ------------------------------------------------ */
+
+static int vecdb_handle_open(struct shell *sh, const char *path){
+  vecdb_options opt = VECDB_OPTIONS_INIT;
+  int rc;
+  opt.threads = (uint32_t)sh->n_thread;
+  opt.busy_ms = (uint32_t)sh->busy_ms;
+  opt.cache_bytes = (uint64_t)sh->cache_bytes;
+  rc = vecdb_open(path, sh->open_flags, &opt, &sh->db);
+  if( rc!=VECDB_OK ){
+    shell_error(sh, rc==VECDB_NOMEM ? EXIT_SQL : shell_exit_of_vecdb(rc),
+                "%s", sh->db ? vecdb_errmsg(sh->db) : vecdb_errstr(rc));
+    vecdb_close(sh->db);
+    sh->db = NULL;
+  }
+  return rc;
+}
+
+static int sql_exec_bound(struct shell *sh, const char *sql, const char *arg){
+  sqlite3_stmt *st = NULL;
+  int rc = sqlite3_prepare_v2(sh->sql, sql, -1, &st, NULL);
+  if( rc==SQLITE_OK ){
+    if( arg!=NULL ) sqlite3_bind_text(st, 1, arg, -1, SQLITE_TRANSIENT);
+    while( (rc = sqlite3_step(st))==SQLITE_ROW ){}
+    rc = sqlite3_finalize(st);
+  }
+  return rc;
+}
+
+/* An in-memory host with the module registered and pointed at our file. */
+static int sqlite_handle_open(struct shell *sh){
+  char num[32];
+  int rc = sqlite3_open(":memory:", &sh->sql);
+  if( rc==SQLITE_OK ){
+    sqlite3_busy_timeout(sh->sql, (int)sh->busy_ms);
+    sqlite3_extended_result_codes(sh->sql, 1);
+    rc = sql_exec_bound(sh, "SELECT vecdb_config('default_file', ?1)",
+                        sh->path);
+  }
+  if( rc==SQLITE_OK && (sh->open_flags & VECDB_OPEN_READONLY) ){
+    rc = sql_exec_bound(sh, "SELECT vecdb_config('readonly', ?1)", "1");
+  }
+  if( rc==SQLITE_OK ){
+    snprintf(num, sizeof num, "%ld", sh->busy_ms);
+    rc = sql_exec_bound(sh, "SELECT vecdb_config('busy_ms', ?1)", num);
+  }
+  if( rc!=SQLITE_OK ){
+    shell_error(sh, shell_exit_of_sqlite(rc), "%s",
+                sh->sql ? sqlite3_errmsg(sh->sql) : sqlite3_errstr(rc));
+  }
+  return rc;
+}
+
+/* "table" in SQL quoting; freed with sqlite3_free. */
+static char *mount_sql(const char *path, const char *name){
+  return sqlite3_mprintf(
+    "CREATE VIRTUAL TABLE IF NOT EXISTS \"%w\" USING vecdb(file='%q', "
+    "collection='%q')", name, path, name);
+}
+
+static int mount_one(void *arg, const char *name, const char *schema){
+  struct shell *sh = arg;
+  char *z = mount_sql(sh->path, name);
+  int rc = z ? sqlite3_exec(sh->sql, z, NULL, NULL, NULL) : SQLITE_NOMEM;
+  (void)schema;
+  sqlite3_free(z);
+  if( rc!=SQLITE_OK ){
+    shell_error(sh, shell_exit_of_sqlite(rc), "cannot mount \"%s\": %s", name,
+                sqlite3_errmsg(sh->sql));
+  }
+  return 0;
+}
+
+int shell_mount(struct shell *sh){
+  int rc = vecdb_list_collections(sh->db, mount_one, sh);
+  if( rc!=VECDB_OK ){
+    shell_error(sh, shell_exit_of_vecdb(rc), "%s", vecdb_errmsg(sh->db));
+  }
+  return rc;
+}
+
+int shell_reopen_sql(struct shell *sh){
+  if( sh->sql ) sqlite3_close_v2(sh->sql);
+  sh->sql = NULL;
+  return sqlite_handle_open(sh)==SQLITE_OK ? shell_mount(sh) : VECDB_ERROR;
+}
+
+/* Without a file the shell works on a temporary one, gone at the end. */
+static char *temp_path(void){
+  const char *dir = getenv("TMPDIR");
+  char *z = sqlite3_mprintf("%s/vecdb-XXXXXX",
+                            dir!=NULL && dir[0] ? dir : "/tmp");
+  int fd = z ? mkstemp(z) : -1;
+  if( fd<0 ){ sqlite3_free(z); return NULL; }
+  close(fd);
+  return z;
+}
+
+int shell_open(struct shell *sh, const char *path){
+  shell_close(sh);
+  sh->is_temp = path==NULL || path[0]==0 || strcmp(path, ":memory:")==0;
+  sh->path = sh->is_temp ? temp_path() : sqlite3_mprintf("%s", path);
+  if( sh->path==NULL ){
+    shell_error(sh, EXIT_CANTOPEN, "cannot make a temporary file: %s",
+                strerror(errno));
+    return VECDB_CANTOPEN;
+  }
+  if( vecdb_handle_open(sh, sh->path)!=VECDB_OK
+   || sqlite_handle_open(sh)!=SQLITE_OK
+   || shell_mount(sh)!=VECDB_OK ){
+    shell_close(sh);
+    return VECDB_CANTOPEN;
+  }
+  return VECDB_OK;
+}
+
+void shell_close(struct shell *sh){
+  if( sh->sql ) sqlite3_close_v2(sh->sql);
+  vecdb_close(sh->db);
+  if( sh->is_temp && sh->path ) unlink(sh->path);
+  sqlite3_free(sh->path);
+  sh->sql = NULL;
+  sh->db = NULL;
+  sh->path = NULL;
+  sh->is_temp = false;
+}
+
+/* ---- Options ------------------------------------------------------------- */
+
+static const char usage_text[] =
+"Usage: vecdb [OPTIONS] [FILE] [\"SQL or .command\" ...]\n"
+"\n"
+"Opens or creates FILE (a .vdb), mounts each of its collections as a table\n"
+"and runs SQL from the arguments, from standard input, or at a prompt.\n"
+"Without FILE, a temporary database that is gone at the end.\n"
+"\n"
+"  -readonly          open FILE for reading only, never create it\n"
+"  -immutable         as -readonly, and nobody writes: no locks\n"
+"  -nofollow          refuse FILE when it is a symbolic link\n"
+"  -safe              no .shell, no pipes, no files but FILE\n"
+"  -batch             no prompt, no progress, whatever stdin is\n"
+"  -interactive       prompt even when stdin is no terminal\n"
+"  -bail              stop at the first error\n"
+"  -echo              print each statement before running it\n"
+"  -quiet             no banner, no progress, no summaries\n"
+"  -init F            run F first instead of ~/.vecdbrc\n"
+"  -cmd C             run C before anything else\n"
+"  -MODE              box table markdown json jsonl csv tabs line list html\n"
+"                     quote\n"
+"  -header -noheader  column names or not\n"
+"  -separator S       between columns of list mode\n"
+"  -nullvalue S       text for NULL\n"
+"  -threads N         threads for batches and builds\n"
+"  -memory SIZE       cache budget, with K, M or G\n"
+"  -timeout MS        wait this long for locks\n"
+"  -stats             figures after each statement\n"
+"  -version -help     print and exit\n"
+"  --                 no options after this\n"
+"\n"
+"Exit codes: 0 ok, 1 a statement failed, 2 usage, 3 cannot open, 4 corrupt,\n"
+"5 busy, 130 interrupted. Inside, .help lists the dot-commands.\n";
+
+static bool size_parse(const char *z, long long *out){
+  char *end;
+  long long v = strtoll(z, &end, 10);
+  int shift = 0;
+  switch( *end ){
+    case 'k': case 'K': shift = 10; end++; break;
+    case 'm': case 'M': shift = 20; end++; break;
+    case 'g': case 'G': shift = 30; end++; break;
+  }
+  if( end==z || *end!=0 || v<0 || v>(INT64_MAX>>shift) ) return false;
+  *out = v<<shift;
+  return true;
+}
+
+struct options {
+  const char *init, *cmd[16];
+  int n_cmd, interactive;            /* -1 batch, 0 ask stdin, 1 forced */
+};
+
+static bool flag_parse(struct shell *sh, struct options *o, const char *z){
+  int mode = shell_mode_parse(z);
+  if( mode>=0 ){ sh->mode = (enum shell_mode)mode; sh->mode_set = true; }
+  else if( !strcmp(z, "readonly") ) sh->open_flags = VECDB_OPEN_READONLY;
+  else if( !strcmp(z, "immutable") ){
+    sh->open_flags = VECDB_OPEN_READONLY | VECDB_OPEN_IMMUTABLE;
+  }
+  else if( !strcmp(z, "nofollow") ) sh->open_flags |= VECDB_OPEN_NOFOLLOW;
+  else if( !strcmp(z, "safe") ) sh->safe = true;
+  else if( !strcmp(z, "batch") ){ sh->batch = true; o->interactive = -1; }
+  else if( !strcmp(z, "interactive") ) o->interactive = 1;
+  else if( !strcmp(z, "bail") ) sh->bail = true;
+  else if( !strcmp(z, "echo") ) sh->echo = true;
+  else if( !strcmp(z, "quiet") ) sh->quiet = true;
+  else if( !strcmp(z, "stats") ) sh->stats = true;
+  else if( !strcmp(z, "header") ) sh->headers = 1;
+  else if( !strcmp(z, "noheader") ) sh->headers = 0;
+  else return false;
+  return true;
+}
+
+/* True when z is an option that takes a value; 0 in *ok: the value is bad. */
+static bool value_parse(struct shell *sh, struct options *o, const char *z,
+                        const char *v, bool *ok){
+  long long n = 0;
+  *ok = v!=NULL;
+  if( !strcmp(z, "init") ) o->init = v;
+  else if( !strcmp(z, "cmd") ){
+    *ok = *ok && o->n_cmd<16;
+    if( *ok ) o->cmd[o->n_cmd++] = v;
+  }
+  else if( !strcmp(z, "separator") ){
+    if( v ) snprintf(sh->separator, sizeof sh->separator, "%s", v);
+  }
+  else if( !strcmp(z, "nullvalue") ){
+    if( v ) snprintf(sh->null_value, sizeof sh->null_value, "%s", v);
+  }
+  else if( !strcmp(z, "threads") ){
+    *ok = v!=NULL && size_parse(v, &n) && n<=1024;
+    sh->n_thread = (int)n;
+  }
+  else if( !strcmp(z, "memory") ) *ok = v!=NULL && size_parse(v, &sh->cache_bytes);
+  else if( !strcmp(z, "timeout") ){
+    *ok = v!=NULL && size_parse(v, &n) && n<=INT32_MAX;
+    sh->busy_ms = (long)n;
+  }
+  else return false;
+  return true;
+}
+
+/* Index of the first argument that is no option; -1 after a usage error. */
+static int options_parse(struct shell *sh, struct options *o, int argc,
+                         char **argv){
+  int i;
+  for(i=1; i<argc && argv[i][0]=='-' && argv[i][1]!=0; i++){
+    const char *z = argv[i] + 1;
+    bool ok;
+    if( *z=='-' ) z++;
+    if( *z==0 ) return i+1;
+    if( !strcmp(z, "help") ){ fputs(usage_text, stdout); exit(EXIT_OK); }
+    if( !strcmp(z, "version") ){
+      printf("vecdb %s (SQLite %s)\n", vecdb_libversion(),
+             sqlite3_libversion());
+      exit(EXIT_OK);
+    }
+    if( flag_parse(sh, o, z) ) continue;
+    if( value_parse(sh, o, z, i+1<argc ? argv[i+1] : NULL, &ok) ){
+      if( !ok ){
+        fprintf(stderr, "error: option \"%s\" %s; see vecdb -help\n", argv[i],
+                i+1<argc ? "has a bad value" : "needs a value");
+        return -1;
+      }
+      i++;
+      continue;
+    }
+    fprintf(stderr, "error: unknown option \"%s\"; see vecdb -help\n", argv[i]);
+    return -1;
+  }
+  return i;
+}
+
+/* ---- The program --------------------------------------------------------- */
+
+static void run_file(struct shell *sh, const char *path, bool must_exist){
+  struct shell_source src = { NULL, path, 0 };
+  src.in = fopen(path, "r");
+  if( src.in==NULL ){
+    if( must_exist ){
+      shell_error(sh, EXIT_SQL, "cannot open \"%s\": %s", path,
+                  strerror(errno));
+    }
+    return;
+  }
+  shell_run_source(sh, &src);
+  fclose(src.in);
+}
+
+static void run_init(struct shell *sh, const char *init){
+  const char *home = getenv("HOME"), *xdg = getenv("XDG_CONFIG_HOME");
+  char path[1024];
+  if( init!=NULL ){ run_file(sh, init, true); return; }
+  if( xdg!=NULL && snprintf(path, sizeof path, "%s/vecdb/vecdbrc", xdg)
+                   < (int)sizeof path && access(path, R_OK)==0 ){
+    run_file(sh, path, false);
+  }else if( home!=NULL && snprintf(path, sizeof path, "%s/.vecdbrc", home)
+                          < (int)sizeof path ){
+    run_file(sh, path, false);
+  }
+}
+
+static void banner(struct shell *sh){
+  if( sh->quiet ) return;
+  printf("vecdb %s, SQLite %s. Type .help for help, .quit to leave.\n",
+         vecdb_libversion(), sqlite3_libversion());
+  if( sh->is_temp ){
+    puts("No file was named: this database is gone at the end. "
+         "Use .open FILE to keep one.");
+  }
+}
+
+static void shell_init(struct shell *sh){
+  memset(sh, 0, sizeof *sh);
+  sh->open_flags = VECDB_OPEN_READWRITE | VECDB_OPEN_CREATE;
+  sh->out = stdout;
+  sh->headers = -1;
+  sh->mode = MODE_LIST;
+  sh->busy_ms = 2000;
+  sh->separator[0] = '|';
+}
+
+int main(int argc, char **argv){
+  struct shell sh;
+  struct options o;
+  struct shell_source src = { NULL, NULL, 0 };
+  int i_arg;
+
+  setlocale(LC_CTYPE, "");
+  shell_init(&sh);
+  memset(&o, 0, sizeof o);
+  i_arg = options_parse(&sh, &o, argc, argv);
+  if( i_arg<0 ) return EXIT_USAGE;
+  shell_current = &sh;
+  sh.source = &src;
+  signals_install();
+  sqlite3_auto_extension((void(*)(void))sqlite3_vecdb_init);
+
+  sh.is_interactive = i_arg+1>=argc && o.interactive>=0
+                   && (o.interactive>0 || isatty(0));
+  if( !sh.is_interactive ) sh.batch = sh.batch || !isatty(2);
+  if( !sh.mode_set && isatty(1) ) sh.mode = MODE_BOX;
+  if( shell_open(&sh, i_arg<argc ? argv[i_arg] : NULL)!=VECDB_OK ){
+    return sh.exit_code ? sh.exit_code : EXIT_CANTOPEN;
+  }
+  if( sh.is_interactive || o.init ) run_init(&sh, o.init);
+  for(int i=0; i<o.n_cmd && !sh.quit; i++) shell_run_text(&sh, o.cmd[i]);
+
+  if( i_arg+1<argc ){
+    for(int i=i_arg+1; i<argc && !sh.quit; i++){
+      shell_run_text(&sh, argv[i]);
+      if( sh.bail && sh.exit_code ) break;
+    }
+  }else if( !sh.quit ){
+    if( sh.is_interactive ){
+      banner(&sh);
+      line_begin(&sh);
+    }else{
+      src.in = stdin;
+      src.name = "stdin";
+    }
+    shell_run_source(&sh, &src);
+    if( sh.is_interactive ) line_end();
+  }
+  shell_output_reset(&sh);
+  shell_close(&sh);
+  return sh.exit_code;
+}
