@@ -43,9 +43,9 @@
 #define BTREE_LEVEL_ANY  (-1)
 
 /* Leaves and nodes begin alike. */
-_Static_assert((int)BTREELEAF_N_CELL==(int)BTREENODE_N_CELL, "N_CELL");
+_Static_assert((int)BTREELEAF_NCELL==(int)BTREENODE_NCELL, "NCELL");
 _Static_assert((int)BTREELEAF_FRAG==(int)BTREENODE_FRAG, "FRAG");
-_Static_assert((int)BTREELEAF_OFF_CELL==(int)BTREENODE_OFF_CELL, "OFF_CELL");
+_Static_assert((int)BTREELEAF_OFFCELL==(int)BTREENODE_OFFCELL, "OFFCELL");
 
 struct btree {                      /* one operation on one tree */
   struct pager *p;
@@ -97,7 +97,7 @@ static inline bool vdb_btree_is_leaf(const struct page *pg){
   return pg->data[PAGEHDR_TYPE]==PAGE_BTREE_LEAF;
 }
 static inline unsigned vdb_btree_n_cell(const struct page *pg){
-  return get_u16(pg->data + BTREELEAF_N_CELL);
+  return get_u16(pg->data + BTREELEAF_NCELL);
 }
 static inline unsigned vdb_btree_level(const struct page *pg){
   return vdb_btree_is_leaf(pg) ? 0 : pg->data[BTREENODE_LEVEL];

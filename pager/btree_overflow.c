@@ -79,7 +79,7 @@ int vdb_btree_leaf_cell(const struct btree *t, const void *key, size_t n_key,
   uint32_t quarter = (t->usable - BTREELEAF_SIZE)/4;
   size_t at = vdb_put_varint(buf, n_key);
   bool is_chained;
-  page_no pg;
+  page_no pg = 0;
   int rc;
 
   /* 5 is the longest varint of a value's length. */

@@ -1,13 +1,13 @@
 /* btree_page.c -- one page of a B+tree: cells in slots.
 **
 ** The layout is in btree_int.h. Three numbers describe the space of a page:
-** OFF_CELL, where the lowest cell begins; the gap between the offset array
-** and OFF_CELL; and FRAG, the bytes of holes that removed cells left between
+** OFFCELL, where the lowest cell begins; the gap between the offset array
+** and OFFCELL; and FRAG, the bytes of holes that removed cells left between
 ** others (B4). A cell goes into the gap; when only gap and holes together are
 ** large enough, the page is packed first.
 **
 ** Nothing here trusts the bytes: page_get checks what the header alone can
-** tell, cell_get that a cell lies between OFF_CELL and the end of the page,
+** tell, cell_get that a cell lies between OFFCELL and the end of the page,
 ** and packing that the cells really fit (overlapping ones may not).
 */
 #include "util/common.h"
@@ -23,7 +23,7 @@ static uint32_t offset_array_end(const struct page *pg){
 static int header_check(const struct btree *t, const struct page *pg,
                         int level){
   const unsigned char *d = pg->data;
-  uint32_t off_cell = get_u32(d + BTREELEAF_OFF_CELL);
+  uint32_t off_cell = get_u32(d + BTREELEAF_OFFCELL);
   unsigned has = vdb_btree_level(pg);
   bool is_leaf = vdb_btree_is_leaf(pg);
 
@@ -55,9 +55,9 @@ void vdb_btree_page_init(const struct btree *t, struct page *pg,
                          unsigned level){
   unsigned char *d = pg->data;
   d[PAGEHDR_TYPE] = level ? PAGE_BTREE_NODE : PAGE_BTREE_LEAF;
-  put_u16(d + BTREELEAF_N_CELL, 0);
+  put_u16(d + BTREELEAF_NCELL, 0);
   put_u16(d + BTREELEAF_FRAG, 0);
-  put_u32(d + BTREELEAF_OFF_CELL, t->usable);
+  put_u32(d + BTREELEAF_OFFCELL, t->usable);
   if( level ){
     put_u32(d + BTREENODE_RIGHT, 0);
     d[BTREENODE_LEVEL] = (unsigned char)level;
@@ -139,7 +139,7 @@ static bool node_cell_decode(const unsigned char *p, const unsigned char *end,
 int vdb_btree_cell_get(const struct btree *t, const struct page *pg,
                        unsigned i, struct cell *out){
   const unsigned char *d = pg->data;
-  uint32_t off_cell = get_u32(d + BTREELEAF_OFF_CELL), off, quarter;
+  uint32_t off_cell = get_u32(d + BTREELEAF_OFFCELL), off, quarter;
   bool ok;
 
   if( i>=vdb_btree_n_cell(pg) ){
@@ -233,7 +233,7 @@ int vdb_btree_set_child(const struct btree *t, struct page *pg, unsigned i,
 }
 
 static uint32_t page_gap(const struct page *pg){
-  return get_u32(pg->data + BTREELEAF_OFF_CELL) - offset_array_end(pg);
+  return get_u32(pg->data + BTREELEAF_OFFCELL) - offset_array_end(pg);
 }
 
 uint32_t vdb_btree_page_free(const struct btree *t, const struct page *pg){
@@ -246,7 +246,7 @@ int vdb_btree_cell_remove(const struct btree *t, struct page *pg, unsigned i){
   unsigned char *d = pg->data;
   unsigned n_cell = vdb_btree_n_cell(pg);
   unsigned char *slot = d + vdb_btree_header(pg) + 2*i;
-  uint32_t off_cell = get_u32(d + BTREELEAF_OFF_CELL), frag;
+  uint32_t off_cell = get_u32(d + BTREELEAF_OFFCELL), frag;
   struct cell c;
   int rc;
 
@@ -267,8 +267,8 @@ int vdb_btree_cell_remove(const struct btree *t, struct page *pg, unsigned i){
     }
   }
   memmove(slot, slot+2, 2*(size_t)(n_cell-1-i));
-  put_u16(d + BTREELEAF_N_CELL, (uint16_t)(n_cell-1));
-  put_u32(d + BTREELEAF_OFF_CELL, off_cell);
+  put_u16(d + BTREELEAF_NCELL, (uint16_t)(n_cell-1));
+  put_u32(d + BTREELEAF_OFFCELL, off_cell);
   put_u16(d + BTREELEAF_FRAG, (uint16_t)frag);
   return VECDB_OK;
 }
@@ -301,7 +301,7 @@ static int page_pack(const struct btree *t, struct page *pg){
     put_u16(slot + 2*i, (uint16_t)at);
   }
   memcpy(d+off, copy+off, t->usable-off);
-  put_u32(d + BTREELEAF_OFF_CELL, off);
+  put_u32(d + BTREELEAF_OFFCELL, off);
   put_u16(d + BTREELEAF_FRAG, 0);
 done:
   vdb_free(copy);
@@ -313,15 +313,15 @@ static void slot_insert(const struct btree *t, struct page *pg, unsigned i,
   unsigned char *d = pg->data;
   unsigned char *slot = d + vdb_btree_header(pg) + 2*i;
   unsigned n_cell = vdb_btree_n_cell(pg);
-  uint32_t off = get_u32(d + BTREELEAF_OFF_CELL) - n;
+  uint32_t off = get_u32(d + BTREELEAF_OFFCELL) - n;
 
   assert( n+2<=page_gap(pg) && i<=n_cell );
   VDB_UNUSED(t);
   memcpy(d+off, p, n);
   memmove(slot+2, slot, 2*(size_t)(n_cell-i));
   put_u16(slot, (uint16_t)off);
-  put_u32(d + BTREELEAF_OFF_CELL, off);
-  put_u16(d + BTREELEAF_N_CELL, (uint16_t)(n_cell+1));
+  put_u32(d + BTREELEAF_OFFCELL, off);
+  put_u16(d + BTREELEAF_NCELL, (uint16_t)(n_cell+1));
 }
 
 int vdb_btree_cell_append(const struct btree *t, struct page *pg,
