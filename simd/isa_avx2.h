@@ -5,7 +5,6 @@
 
 #define ISA_NAME  "avx2"
 #define ISA(f)    f##_avx2
-#define ISA_ROWS  2        /* 2 rows x 4 sums: 8 chains, and 16 registers */
 
 typedef struct { __m256 a, b, c, d; } v32;
 
@@ -100,10 +99,19 @@ typedef struct { __m256i a, b; } vi;
 static inline vb vb_load(const void *p){
   return _mm256_loadu_si256((const __m256i*)p);
 }
+/* Half a register is loaded as such: many dimensions are multiples of 16. */
 static inline vb vb_part(const void *p, size_t n){
-  uint8_t tmp[VB_BYTES] = {0};
-  memcpy(tmp, p, n);
-  return vb_load(tmp);
+  uint8_t tmp[32] = {0};
+  __m128i x;
+  if( n<16 ){
+    memcpy(tmp, p, n);
+    return vb_load(tmp);
+  }
+  x = _mm_loadu_si128((const __m128i*)p);
+  if( n==16 ) return _mm256_zextsi128_si256(x);
+  memcpy(tmp, (const char*)p + 16, n-16);
+  return _mm256_inserti128_si256(_mm256_castsi128_si256(x),
+                                 _mm_loadu_si128((const __m128i*)tmp), 1);
 }
 static inline vb vb_flip(vb x){
   return _mm256_xor_si256(x, _mm256_set1_epi8((char)0x80));

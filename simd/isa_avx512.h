@@ -5,8 +5,6 @@
 
 #define ISA_NAME  "avx512"
 #define ISA(f)    f##_avx512
-#define ISA_ROWS  4        /* 4 rows x 2 sums: 8 chains fill two FMA units of
-                           ** latency 4 */
 
 typedef struct { __m512 a, b; } v32;
 

@@ -22,7 +22,6 @@
 
 #define ISA_NAME  "scalar"
 #define ISA(f)    f##_scalar
-#define ISA_ROWS  1
 
 typedef struct { float f[VDB_CANON_LANES]; } v32;
 
