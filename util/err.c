@@ -23,7 +23,7 @@ const char *vdb_rc_text(int rc){
 /* Mark a sentence that did not fit: "..." at the end, without leaving half of
 ** a UTF-8 character before it. `n_want` is what vsnprintf would have liked to
 ** write into the sz bytes at z. */
-static void mark_cut(char *z, size_t sz, int n_want){
+static void message_mark_cut(char *z, size_t sz, int n_want){
   size_t i = sz-4;
 
   if( n_want<0 ){                          /* an encoding error in a %ls */
@@ -35,8 +35,8 @@ static void mark_cut(char *z, size_t sz, int n_want){
   memcpy(z+i, "...", 4);
 }
 
-static void format_message(char *z, size_t sz, const char *fmt, va_list ap){
-  mark_cut(z, sz, vsnprintf(z, sz, fmt, ap));
+static void message_format(char *z, size_t sz, const char *fmt, va_list ap){
+  message_mark_cut(z, sz, vsnprintf(z, sz, fmt, ap));
 }
 
 int vdb_error(struct vdb_err *e, int rc, const char *fmt, ...){
@@ -45,7 +45,7 @@ int vdb_error(struct vdb_err *e, int rc, const char *fmt, ...){
   if( e==NULL ) return rc;
   e->rc = rc;
   va_start(ap, fmt);
-  format_message(e->msg, sizeof(e->msg), fmt, ap);
+  message_format(e->msg, sizeof(e->msg), fmt, ap);
   va_end(ap);
   return rc;
 }
@@ -57,7 +57,7 @@ int vdb_error_at(struct vdb_err *e, int rc, const char *file, int line,
 
   if( e==NULL ) return rc;
   va_start(ap, fmt);
-  format_message(msg, sizeof(msg), fmt, ap);
+  message_format(msg, sizeof(msg), fmt, ap);
   va_end(ap);
   return vdb_error(e, rc, "%s:%d: %s", file, line, msg);
 }
@@ -68,7 +68,7 @@ void vdb_error_prefix(struct vdb_err *e, const char *fmt, ...){
 
   if( e==NULL || e->rc==VECDB_OK ) return;
   va_start(ap, fmt);
-  format_message(prefix, sizeof(prefix), fmt, ap);
+  message_format(prefix, sizeof(prefix), fmt, ap);
   va_end(ap);
   memcpy(msg, vdb_error_text(e), strlen(vdb_error_text(e))+1);
   vdb_error(e, e->rc, "%s: %s", prefix, msg);
@@ -85,23 +85,24 @@ const char *vdb_error_text(const struct vdb_err *e){
   return e->msg[0] ? e->msg : vdb_rc_text(e->rc);
 }
 
-static _Atomic(vdb_log_fn) log_fn;
-static _Atomic(void *)     log_arg;
+static _Atomic(vdb_log_fn) err_log_fn;
+static _Atomic(void *)     err_log_arg;
 
 void vdb_log_set(vdb_log_fn fn, void *arg){
-  atomic_store(&log_fn, (vdb_log_fn)0);   /* never the new fn with old arg */
-  atomic_store(&log_arg, arg);
-  atomic_store(&log_fn, fn);
+  /* In between there is no log, rather than the new fn with the old arg. */
+  atomic_store(&err_log_fn, (vdb_log_fn)0);
+  atomic_store(&err_log_arg, arg);
+  atomic_store(&err_log_fn, fn);
 }
 
 void vdb_log(int rc, const char *fmt, ...){
-  vdb_log_fn fn = atomic_load(&log_fn);
+  vdb_log_fn fn = atomic_load(&err_log_fn);
   char msg[508];
   va_list ap;
 
   if( fn==NULL ) return;
   va_start(ap, fmt);
-  format_message(msg, sizeof(msg), fmt, ap);
+  message_format(msg, sizeof(msg), fmt, ap);
   va_end(ap);
-  fn(atomic_load(&log_arg), rc, msg);
+  fn(atomic_load(&err_log_arg), rc, msg);
 }

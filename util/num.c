@@ -25,8 +25,8 @@
 #include "util/common.h"
 #include "util/str.h"
 
-#define DIGITS_MAX  800
-#define EXP_MAX     1000000        /* beyond it everything is 0 or infinite */
+#define NUM_DIGITS_MAX  800
+#define NUM_EXP_MAX     1000000    /* beyond it everything is 0 or infinite */
 
 /* A number taken apart. */
 struct decimal {
@@ -39,20 +39,20 @@ struct decimal {
   int      e10;                    /* written exponent, clamped */
 };
 
-static const double power10[] = {
+static const double num_power10[] = {
   1e0,  1e1,  1e2,  1e3,  1e4,  1e5,  1e6,  1e7,  1e8,  1e9,  1e10, 1e11,
   1e12, 1e13, 1e14, 1e15, 1e16, 1e17, 1e18, 1e19, 1e20, 1e21, 1e22
 };
-#define POWER_MAX  22
+#define NUM_POWER_MAX  22
 
-static size_t skip_digits(const char *z, size_t n, size_t i){
+static size_t digits_skip(const char *z, size_t n, size_t i){
   while( i<n && vdb_is_digit(z[i]) ) i++;
   return i;
 }
 
 /* The exponent at z[i], which is an 'e' or 'E' if there is one. Returns the
 ** position behind it, i when there is none. */
-static size_t scan_exponent(const char *z, size_t n, size_t i, int *e10){
+static size_t exponent_scan(const char *z, size_t n, size_t i, int *e10){
   size_t j = i+1, k;
   bool is_negative;
   int e = 0;
@@ -61,15 +61,15 @@ static size_t scan_exponent(const char *z, size_t n, size_t i, int *e10){
   if( i>=n || (z[i]!='e' && z[i]!='E') ) return i;
   is_negative = j<n && z[j]=='-';
   if( j<n && (z[j]=='-' || z[j]=='+') ) j++;
-  k = skip_digits(z, n, j);
+  k = digits_skip(z, n, j);
   if( k==j ) return i;
-  for(; j<k; j++) if( e<EXP_MAX ) e = 10*e + (z[j]-'0');
+  for(; j<k; j++) if( e<NUM_EXP_MAX ) e = 10*e + (z[j]-'0');
   *e10 = is_negative ? -e : e;
   return k;
 }
 
 /* Gather the digits z[from..to-1], a point among them, into d->m. */
-static void collect_short(struct decimal *d, const char *z){
+static void decimal_collect(struct decimal *d, const char *z){
   bool in_fraction = false;
   int n_digit = 0;
 
@@ -88,7 +88,7 @@ static void collect_short(struct decimal *d, const char *z){
     }
     d->m = 10*d->m + (uint64_t)(z[i]-'0');
     if( in_fraction ) d->e_m--;
-    if( d->e_m<-2*EXP_MAX ){                  /* a million zeros after it */
+    if( d->e_m<-2*NUM_EXP_MAX ){                  /* a million zeros after it */
       d->is_short = false;
       return;
     }
@@ -96,37 +96,38 @@ static void collect_short(struct decimal *d, const char *z){
 }
 
 /* Take z[0..n-1] apart; returns the bytes that belong to the number. */
-static size_t scan_decimal(const char *z, size_t n, struct decimal *d){
+static size_t decimal_scan(const char *z, size_t n, struct decimal *d){
   size_t i = 0, j;
 
   d->is_negative = n>0 && z[0]=='-';
   if( n>0 && (z[0]=='-' || z[0]=='+') ) i++;
   d->off_digits = i;
-  j = skip_digits(z, n, i);
+  j = digits_skip(z, n, i);
   if( j==i ) return 0;
-  if( j+1<n && z[j]=='.' && vdb_is_digit(z[j+1]) ) j = skip_digits(z, n, j+1);
+  if( j+1<n && z[j]=='.' && vdb_is_digit(z[j+1]) ) j = digits_skip(z, n, j+1);
   d->off_exp = j;
-  j = scan_exponent(z, n, j, &d->e10);
-  collect_short(d, z);
+  j = exponent_scan(z, n, j, &d->e10);
+  decimal_collect(d, z);
   return j;
 }
 
 /* m * 10^e if one rounding gives it. */
-static bool exact_double(uint64_t m, int e, double *out){
-  if( m>((uint64_t)1<<53) || e<-POWER_MAX || e>POWER_MAX ) return false;
-  *out = e<0 ? (double)m/power10[-e] : (double)m*power10[e];
+static bool double_exact(uint64_t m, int e, double *out){
+  if( m>((uint64_t)1<<53) || e<-NUM_POWER_MAX || e>NUM_POWER_MAX ) return false;
+  *out = e<0 ? (double)m/num_power10[-e] : (double)m*num_power10[e];
   return true;
 }
 
 static locale_t c_locale;
 static pthread_once_t c_locale_once = PTHREAD_ONCE_INIT;
-static void make_c_locale(void){
+static void c_locale_make(void){
   c_locale = newlocale(LC_ALL_MASK, "C", (locale_t)0);
 }
 
 /* Write the number for strtod as "digits e exponent", without its point and
-** without the digits that cannot matter. buf has DIGITS_MAX+32 bytes. */
-static void normalize(const struct decimal *d, const char *z, char *buf){
+** without the digits that cannot matter. buf has NUM_DIGITS_MAX+32 bytes. */
+static void decimal_normalize(const struct decimal *d, const char *z,
+                              char *buf){
   bool in_fraction = false, has_more = false;
   long e = d->e10;
   size_t n = 0;
@@ -136,13 +137,13 @@ static void normalize(const struct decimal *d, const char *z, char *buf){
       in_fraction = true;
       continue;
     }
-    if( in_fraction && e>-2L*EXP_MAX ) e--;
+    if( in_fraction && e>-2L*NUM_EXP_MAX ) e--;
     if( n==0 && z[i]=='0' ) continue;
-    if( n<DIGITS_MAX ){
+    if( n<NUM_DIGITS_MAX ){
       buf[n++] = z[i];
     }else{
       has_more = has_more || z[i]!='0';
-      if( e<2L*EXP_MAX ) e++;
+      if( e<2L*NUM_EXP_MAX ) e++;
     }
   }
   if( n==0 ) buf[n++] = '0';
@@ -153,26 +154,26 @@ static void normalize(const struct decimal *d, const char *z, char *buf){
   snprintf(buf+n, 16, "e%ld", e);
 }
 
-/* The slow way, for what exact_double() cannot do. */
-static double slow_double(const struct decimal *d, const char *z, float *f){
-  char buf[DIGITS_MAX+32];
-  pthread_once(&c_locale_once, make_c_locale);
-  normalize(d, z, buf);
+/* The slow way, for what double_exact() cannot do. */
+static double double_slow(const struct decimal *d, const char *z, float *f){
+  char buf[NUM_DIGITS_MAX+32];
+  pthread_once(&c_locale_once, c_locale_make);
+  decimal_normalize(d, z, buf);
   if( f==NULL ) return strtod_l(buf, NULL, c_locale);
   *f = strtof_l(buf, NULL, c_locale);
   return *f;
 }
 
-static double magnitude(const struct decimal *d, const char *z){
+static double decimal_magnitude(const struct decimal *d, const char *z){
   double v;
-  if( d->is_short && exact_double(d->m, d->e_m, &v) ) return v;
-  return slow_double(d, z, NULL);
+  if( d->is_short && double_exact(d->m, d->e_m, &v) ) return v;
+  return double_slow(d, z, NULL);
 }
 
 /* Does rounding v, itself rounded, to a float give the float nearest to what
 ** was read? Not if v is halfway between two floats, nor below FLT_MIN, where
 ** floats lie wider apart. */
-static bool rounds_like_its_text(double v){
+static bool double_rounds_as_text(double v){
   uint64_t u;
   memcpy(&u, &v, 8);
   return v==0 || (v>=0x1p-126 && (u & 0x1fffffff)!=0x10000000);
@@ -180,24 +181,24 @@ static bool rounds_like_its_text(double v){
 
 size_t vdb_scan_double(const char *z, size_t n, double *out){
   struct decimal d;
-  size_t used = scan_decimal(z, n, &d);
+  size_t used = decimal_scan(z, n, &d);
   *out = 0;
   if( used==0 ) return 0;
-  *out = magnitude(&d, z);
+  *out = decimal_magnitude(&d, z);
   if( d.is_negative ) *out = -*out;
   return used;
 }
 
 size_t vdb_scan_float(const char *z, size_t n, float *out){
   struct decimal d;
-  size_t used = scan_decimal(z, n, &d);
+  size_t used = decimal_scan(z, n, &d);
   double v;
 
   *out = 0;
   if( used==0 ) return 0;
-  v = magnitude(&d, z);
+  v = decimal_magnitude(&d, z);
   *out = (float)v;
-  if( !rounds_like_its_text(v) ) slow_double(&d, z, out);
+  if( !double_rounds_as_text(v) ) double_slow(&d, z, out);
   if( d.is_negative ) *out = -*out;
   return used;
 }
@@ -205,7 +206,7 @@ size_t vdb_scan_float(const char *z, size_t n, float *out){
 size_t vdb_scan_i64(const char *z, size_t n, int64_t *out){
   bool is_negative = n>0 && z[0]=='-';
   size_t i = n>0 && (z[0]=='-' || z[0]=='+');
-  size_t end = skip_digits(z, n, i);
+  size_t end = digits_skip(z, n, i);
   int64_t v = 0;
 
   *out = 0;
@@ -223,7 +224,7 @@ size_t vdb_scan_i64(const char *z, size_t n, int64_t *out){
 
 /* Print n digits d1 d2 .. dn (no zero at the end), times 10^e with the point
 ** after d1. Plain notation while that is readable. */
-static size_t print_digits(char *buf, bool is_negative, const char *digit,
+static size_t digits_print(char *buf, bool is_negative, const char *digit,
                            int n, int e){
   char *p = buf;
   if( is_negative ) *p++ = '-';
@@ -246,8 +247,8 @@ static size_t print_digits(char *buf, bool is_negative, const char *digit,
   return (size_t)(p-buf);
 }
 
-/* m * 10^e, m>0, in print_digits' terms. */
-static size_t print_decimal(char *buf, bool is_negative, uint64_t m, int e){
+/* m * 10^e, m>0, in the terms of digits_print. */
+static size_t decimal_print(char *buf, bool is_negative, uint64_t m, int e){
   char digit[24];
   int n;
   while( m%10==0 ){
@@ -255,36 +256,37 @@ static size_t print_decimal(char *buf, bool is_negative, uint64_t m, int e){
     e++;
   }
   n = snprintf(digit, sizeof(digit), "%llu", (unsigned long long)m);
-  return print_digits(buf, is_negative, digit, n, e+n-1);
+  return digits_print(buf, is_negative, digit, n, e+n-1);
 }
 
 /* Does m * 10^e, which is `back` when rounded to a double, read as float f? */
-static bool reads_as_float(uint64_t m, int e, double back, float f){
+static bool decimal_reads_as(uint64_t m, int e, double back, float f){
   char text[48];
   float g;
   int n;
-  if( rounds_like_its_text(back) ) return (float)back==f;
+  if( double_rounds_as_text(back) ) return (float)back==f;
   n = snprintf(text, sizeof(text), "%llue%d", (unsigned long long)m, e);
   return vdb_scan_float(text, (size_t)n, &g)>0 && g==f;
 }
 
 /* Try n significant digits of v>0, about 10^e10: true if m * 10^*e reads back
 ** as v (as a float if is_float). */
-static bool try_digits(double v, int e10, int n, bool is_float, uint64_t *m,
+static bool digits_try(double v, int e10, int n, bool is_float, uint64_t *m,
                        int *e){
   double scaled, back;
   *e = e10 - n + 1;
-  assert( *e>=-POWER_MAX && *e<=POWER_MAX );
-  scaled = *e<0 ? v*power10[-*e] : v/power10[*e];
+  assert( *e>=-NUM_POWER_MAX && *e<=NUM_POWER_MAX );
+  scaled = *e<0 ? v*num_power10[-*e] : v/num_power10[*e];
   *m = (uint64_t)llrint(scaled);
-  if( *m==0 || !exact_double(*m, *e, &back) ) return false;
-  return is_float ? reads_as_float(*m, *e, back, (float)v) : back==v;
+  if( *m==0 || !double_exact(*m, *e, &back) ) return false;
+  return is_float ? decimal_reads_as(*m, *e, back, (float)v) : back==v;
 }
 
 /* The digits of v>0 by printf, which always works. A normal number that has 15
 ** digits (a float: 6) or fewer shows them, and zeros behind, when asked for
 ** so many; below the normal ones there may be as little as one. */
-static size_t print_slow(char *buf, bool is_negative, double v, bool is_float){
+static size_t double_print_slow(char *buf, bool is_negative, double v,
+                                bool is_float){
   char text[48], digit[24];
   int e, n_digit = 0, i, n = is_float ? 6 : 15;
 
@@ -304,10 +306,10 @@ static size_t print_slow(char *buf, bool is_negative, double v, bool is_float){
   }
   e = (int)strtol(text+i+1, NULL, 10);
   while( n_digit>1 && digit[n_digit-1]=='0' ) n_digit--;
-  return print_digits(buf, is_negative, digit, n_digit, e);
+  return digits_print(buf, is_negative, digit, n_digit, e);
 }
 
-static size_t print_number(char *buf, double v, bool is_float){
+static size_t number_print(char *buf, double v, bool is_float){
   bool is_negative = signbit(v);
   int n_min = is_float ? 6 : 14, n_max = is_float ? 9 : 15;
   double a = fabs(v);
@@ -323,19 +325,19 @@ static size_t print_number(char *buf, double v, bool is_float){
   frexp(a, &e2);
   e10 = (int)floor((e2-1)*0.30102999566398120);
   /* All lengths must be within reach, or a longer one would win. */
-  if( e10-n_min+1>POWER_MAX || e10-n_max+1<-POWER_MAX ) n_max = 0;
+  if( e10-n_min+1>NUM_POWER_MAX || e10-n_max+1<-NUM_POWER_MAX ) n_max = 0;
   for(int n=n_min; n<=n_max; n++){
-    if( try_digits(a, e10, n, is_float, &m, &e) ){
-      return print_decimal(buf, is_negative, m, e);
+    if( digits_try(a, e10, n, is_float, &m, &e) ){
+      return decimal_print(buf, is_negative, m, e);
     }
   }
-  return print_slow(buf, is_negative, a, is_float);
+  return double_print_slow(buf, is_negative, a, is_float);
 }
 
 size_t vdb_print_double(char *buf, double v){
-  return print_number(buf, v, false);
+  return number_print(buf, v, false);
 }
 
 size_t vdb_print_float(char *buf, float v){
-  return print_number(buf, (double)v, true);
+  return number_print(buf, (double)v, true);
 }

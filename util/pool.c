@@ -18,7 +18,7 @@
 #include "util/mem.h"
 #include "util/pool.h"
 
-struct loop {
+struct pool_loop {
   vdb_task_fn     fn;
   void           *arg;
   size_t          n_task;
@@ -29,13 +29,13 @@ struct loop {
   int             rc;         /* and its code */
 };
 
-struct worker {
-  struct loop *loop;
+struct pool_worker {
+  struct pool_loop *loop;
   pthread_t    thread;
   unsigned     number;        /* 0 is the calling thread */
 };
 
-static void record_failure(struct loop *l, size_t i_task, int rc){
+static void failure_record(struct pool_loop *l, size_t i_task, int rc){
   atomic_store(&l->is_stopped, true);
   pthread_mutex_lock(&l->lock);
   if( i_task<l->i_failed ){
@@ -45,24 +45,25 @@ static void record_failure(struct loop *l, size_t i_task, int rc){
   pthread_mutex_unlock(&l->lock);
 }
 
-static void run_tasks(struct loop *l, unsigned worker){
+static void tasks_run(struct pool_loop *l, unsigned worker){
   size_t i;
   while( !atomic_load_explicit(&l->is_stopped, memory_order_relaxed)
       && (i = atomic_fetch_add(&l->i_next, 1))<l->n_task ){
     int rc = l->fn(l->arg, i, worker);
-    if( rc!=VECDB_OK ) record_failure(l, i, rc);
+    if( rc!=VECDB_OK ) failure_record(l, i, rc);
   }
 }
 
-static void *worker_main(void *p){
-  struct worker *w = p;
-  run_tasks(w->loop, w->number);
+static void *pool_worker_main(void *p){
+  struct pool_worker *w = p;
+  tasks_run(w->loop, w->number);
   return NULL;
 }
 
 /* Start up to n workers; returns how many run. They inherit a mask that blocks
 ** every signal, so that the host's handlers run in the host's own threads. */
-static unsigned start_workers(struct worker *w, unsigned n, struct loop *l){
+static unsigned workers_start(struct pool_worker *w, unsigned n,
+                              struct pool_loop *l){
   sigset_t all, old;
   unsigned i;
 
@@ -71,23 +72,23 @@ static unsigned start_workers(struct worker *w, unsigned n, struct loop *l){
   for(i=0; i<n; i++){
     w[i].loop = l;
     w[i].number = i+1;
-    if( pthread_create(&w[i].thread, NULL, worker_main, &w[i])!=0 ) break;
+    if( pthread_create(&w[i].thread, NULL, pool_worker_main, &w[i])!=0 ) break;
   }
   pthread_sigmask(SIG_SETMASK, &old, NULL);
   return i;
 }
 
 int vdb_pool_run(unsigned n_thread, size_t n_task, vdb_task_fn fn, void *arg){
-  struct loop l = { .fn = fn, .arg = arg, .n_task = n_task,
+  struct pool_loop l = { .fn = fn, .arg = arg, .n_task = n_task,
                     .i_failed = n_task, .rc = VECDB_OK };
-  struct worker *w = NULL;
+  struct pool_worker *w = NULL;
   unsigned n_worker = 0;
 
   pthread_mutex_init(&l.lock, NULL);
   if( n_thread>n_task ) n_thread = (unsigned)n_task;
   if( n_thread>1 ) w = vdb_malloc_array(n_thread-1, sizeof(*w));
-  if( w ) n_worker = start_workers(w, n_thread-1, &l);
-  run_tasks(&l, 0);
+  if( w ) n_worker = workers_start(w, n_thread-1, &l);
+  tasks_run(&l, 0);
   for(unsigned i=0; i<n_worker; i++) pthread_join(w[i].thread, NULL);
   vdb_free(w);
   pthread_mutex_destroy(&l.lock);

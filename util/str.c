@@ -7,7 +7,7 @@
 #include "util/str.h"
 
 /* Room for n more bytes and the NUL; false (and s->rc set) if there is none. */
-static bool reserve(struct vdb_str *s, size_t n){
+static bool str_reserve(struct vdb_str *s, size_t n){
   size_t n_want;
   if( s->rc!=VECDB_OK ) return false;
   if( !vdb_add_sz(s->n, n, &n_want) || !vdb_add_sz(n_want, 1, &n_want)
@@ -19,7 +19,7 @@ static bool reserve(struct vdb_str *s, size_t n){
 }
 
 void vdb_str_add(struct vdb_str *s, const void *p, size_t n){
-  if( !reserve(s, n) ) return;
+  if( !str_reserve(s, n) ) return;
   if( n ) memcpy(s->z + s->n, p, n);
   s->n += n;
   s->z[s->n] = 0;
@@ -43,7 +43,7 @@ void vdb_str_addf(struct vdb_str *s, const char *fmt, ...){
   va_start(ap, fmt);
   n = vsnprintf(NULL, 0, fmt, ap);
   va_end(ap);
-  if( n<0 || !reserve(s, (size_t)n) ) return;
+  if( n<0 || !str_reserve(s, (size_t)n) ) return;
   va_start(ap, fmt);
   vsnprintf(s->z + s->n, (size_t)n+1, fmt, ap);
   va_end(ap);
@@ -80,13 +80,13 @@ bool vdb_is_digit(char c){
   return c>='0' && c<='9';
 }
 
-static int lower(char c){
+static int ascii_lower(char c){
   return c>='A' && c<='Z' ? c-'A'+'a' : (unsigned char)c;
 }
 
 int vdb_strnicmp(const char *a, const char *b, size_t n){
   for(size_t i=0; i<n; i++){
-    int d = lower(a[i]) - lower(b[i]);
+    int d = ascii_lower(a[i]) - ascii_lower(b[i]);
     if( d!=0 || a[i]==0 ) return d;
   }
   return 0;
@@ -97,29 +97,29 @@ int vdb_stricmp(const char *a, const char *b){
 }
 
 /* Longer words get no suggestion. */
-#define WORD_MAX  48
+#define NEAREST_MAX  48
 
-static int min3(int a, int b, int c){
+static int int_min3(int a, int b, int c){
   int m = a<b ? a : b;
   return m<c ? m : c;
 }
 
 /* Insertions, deletions, replacements and swaps of neighbours that turn a into
-** b, upper and lower case being the same; WORD_MAX if a word is too long. */
-static int edit_distance(const char *a, const char *b){
-  int d[3][WORD_MAX+1];                    /* rows i, i-1 and i-2, mod 3 */
+** b, upper and lower case being the same; NEAREST_MAX if a word is too long. */
+static int word_distance(const char *a, const char *b){
+  int d[3][NEAREST_MAX+1];                 /* rows i, i-1 and i-2, mod 3 */
   size_t na = strlen(a), nb = strlen(b);
 
-  if( na>=WORD_MAX || nb>=WORD_MAX ) return WORD_MAX;
+  if( na>=NEAREST_MAX || nb>=NEAREST_MAX ) return NEAREST_MAX;
   for(size_t j=0; j<=nb; j++) d[0][j] = (int)j;
   for(size_t i=1; i<=na; i++){
     int *row = d[i%3], *above = d[(i+2)%3], *two_up = d[(i+1)%3];
     row[0] = (int)i;
     for(size_t j=1; j<=nb; j++){
-      bool is_same = lower(a[i-1])==lower(b[j-1]);
-      row[j] = min3(above[j]+1, row[j-1]+1, above[j-1]+!is_same);
-      if( i>1 && j>1 && lower(a[i-1])==lower(b[j-2])
-       && lower(a[i-2])==lower(b[j-1]) && two_up[j-2]+1<row[j] ){
+      bool is_same = ascii_lower(a[i-1])==ascii_lower(b[j-1]);
+      row[j] = int_min3(above[j]+1, row[j-1]+1, above[j-1]+!is_same);
+      if( i>1 && j>1 && ascii_lower(a[i-1])==ascii_lower(b[j-2])
+       && ascii_lower(a[i-2])==ascii_lower(b[j-1]) && two_up[j-2]+1<row[j] ){
         row[j] = two_up[j-2]+1;
       }
     }
@@ -133,7 +133,7 @@ const char *vdb_nearest_word(const char *z, const char *const *list){
   int n_best = (int)vdb_min_sz(strlen(z)/2, 2) + 1;
   const char *best = NULL;
   for(; *list; list++){
-    int n = edit_distance(z, *list);
+    int n = word_distance(z, *list);
     if( n<n_best ){
       n_best = n;
       best = *list;

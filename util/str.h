@@ -47,7 +47,7 @@ size_t vdb_scan_i64(const char *z, size_t n, int64_t *out);
 size_t vdb_print_double(char *buf, double v);
 size_t vdb_print_float(char *buf, float v);
 
-/* The candidate most like z (edit distance at most 2), or NULL: for "did you
-** mean". list ends with NULL. */
+/* The candidate most like z (edit distance at most 2, and at most half of the
+** letters of z), or NULL: for "did you mean". list ends with NULL. */
 const char *vdb_nearest_word(const char *z, const char *const *list);
 #endif

@@ -16,14 +16,15 @@ int vdb_hit_cmp(const struct vdb_hit *a, const struct vdb_hit *b,
   return a->slot<b->slot ? -1 : 1;
 }
 
-static inline bool is_before(const struct vdb_topk *t, const struct vdb_hit *a,
-                             const struct vdb_hit *b){
+static inline bool hit_is_before(const struct vdb_topk *t,
+                                 const struct vdb_hit *a,
+                                 const struct vdb_hit *b){
   return vdb_hit_cmp(a, b, t->tie, t->tie_arg)<0;
 }
 
 /* Put h where T1 wants it, starting from the free place at the bottom. */
-static void sift_up(struct vdb_topk *t, size_t i, struct vdb_hit h){
-  while( i>0 && is_before(t, &t->hit[(i-1)/2], &h) ){
+static void heap_sift_up(struct vdb_topk *t, size_t i, struct vdb_hit h){
+  while( i>0 && hit_is_before(t, &t->hit[(i-1)/2], &h) ){
     t->hit[i] = t->hit[(i-1)/2];
     i = (i-1)/2;
   }
@@ -31,11 +32,13 @@ static void sift_up(struct vdb_topk *t, size_t i, struct vdb_hit h){
 }
 
 /* The same from the top, among the first n hits. */
-static void sift_down(struct vdb_topk *t, size_t n, struct vdb_hit h){
+static void heap_sift_down(struct vdb_topk *t, size_t n, struct vdb_hit h){
   size_t i = 0, child;
   while( (child = 2*i+1)<n ){
-    if( child+1<n && is_before(t, &t->hit[child], &t->hit[child+1]) ) child++;
-    if( !is_before(t, &h, &t->hit[child]) ) break;
+    if( child+1<n && hit_is_before(t, &t->hit[child], &t->hit[child+1]) ){
+      child++;
+    }
+    if( !hit_is_before(t, &h, &t->hit[child]) ) break;
     t->hit[i] = t->hit[child];
     i = child;
   }
@@ -57,9 +60,9 @@ int vdb_topk_push(struct vdb_topk *t, float distance, slot_no slot){
   if( t->n<t->k ){
     int rc = vdb_grow(&t->hit, &t->n_cap, t->n+1, sizeof(t->hit[0]));
     if( rc!=VECDB_OK ) return rc;
-    sift_up(t, t->n++, h);
-  }else if( t->k>0 && is_before(t, &h, &t->hit[0]) ){
-    sift_down(t, t->n, h);
+    heap_sift_up(t, t->n++, h);
+  }else if( t->k>0 && hit_is_before(t, &h, &t->hit[0]) ){
+    heap_sift_down(t, t->n, h);
   }
   return VECDB_OK;
 }
@@ -69,6 +72,6 @@ void vdb_topk_sort(struct vdb_topk *t){
   for(size_t n=t->n; n>1; n--){
     struct vdb_hit last = t->hit[n-1];
     t->hit[n-1] = t->hit[0];
-    sift_down(t, n-1, last);
+    heap_sift_down(t, n-1, last);
   }
 }
