@@ -8,12 +8,13 @@
 
 #include "simd/simd_int.h"
 
+/* The product of two floats is exact in double precision and has no overflow
+** there; the root of aa*aa is aa exactly, so a vector is at distance 0 from
+** itself, which sqrtf(aa)*sqrtf(bb) would not give. */
 float vdb_cosine_from_sums(float dot, float aa, float bb){
-  float p, m, d;
+  float d;
   if( aa==0 || bb==0 ) return 1.0f;
-  p = aa*bb;
-  m = p>=FLT_MIN && p<=FLT_MAX ? sqrtf(p) : sqrtf(aa)*sqrtf(bb);
-  d = 1.0f - dot/m;
+  d = 1.0f - dot/(float)sqrt((double)aa*(double)bb);
   if( d<0.0f ) return 0.0f;
   if( d>2.0f ) return d<=FLT_MAX ? 2.0f : INFINITY;
   return d==d ? d : INFINITY;

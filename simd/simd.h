@@ -24,10 +24,10 @@
 **   ip        0 - dot
 **   l1        sum of |a-b|
 **   cosine    dot, aa, bb are canonical sums (aa = dot(a,a)).
-**             aa = 0 or bb = 0: 1. Otherwise p = aa*bb; m = sqrtf(p), or
-**             sqrtf(aa)*sqrtf(bb) where p is subnormal or infinite; the
-**             distance is 1 - dot/m, clamped to 0..2. So a vector is at
-**             distance exactly 0 from itself.
+**             aa = 0 or bb = 0: 1. Otherwise, in floats, 1 - dot/m, clamped
+**             to 0..2, where m = sqrt(aa*bb) computed in double precision
+**             and rounded to float. So a vector is at distance exactly 0
+**             from itself.
 **   hamming   popcount(a^b)
 **   jaccard   popcount(a^b)/popcount(a|b), one rounding; 0/0 is 0
 **
