@@ -45,7 +45,7 @@ static const double num_power10[] = {
 };
 #define NUM_POWER_MAX  22
 
-static size_t digits_skip(const char *z, size_t n, size_t i){
+static size_t number_skip_digits(const char *z, size_t n, size_t i){
   while( i<n && vdb_is_digit(z[i]) ) i++;
   return i;
 }
@@ -61,7 +61,7 @@ static size_t exponent_scan(const char *z, size_t n, size_t i, int *e10){
   if( i>=n || (z[i]!='e' && z[i]!='E') ) return i;
   is_negative = j<n && z[j]=='-';
   if( j<n && (z[j]=='-' || z[j]=='+') ) j++;
-  k = digits_skip(z, n, j);
+  k = number_skip_digits(z, n, j);
   if( k==j ) return i;
   for(; j<k; j++) if( e<NUM_EXP_MAX ) e = 10*e + (z[j]-'0');
   *e10 = is_negative ? -e : e;
@@ -102,9 +102,9 @@ static size_t decimal_scan(const char *z, size_t n, struct decimal *d){
   d->is_negative = n>0 && z[0]=='-';
   if( n>0 && (z[0]=='-' || z[0]=='+') ) i++;
   d->off_digits = i;
-  j = digits_skip(z, n, i);
+  j = number_skip_digits(z, n, i);
   if( j==i ) return 0;
-  if( j+1<n && z[j]=='.' && vdb_is_digit(z[j+1]) ) j = digits_skip(z, n, j+1);
+  if( j+1<n && z[j]=='.' && vdb_is_digit(z[j+1]) ) j = number_skip_digits(z, n, j+1);
   d->off_exp = j;
   j = exponent_scan(z, n, j, &d->e10);
   decimal_collect(d, z);
@@ -206,7 +206,7 @@ size_t vdb_scan_float(const char *z, size_t n, float *out){
 size_t vdb_scan_i64(const char *z, size_t n, int64_t *out){
   bool is_negative = n>0 && z[0]=='-';
   size_t i = n>0 && (z[0]=='-' || z[0]=='+');
-  size_t end = digits_skip(z, n, i);
+  size_t end = number_skip_digits(z, n, i);
   int64_t v = 0;
 
   *out = 0;
