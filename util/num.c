@@ -104,7 +104,9 @@ static size_t decimal_scan(const char *z, size_t n, struct decimal *d){
   d->off_digits = i;
   j = number_skip_digits(z, n, i);
   if( j==i ) return 0;
-  if( j+1<n && z[j]=='.' && vdb_is_digit(z[j+1]) ) j = number_skip_digits(z, n, j+1);
+  if( j+1<n && z[j]=='.' && vdb_is_digit(z[j+1]) ){
+    j = number_skip_digits(z, n, j+1);
+  }
   d->off_exp = j;
   j = exponent_scan(z, n, j, &d->e10);
   decimal_collect(d, z);
