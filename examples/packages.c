@@ -159,7 +159,7 @@ static void docs_read(FILE *in){
     while( *value==' ' ) value++;
     if( !strcmp(line, "Package") ) d.name = copy(value);
     else if( !strcmp(line, "Section") ) d.section = copy(value);
-    else if( !strcmp(line, "Installed-Size") ) d.kib = atoll(value);
+    else if( !strcmp(line, "Installed-Size") ) d.kib = strtoll(value, NULL, 10);
     else if( !strncmp(line, "Description", 11) && !strstr(line, "md5") ){
       d.summary = copy(value);
       doc_add_text(&d, value);

@@ -83,7 +83,7 @@ bool cmd_nullvalue(struct shell *sh, int argc, char **argv){
 bool cmd_width(struct shell *sh, int argc, char **argv){
   sh->n_width = 0;
   for(int i=1; i<argc && i<=SHELL_MAX_WIDTHS; i++){
-    sh->width[sh->n_width++] = atoi(argv[i]);
+    sh->width[sh->n_width++] = (int)strtol(argv[i], NULL, 10);
   }
   return true;
 }
@@ -212,7 +212,7 @@ bool cmd_read(struct shell *sh, int argc, char **argv){
 
 bool cmd_exit(struct shell *sh, int argc, char **argv){
   if( argc>2 ) return false;
-  if( argc==2 ) sh->exit_code = atoi(argv[1]) & 0xff;
+  if( argc==2 ) sh->exit_code = (int)strtol(argv[1], NULL, 10) & 0xff;
   sh->quit = true;
   return true;
 }

@@ -231,18 +231,19 @@ static char *vector_column(struct shell *sh, const char *table, char **key){
 
 bool cmd_knn(struct shell *sh, int argc, char **argv){
   char *column, *key, *z;
-  if( argc!=4 || atoll(argv[3])<=0 ) return false;
+  long long k = argc==4 ? strtoll(argv[3], NULL, 10) : 0;
+  if( k<=0 ) return false;
   column = vector_column(sh, argv[1], &key);
   if( column==NULL ) return true;
   if( sqlite3_strnicmp(argv[2], "key=", 4)==0 ){
     z = sqlite3_mprintf(
       "SELECT * , distance FROM \"%w\" WHERE \"%w\" MATCH "
       "(SELECT \"%w\" FROM \"%w\" WHERE \"%w\"=?1) AND k=%lld",
-      argv[1], column, column, argv[1], key, atoll(argv[3]));
+      argv[1], column, column, argv[1], key, k);
     argv[2] += 4;
   }else{
     z = sqlite3_mprintf("SELECT * , distance FROM \"%w\" WHERE \"%w\" MATCH ?1"
-                        " AND k=%lld", argv[1], column, atoll(argv[3]));
+                        " AND k=%lld", argv[1], column, k);
   }
   if( z ) cmd_query(sh, z, argv[2]);
   sqlite3_free(z);

@@ -80,7 +80,7 @@ static char *value_styled(vecdb_stmt *s, int i, const vecdb_column_info *ci,
 static int dump_rows(struct shell *sh, vecdb_collection *c, const char *name){
   vecdb_stmt *s = NULL;
   int rc = vecdb_prepare_scan(c, NULL, &s), n = vecdb_column_count(c);
-  char *cols = NULL;
+  char *cols = NULL, *head;
   for(int i=0; i<n; i++){
     vecdb_column_info ci = { .size = sizeof ci };
     char *z;
@@ -88,8 +88,10 @@ static int dump_rows(struct shell *sh, vecdb_collection *c, const char *name){
     z = sqlite3_mprintf("%z%s\"%w\"", cols, i ? "," : "", ci.name);
     cols = z;
   }
+  head = sqlite3_mprintf("INSERT INTO \"%w\"(%z) VALUES(", name, cols);
+  if( head==NULL ) rc = VECDB_NOMEM;
   while( rc==VECDB_OK && (rc = vecdb_step(s))==VECDB_ROW ){
-    fprintf(sh->out, "INSERT INTO \"%s\"(%s) VALUES(", name, cols);
+    fputs(head, sh->out);
     for(int i=0; i<n; i++){
       vecdb_column_info ci = { .size = sizeof ci };
       char *z;
@@ -101,7 +103,7 @@ static int dump_rows(struct shell *sh, vecdb_collection *c, const char *name){
     fputs(");\n", sh->out);
     rc = sh->interrupted ? VECDB_INTERRUPT : VECDB_OK;
   }
-  sqlite3_free(cols);
+  sqlite3_free(head);
   vecdb_finalize(s);
   return rc==VECDB_DONE ? VECDB_OK : rc;
 }
