@@ -6,14 +6,17 @@
 ** depth is bounded (P1).
 **
 ** INVARIANTS
-**   P1  No path through the tree is longer than 4*FILTER_DEPTH_MAX nodes:
-**       every function that recurses over a tree may.
+**   P1  Paths through the tree are short (below FILTER_DEPTH_MAX squared, for
+**       a chain of comparisons may end at each level of parentheses): every
+**       function that recurses over a tree may.
 **   P2  Children of AND, OR, NOT and the root have a truth value (they are
 **       none of CONST, PARAM, COLUMN); truth_node wraps a value in BOOL.
-**   P3  x BETWEEN a AND b is (x>=a AND x<=b), with x copied.
+**   P3  x BETWEEN a AND b is (x>=a AND x<=b), with the node x copied.
 */
 #include "util/common.h"
 #include "store/filter_int.h"
+
+#include <stdio.h>
 
 #include "util/mem.h"
 
@@ -229,23 +232,6 @@ static int truth_node(struct parser *p, uint32_t *io){
   return node_join(p, F_BOOL, *io, 0, io);
 }
 
-/* Copy a tree (P1 bounds the depth). */
-static int node_copy(struct parser *p, uint32_t from, uint32_t *out){
-  uint32_t last = 0, child, made;
-  int rc = node_new(p, F_CONST, out);
-  if( rc!=VECDB_OK ) return rc;
-  *node_at(p, *out) = *node_at(p, from);
-  node_at(p, *out)->next = node_at(p, *out)->child = 0;
-  for(child=node_at(p, from)->child; child; child=node_at(p, child)->next){
-    rc = node_copy(p, child, &made);
-    if( rc!=VECDB_OK ) return rc;
-    if( last ) node_at(p, last)->next = made;
-    else node_at(p, *out)->child = made;
-    last = made;
-  }
-  return VECDB_OK;
-}
-
 static int depth_enter(struct parser *p){
   if( ++p->depth<=FILTER_DEPTH_MAX ) return VECDB_OK;
   return vdb_error(p->err, VECDB_TOOBIG,
@@ -443,7 +429,7 @@ static int parse_primary(struct parser *p, uint32_t *out){
 }
 
 static int parse_operand(struct parser *p, uint32_t *out){
-  enum filter_coll coll;
+  enum filter_coll coll = COLL_NONE;
   int rc;
   TRY( parse_primary(p, out) );
   while( token_is(p, "COLLATE") ){
@@ -485,15 +471,20 @@ done:
   return rc;
 }
 
-/* (x>=a AND x<=b), P3. */
+/* (x>=a AND x<=b), P3: x is a single node, so that chains of BETWEEN cannot
+** double the tree again and again. */
 static int parse_between(struct parser *p, bool is_not, uint32_t *io){
   uint32_t x = *io, x2, lo, hi;
   int rc;
+  if( !kind_is_value(node_at(p, x)->kind) ){
+    TRY( parse_expected(p, "a column or a value before BETWEEN") );
+  }
   TRY( parse_relation(p, &lo) );
   if( !token_is(p, "AND") ) TRY( parse_expected(p, "AND of BETWEEN") );
   TRY( token_next(p) );
   TRY( parse_relation(p, &hi) );
-  TRY( node_copy(p, x, &x2) );
+  TRY( node_new(p, F_COLUMN, &x2) );
+  *node_at(p, x2) = *node_at(p, x);
   TRY( node_compare(p, OP_GE, x, lo, &lo) );
   TRY( node_compare(p, OP_LE, x2, hi, &hi) );
   TRY( node_join(p, F_AND, lo, hi, io) );
@@ -696,20 +687,27 @@ static uint32_t node_finish(struct filter *f, uint32_t i, unsigned level){
   return cost;
 }
 
-/* Sort the children of AND and OR nodes by cost; the order of equals stays. */
+/* Sort the children of AND and OR nodes by cost; the order of equals stays.
+** One list per cost: a chain may have a million children. */
 static void node_order(struct filter *f, uint32_t i){
-  struct filter_node *x = &f->node[i];
-  uint32_t sorted = 0, c, next, *at;
-  for(c=x->child; c; c=f->node[c].next) node_order(f, c);
-  if( x->kind!=F_AND && x->kind!=F_OR ) return;
-  for(c=x->child; c; c=next){
+  enum { N_CLASS = 128 };
+  uint32_t head[N_CLASS] = { 0 }, tail[N_CLASS] = { 0 }, c, next;
+  uint32_t *link = &f->node[i].child;
+  for(c=f->node[i].child; c; c=f->node[c].next) node_order(f, c);
+  if( f->node[i].kind!=F_AND && f->node[i].kind!=F_OR ) return;
+  for(c=f->node[i].child; c; c=next){
+    uint32_t k = f->node[c].cost<N_CLASS ? f->node[c].cost : N_CLASS-1;
     next = f->node[c].next;
-    at = &sorted;
-    while( *at && f->node[*at].cost<=f->node[c].cost ) at = &f->node[*at].next;
-    f->node[c].next = *at;
-    *at = c;
+    f->node[c].next = 0;
+    if( tail[k] ) f->node[tail[k]].next = c;
+    else head[k] = c;
+    tail[k] = c;
   }
-  x->child = sorted;
+  for(uint32_t k=0; k<N_CLASS; k++){
+    if( head[k]==0 ) continue;
+    *link = head[k];
+    link = &f->node[tail[k]].next;
+  }
 }
 
 static int columns_keep(struct filter *f, const struct schema *s){
