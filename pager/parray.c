@@ -646,7 +646,7 @@ done:
 
 /* ----------------------------------------------------------------- check */
 
-enum { SEVERITY_DAMAGE = 2 };
+enum { ARRAY_DAMAGE = 2 };
 
 struct array_check {
   struct parray a;
@@ -657,7 +657,7 @@ struct array_check {
 static int page_damage(struct array_check *k, int rc){
   struct vdb_err *err = vdb_pager_err(k->a.p);
   if( (rc & 0xff)!=VECDB_CORRUPT ) return rc;
-  vdb_census_report(k->census, SEVERITY_DAMAGE, k->what, "%s",
+  vdb_census_report(k->census, ARRAY_DAMAGE, k->what, "%s",
                     vdb_error_text(err));
   vdb_error_clear(err);
   return VECDB_OK;
@@ -685,7 +685,7 @@ static int dir_check(struct array_check *k, struct page *dir,
     pg = NULL;
   }
   if( used!=get_u16(dir->data + PARRAYDIR_USED) ){                 /* P2 */
-    vdb_census_report(k->census, SEVERITY_DAMAGE, k->what,
+    vdb_census_report(k->census, ARRAY_DAMAGE, k->what,
                       "page %u: directory counts %u entries, %u are in use",
                       (unsigned)dir->pgno,
                       get_u16(dir->data + PARRAYDIR_USED), (unsigned)used);

@@ -100,6 +100,7 @@ struct bench {                          /* a database with one or two trees */
   page_no root;
   struct model m;
   struct vdb_rng rng;
+  bool is_long;                         /* all keys near the maximum */
   unsigned n_key_max;                   /* shape of the keys .. */
   uint32_t n_val_max;                   /* .. and values of this run */
   unsigned char *val;                   /* scratch */
@@ -145,9 +146,11 @@ static unsigned key_make(struct bench *b, unsigned char *key){
                                : below(b, b->n_key_max<24 ? b->n_key_max+1
                                                           : 24);
   unsigned same = below(b, 3)==0 ? n/2 : 0;
+  if( b->is_long ) same = n = b->n_key_max;
   for(unsigned i=0; i<n; i++){
     key[i] = i<same ? 'a' : (unsigned char)("ab\0\xff"[below(b, 4)]);
   }
+  if( b->is_long ) put_key_u32(key+n-4, below(b, 4000));
   return n;
 }
 
@@ -460,6 +463,14 @@ TEST(btree__agrees_with_a_model_for_long_values){
 }
 TEST(btree__agrees_with_a_model_for_large_pages){
   stream_test(65536, BTREE_KEY_MAX, 100000, 6000);
+}
+TEST(btree__agrees_with_a_model_when_deep){
+  struct bench b;
+  bench_open(&b, 4096, vt_seed());
+  b.n_key_max = BTREE_KEY_MAX;
+  b.is_long = true;
+  stream_run(&b, 8000*(unsigned)vt_scale());
+  bench_close(&b);
 }
 TEST(btree__agrees_with_a_model_for_empty_values){
   stream_test(4096, 30, 0, 20000);
@@ -791,8 +802,25 @@ static size_t tree_pages(struct bench *b, page_no *out, size_t n_max){
   return n;
 }
 
-/* Change some bytes of a page, behind the back of its checksum. The header of
-** the tree page and the offsets behind it are hit most. */
+/* Lies that single bytes rarely tell: about free space, about two cells in one
+** place, about lengths. */
+static void cell_damage(struct bench *b, unsigned char *d){
+  uint32_t hdr = d[PAGEHDR_TYPE]==PAGE_BTREE_LEAF ? BTREELEAF_SIZE
+                                                  : BTREENODE_SIZE;
+  unsigned n = get_u16(d + BTREELEAF_NCELL);
+  uint32_t off = get_u32(d + BTREELEAF_OFFCELL);
+  unsigned char *slot = d + hdr + 2*below(b, n>0 && n<200 ? n : 1);
+  switch( below(b, 5) ){
+    case 0: put_u16(d + BTREELEAF_FRAG, (uint16_t)below(b, 65536)); break;
+    case 1: put_u16(slot, get_u16(d + hdr)); break;
+    case 2: d[get_u16(slot) % vdb_pager_usable(b->p)] ^= 3; break;
+    case 3: put_u16(d + BTREELEAF_NCELL, (uint16_t)(n+1)); break;
+    default: put_u32(d + BTREELEAF_OFFCELL, off + 2 - below(b, 5));
+  }
+}
+
+/* Change a page behind the back of its checksum. The header of a tree page
+** and the offsets behind it are hit most. */
 static void page_damage(struct bench *b, page_no pgno){
   struct page *pg = NULL;
   uint32_t usable = vdb_pager_usable(b->p), off;
@@ -800,11 +828,14 @@ static void page_damage(struct bench *b, page_no pgno){
   REQUIRE_RC(VECDB_OK, vdb_page_write(b->p, pg));
   for(unsigned n=1+below(b, 4); n>0; n--){
     off = 16 + below(b, below(b, 3) ? 60 : usable-16);
-    switch( below(b, 4) ){
+    switch( below(b, 6) ){
       case 0:  pg->data[off] = 0; break;
       case 1:  pg->data[off] = 0xff; break;
       case 2:  pg->data[off] ^= (unsigned char)(1u<<below(b, 8)); break;
-      default: pg->data[off] = (unsigned char)below(b, 256);
+      case 3:  pg->data[off] = (unsigned char)below(b, 256); break;
+      default: if( pg->data[PAGEHDR_TYPE]!=PAGE_OVERFLOW ){
+                 cell_damage(b, pg->data);
+               }
     }
   }
   vdb_page_unpin(b->p, pg);
@@ -850,7 +881,8 @@ static void damage_exercise(struct bench *b){
   else REQUIRE(rc_is_fine(vdb_btree_destroy(b->p, b->root)));
 }
 
-static void damage_test(uint32_t sz_page, int n_put, int n_round){
+static void damage_test(uint32_t sz_page, bool is_long, int n_put,
+                        int n_round){
   static page_no pages[2000];
   struct findings f;
   struct bench b;
@@ -859,7 +891,8 @@ static void damage_test(uint32_t sz_page, int n_put, int n_round){
 
   bench_open(&b, sz_page, vt_seed() + sz_page);
   b.n_key_max = BTREE_KEY_MAX;
-  b.n_val_max = 20000;
+  b.n_val_max = 6000;
+  b.is_long = is_long;
   REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(b.p));
   for(int i=0; i<n_put; i++) op_put(&b);
   REQUIRE_RC(VECDB_OK, vdb_pager_commit(b.p));
@@ -883,8 +916,9 @@ static void damage_test(uint32_t sz_page, int n_put, int n_round){
   bench_close(&b);
 }
 
-TEST(btree__survives_damaged_pages){ damage_test(4096, 600, 400); }
-TEST(btree__survives_damaged_large_pages){ damage_test(65536, 6000, 40); }
+TEST(btree__survives_damaged_pages){ damage_test(4096, false, 600, 300); }
+TEST(btree__survives_damage_in_a_deep_tree){ damage_test(4096, true, 300, 300); }
+TEST(btree__survives_damaged_large_pages){ damage_test(65536, false, 6000, 40); }
 
 /* A node whose children are all one page, several levels deep, is not
 ** walked exponentially. */
