@@ -1,0 +1,316 @@
+/* lib_script.c -- scripted lives of a toy database. See lib_script.h. */
+#include <stdio.h>
+
+#include "util/common.h"
+#include "util/rng.h"
+#include "lab/lib_script.h"
+
+static const unsigned char script_host[16] = "host of scripts";
+
+/* ---- steps ------------------------------------------------------------------------ */
+
+static void run_mark(struct script_run *r, int hi){
+  if( r->cfg.sync==VECDB_SYNC_FULL ) r->durable = r->state;
+  if( r->log ) crash_mark(r->log, r->durable, hi);
+}
+
+static int run_open(struct script_run *r){
+  uint64_t state = 0, digest = 0;
+  int rc = toy_open(&r->toy, &r->cfg);
+  if( rc!=VECDB_OK ) return rc;
+  rc = toy_read(&r->toy, &state, &digest);
+  if( rc==VECDB_OK && r->state==0 ) r->digests[0] = digest;
+  return rc;
+}
+
+/* The last close writes everything home, which makes it durable. */
+static int run_close(struct script_run *r){
+  int rc = toy_close(&r->toy);
+  if( rc!=VECDB_OK ) return rc;
+  r->durable = r->state;
+  run_mark(r, r->state);
+  return VECDB_OK;
+}
+
+/* Finish the open write transaction as a new state: number and digest. */
+static int run_seal(struct script_run *r){
+  uint64_t state;
+  int rc = toy_set_state(&r->toy, (uint64_t)r->state + 1);
+  if( rc!=VECDB_OK ) return rc;
+  return toy_digest(&r->toy, &state, &r->digests[r->state + 1]);
+}
+
+static void run_committed(struct script_run *r){
+  r->state++;
+  r->in_commit = false;
+  run_mark(r, r->state);
+}
+
+static int run_commit(struct script_run *r){
+  int rc = run_seal(r);
+  if( rc!=VECDB_OK ) return rc;
+  r->in_commit = true;
+  run_mark(r, r->state + 1);
+  rc = vdb_pager_commit(r->toy.p);
+  if( rc==VECDB_OK ) run_committed(r);
+  return rc;
+}
+
+/* A write transaction of about n changes. */
+static int run_txn(struct script_run *r, unsigned n){
+  int rc = vdb_pager_begin_write(r->toy.p);
+  if( rc!=VECDB_OK ) return rc;
+  rc = toy_change(&r->toy, r->seed + (uint64_t)r->state, n);
+  return rc==VECDB_OK ? run_commit(r) : rc;
+}
+
+static int run_txns(struct script_run *r, int n_txn, unsigned n){
+  int rc = VECDB_OK;
+  while( rc==VECDB_OK && n_txn-- >0 ) rc = run_txn(r, n);
+  return rc;
+}
+
+static int run_checkpoint(struct script_run *r, int mode){
+  uint64_t n_log = 0, n_done = 0;
+  int rc = vdb_pager_checkpoint(r->toy.p, mode, &n_log, &n_done);
+  if( rc==VECDB_OK && n_log==n_done ){
+    r->durable = r->state;
+    run_mark(r, r->state);
+  }
+  return rc;
+}
+
+/* Extents and pages of a stamp of their own, so that they are recycled. */
+static int run_extents(struct script_run *r, unsigned n){
+  int rc = vdb_pager_begin_write(r->toy.p);
+  for(unsigned i=0; i<n && rc==VECDB_OK; i++){
+    uint64_t stamp = vdb_mix64(r->seed + (uint64_t)r->state*64 + i);
+    rc = toy_put_extent(&r->toy, (unsigned)((stamp>>8) % 12), stamp);
+  }
+  return rc==VECDB_OK ? run_commit(r) : rc;
+}
+
+static int run_prepared(struct script_run *r, unsigned n, bool commit){
+  int rc = vdb_pager_begin_write(r->toy.p);
+  if( rc!=VECDB_OK ) return rc;
+  TRY( toy_change(&r->toy, r->seed + 5000 + (uint64_t)r->state, n) );
+  TRY( run_seal(r) );
+  r->in_doubt = true;
+  TRY( vdb_pager_prepare(r->toy.p, script_host, ++r->host_token) );
+  r->in_commit = commit;
+  run_mark(r, r->state + (commit ? 1 : 0));
+  TRY( vdb_pager_decide(r->toy.p, commit) );
+  r->in_doubt = false;
+  if( commit ) run_committed(r);
+done:
+  return rc;
+}
+
+/* ---- scripts ------------------------------------------------------------------------ */
+
+static int script_commits(struct script_run *r){
+  int rc;
+  TRY( run_open(r) );
+  TRY( run_txns(r, 3, 2) );
+  TRY( run_txns(r, 3, 6) );
+  TRY( run_txns(r, 2, 1) );
+  TRY( run_close(r) );
+done:
+  return rc;
+}
+
+static int script_checkpoints(struct script_run *r){
+  int rc;
+  TRY( run_open(r) );
+  TRY( run_txns(r, 2, 5) );
+  TRY( run_checkpoint(r, VECDB_CHECKPOINT_PASSIVE) );
+  TRY( run_txns(r, 2, 5) );
+  TRY( run_checkpoint(r, VECDB_CHECKPOINT_FULL) );
+  TRY( run_txns(r, 1, 3) );
+  TRY( run_checkpoint(r, VECDB_CHECKPOINT_RESTART) );
+  TRY( run_txns(r, 2, 4) );
+  TRY( run_checkpoint(r, VECDB_CHECKPOINT_TRUNCATE) );
+  TRY( run_txns(r, 2, 3) );
+  TRY( run_close(r) );
+done:
+  return rc;
+}
+
+static int script_savepoints(struct script_run *r){
+  unsigned a = 0, b = 0;
+  int rc;
+  TRY( run_open(r) );
+  TRY( run_txn(r, 6) );
+  TRY( vdb_pager_begin_write(r->toy.p) );
+  TRY( toy_change(&r->toy, r->seed + 901, 4) );
+  TRY( vdb_pager_savepoint(r->toy.p, &a) );
+  TRY( toy_change(&r->toy, r->seed + 902, 4) );
+  TRY( vdb_pager_savepoint(r->toy.p, &b) );
+  TRY( toy_change(&r->toy, r->seed + 903, 4) );
+  TRY( vdb_pager_rollback_to(r->toy.p, b) );
+  TRY( toy_change(&r->toy, r->seed + 904, 2) );
+  TRY( vdb_pager_release(r->toy.p, b) );
+  TRY( vdb_pager_rollback_to(r->toy.p, a) );
+  TRY( toy_change(&r->toy, r->seed + 905, 3) );
+  TRY( run_commit(r) );
+  TRY( vdb_pager_begin_write(r->toy.p) );
+  TRY( toy_change(&r->toy, r->seed + 906, 9) );
+  TRY( vdb_pager_rollback(r->toy.p) );
+  TRY( run_txns(r, 2, 3) );
+  TRY( run_close(r) );
+done:
+  return rc;
+}
+
+/* Space is freed, checkpointed, and used again. */
+static int script_recycling(struct script_run *r){
+  int rc;
+  TRY( run_open(r) );
+  for(int i=0; i<4; i++){
+    TRY( run_extents(r, 5) );
+    TRY( run_txn(r, 3) );
+    if( i%2==0 ) TRY( run_checkpoint(r, VECDB_CHECKPOINT_FULL) );
+    TRY( run_extents(r, 4) );
+  }
+  TRY( run_checkpoint(r, VECDB_CHECKPOINT_TRUNCATE) );
+  TRY( run_extents(r, 4) );
+  TRY( run_close(r) );
+done:
+  return rc;
+}
+
+/* The log is restarted again and again by commits themselves. */
+static int script_auto_checkpoint(struct script_run *r){
+  int rc;
+  TRY( run_open(r) );
+  TRY( run_txns(r, 14, 4) );
+  TRY( run_close(r) );
+done:
+  return rc;
+}
+
+/* More dirty pages than the cache holds, committed and rolled back. */
+static int script_spill(struct script_run *r){
+  int rc;
+  TRY( run_open(r) );
+  for(int i=0; i<2; i++){
+    TRY( vdb_pager_begin_write(r->toy.p) );
+    for(unsigned slot=0; slot<TOY_N_SLOT; slot++){
+      TRY( toy_put(&r->toy, slot, r->seed + slot + 1000*(unsigned)i) );
+    }
+    if( i==0 ) TRY( run_commit(r) );
+    else TRY( vdb_pager_rollback(r->toy.p) );
+  }
+  TRY( run_txns(r, 2, 3) );
+  TRY( run_close(r) );
+done:
+  return rc;
+}
+
+static int script_two_phase(struct script_run *r){
+  int rc;
+  TRY( run_open(r) );
+  TRY( run_txn(r, 4) );
+  TRY( run_prepared(r, 4, true) );
+  TRY( run_prepared(r, 3, false) );
+  TRY( run_txn(r, 2) );
+  TRY( run_prepared(r, 5, true) );
+  TRY( run_checkpoint(r, VECDB_CHECKPOINT_FULL) );
+  TRY( run_prepared(r, 2, true) );
+  TRY( run_close(r) );
+done:
+  return rc;
+}
+
+static int script_reopening(struct script_run *r){
+  int rc;
+  for(int i=0; i<3; i++){
+    TRY( run_open(r) );
+    TRY( run_txns(r, 2, 4) );
+    TRY( run_close(r) );
+  }
+done:
+  return rc;
+}
+
+static int script_backup(struct script_run *r){
+  int rc;
+  TRY( run_open(r) );
+  TRY( run_txns(r, 2, 6) );
+  TRY( vdb_pager_backup(r->toy.p, "backup.vdb", NULL, NULL) );
+  r->state_backup = r->state;
+  if( r->log ) r->i_backup = crash_log_size(r->log);
+  TRY( run_txns(r, 2, 3) );
+  TRY( run_close(r) );
+done:
+  return rc;
+}
+
+/* A reader keeps a snapshot while others commit and checkpoint. */
+static int script_reader(struct script_run *r){
+  struct toy reader;
+  uint64_t state, digest, again;
+  int rc;
+
+  memset(&reader, 0, sizeof(reader));
+  TRY( run_open(r) );
+  TRY( run_txns(r, 2, 4) );
+  TRY( toy_open(&reader, &r->cfg) );
+  TRY( vdb_pager_begin_read(reader.p) );
+  TRY( toy_digest(&reader, &state, &digest) );
+  TRY( run_txns(r, 2, 4) );
+  rc = run_checkpoint(r, VECDB_CHECKPOINT_PASSIVE);
+  if( rc!=VECDB_OK && (rc & 0xff)!=VECDB_BUSY ) goto done;
+  TRY( run_extents(r, 4) );
+  TRY( toy_digest(&reader, &state, &again) );
+  if( again!=digest ) TRY( VECDB_INTERNAL );
+  TRY( vdb_pager_end_read(reader.p) );
+  TRY( run_checkpoint(r, VECDB_CHECKPOINT_RESTART) );
+  TRY( run_txns(r, 2, 2) );
+  TRY( toy_close(&reader) );
+  TRY( run_close(r) );
+done:
+  if( reader.p ) toy_close(&reader);
+  return rc;
+}
+
+const struct script scripts[] = {
+  { "commits",     script_commits,         VECDB_SYNC_FULL,   0, 0, false },
+  { "checkpoints", script_checkpoints,     VECDB_SYNC_FULL,   0, 0, false },
+  { "savepoints",  script_savepoints,      VECDB_SYNC_FULL,   0, 0, false },
+  { "recycling",   script_recycling,       VECDB_SYNC_FULL,   0, 0, false },
+  { "automatic",   script_auto_checkpoint, VECDB_SYNC_FULL,   0, 64<<10, false },
+  { "spill",       script_spill,           VECDB_SYNC_FULL,   1, 0, false },
+  { "two_phase",   script_two_phase,       VECDB_SYNC_FULL,   0, 0, false },
+  { "reopening",   script_reopening,       VECDB_SYNC_FULL,   0, 0, false },
+  { "backup",      script_backup,          VECDB_SYNC_FULL,   0, 0, false },
+  { "reader",      script_reader,          VECDB_SYNC_FULL,   0, 0, false },
+  { "unmapped",    script_recycling,       VECDB_SYNC_FULL,   0, 0, true },
+  { "normal",      script_checkpoints,     VECDB_SYNC_NORMAL, 0, 0, false },
+  { "normal_auto", script_auto_checkpoint, VECDB_SYNC_NORMAL, 0, 64<<10, false }
+};
+const size_t n_script = sizeof(scripts)/sizeof(scripts[0]);
+
+int script_run(const struct script *s, const struct vecdb_file_ops *ops,
+               const char *path, struct crash_log *log, uint64_t seed,
+               bool keep_open, struct script_run *r){
+  int rc;
+  memset(r, 0, sizeof(*r));
+  r->cfg.ops = ops;
+  r->cfg.path = path;
+  r->cfg.sync = s->sync;
+  r->cfg.sz_cache = s->sz_cache;
+  r->cfg.sz_wal = s->sz_wal;
+  r->cfg.no_mmap = s->no_mmap;
+  r->seed = vdb_mix64(seed)>>8;
+  r->log = log;
+  rc = s->fn(r);
+  if( rc==VECDB_OK || !keep_open ) toy_close(&r->toy);
+  return rc;
+}
+
+bool script_knows(const struct script_run *r, uint64_t state,
+                  uint64_t digest){
+  uint64_t n = (uint64_t)r->state + (r->in_commit || r->in_doubt);
+  return state<=n && r->digests[state]==digest;
+}
