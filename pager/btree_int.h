@@ -35,7 +35,7 @@
 #include "pager/format.h"
 #include "util/bytes.h"
 
-#define BTREE_LEVEL_MAX  32         /* of the root: 2^32 pages fit at fan-out 2 */
+#define BTREE_LEVEL_MAX  32         /* of the root; enough at fan-out 2 */
 #define BTREE_VALUE_MAX  (1u<<30)
 /* Room for any leaf cell (B1 at the largest page) and for any node cell. */
 #define BTREE_CELL_MAX   ((65536 - BTREELEAF_SIZE)/4)
