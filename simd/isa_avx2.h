@@ -222,6 +222,6 @@ static inline void vh_store(uint16_t *dst, const float *src){
   _mm_storeu_si128((__m128i*)dst, _mm256_cvtps_ph(_mm256_loadu_ps(src),
                                           _MM_FROUND_TO_NEAREST_INT));
 }
-static inline void vh_load(float *dst, const uint16_t *src){
+static inline void vh_load(float *dst, const void *src){
   _mm256_storeu_ps(dst, m256_load_f16(src));
 }

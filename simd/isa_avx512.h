@@ -121,8 +121,17 @@ static inline vi vi_add_popcount(vi s, vb x){
   s.a = _mm512_add_epi32(s.a, _mm512_popcnt_epi64(x));
   return s;
 }
+/* Not _mm512_reduce_add_epi32: gcc's ends in a signed addition in C, where an
+** overflow is undefined; sums modulo 2^32 are meant. */
 static inline uint32_t vi_sum(vi s){
-  return (uint32_t)_mm512_reduce_add_epi32(_mm512_add_epi32(s.a, s.b));
+  __m512i w = _mm512_add_epi32(s.a, s.b);
+  __m256i y = _mm256_add_epi32(_mm512_castsi512_si256(w),
+                               _mm512_extracti64x4_epi64(w, 1));
+  __m128i x = _mm_add_epi32(_mm256_castsi256_si128(y),
+                            _mm256_extracti128_si256(y, 1));
+  x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0x4e));
+  x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0xb1));
+  return (uint32_t)_mm_cvtsi128_si32(x);
 }
 
 /* ---- The batch filter ------------------------------------------------------ */
@@ -185,7 +194,7 @@ static inline void vh_store(uint16_t *dst, const float *src){
   _mm256_storeu_si256((__m256i*)dst, _mm512_cvtps_ph(_mm512_loadu_ps(src),
                                              _MM_FROUND_TO_NEAREST_INT));
 }
-static inline void vh_load(float *dst, const uint16_t *src){
+static inline void vh_load(float *dst, const void *src){
   _mm512_storeu_ps(dst, _mm512_cvtph_ps(
                             _mm256_loadu_si256((const __m256i*)src)));
 }

@@ -192,6 +192,8 @@ static inline void vg_row(int type, const uint8_t *src, vg_elem *dst,
 static inline void vh_store(uint16_t *dst, const float *src){
   *dst = half_from_f32(*src);
 }
-static inline void vh_load(float *dst, const uint16_t *src){
-  *dst = half_to_f32(*src);
+static inline void vh_load(float *dst, const void *src){
+  uint16_t h;
+  memcpy(&h, src, 2);
+  *dst = half_to_f32(h);
 }

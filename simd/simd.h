@@ -186,7 +186,7 @@ struct vdb_simd {
   struct vdb_type_simd type[VECDB_BIT+1];  /* indexed by element type */
   struct vdb_filter filter;              /* F32, F16, BF16, I8, U8 */
   size_t (*f16_from_f32)(const float *src, uint16_t *dst, size_t n);
-  void (*f32_from_f16)(const uint16_t *src, float *dst, size_t n);
+  void (*f32_from_f16)(const void *src, float *dst, size_t n);
   uint64_t (*popcount)(const void *p, size_t n_byte);
 };
 
