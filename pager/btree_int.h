@@ -33,7 +33,7 @@
 #define VDB_BTREE_INT_H
 #include "pager/btree.h"
 #include "pager/format.h"
-#include "util/bytes.h"
+#include "pager/pager_int.h"
 
 #define BTREE_LEVEL_MAX  32         /* of the root; enough at fan-out 2 */
 #define BTREE_VALUE_MAX  (1u<<30)
@@ -73,8 +73,8 @@ struct path {
 };
 
 #define BTREE_CORRUPT(t, pgno, fmt, ...) \
-  VDB_CORRUPT(vdb_pager_err((t)->p), "page %u of \"%s\": b-tree %u: " fmt, \
-              (unsigned)(pgno), vdb_pager_path((t)->p), \
+  VDB_CORRUPT(vdb_pager_err((t)->p), "page %u of %s: b-tree %u: " fmt, \
+              (unsigned)(pgno), vdb_pager_name((t)->p), \
               (unsigned)(t)->root, __VA_ARGS__)
 
 static inline void vdb_btree_init(struct btree *t, struct pager *p,

@@ -27,7 +27,7 @@
 #define VDB_PARRAY_INT_H
 #include "pager/parray.h"
 #include "pager/format.h"
-#include "util/bytes.h"
+#include "pager/pager_int.h"
 
 #define PARRAY_HEIGHT_MAX  5                /* reaches PARRAY_PAGE_MAX */
 #define PARRAY_PAGE_MAX    ((uint64_t)1<<40)
@@ -46,8 +46,8 @@ struct parray {                     /* one operation on one array */
 };
 
 #define PARRAY_CORRUPT(a, pgno, fmt, ...) \
-  VDB_CORRUPT(vdb_pager_err((a)->p), "page %u of \"%s\": array %u: " fmt, \
-              (unsigned)(pgno), vdb_pager_path((a)->p), \
+  VDB_CORRUPT(vdb_pager_err((a)->p), "page %u of %s: array %u: " fmt, \
+              (unsigned)(pgno), vdb_pager_name((a)->p), \
               (unsigned)(a)->root, __VA_ARGS__)
 
 /* Bytes of one data page: see vdb_parray_span. */
