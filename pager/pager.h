@@ -132,6 +132,8 @@ int vdb_pager_backup(struct pager *p, const char *path,
 int vdb_pager_replace_file(struct pager *p, const char *path_new);
 const char *vdb_pager_path(const struct pager *p);         /* absolute, "" */
 const struct vecdb_file_ops *vdb_pager_file_ops(const struct pager *p);
+/* Of the database: given at creation, kept by backup and replace_file. */
+void vdb_pager_uuid(const struct pager *p, unsigned char uuid[16]);
 
 struct pager_stats {
   uint32_t sz_page;
