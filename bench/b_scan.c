@@ -9,6 +9,7 @@
 ** 3  10,000 queries at once on fashion-mnist-784, where the data is, as bytes
 **    and as floats, 1 and 2 threads, every distance checked against the
 **    ground truth.
+** 4  What OpenBLAS (where there is one) needs for the products of 3 alone.
 **
 ** Usage: b_scan [-r repetitions] [-o result.json]     data: $VECDB_DATA
 */
@@ -20,6 +21,9 @@
 
 #include "index/index.h"
 #include "simd/simd.h"
+#if defined(VDB_HAVE_OPENBLAS)
+# include <cblas.h>
+#endif
 
 enum { N_ROWS = 60000, DIM = 784, K = 10, REPS_MAX = 1000 };
 
@@ -314,9 +318,45 @@ static void bench_batches(FILE *out){
     free(fbase);
     free(fqueries);
   }
-  fprintf(out, "\n  ]\n");
+  fprintf(out, "\n  ]");
   free(base);
   free(queries);
+}
+
+/* ---- 4: OpenBLAS ------------------------------------------------------------------- */
+
+/* Seconds for the products of 10,000 queries and 60,000 rows, one thread, by
+** the piece of 768 x 60,000 that a group of queries is, scaled up. */
+static void bench_sgemm(FILE *out){
+#if defined(VDB_HAVE_OPENBLAS)
+  enum { N_QUERY = 768, N_BLOCK = 960 };
+  float *base = allocate((size_t)N_ROWS*DIM*sizeof(float));
+  float *queries = allocate((size_t)N_QUERY*DIM*sizeof(float));
+  float *product = allocate((size_t)N_QUERY*N_BLOCK*sizeof(float));
+  double t[5];
+  fill(VECDB_F32, base, (size_t)N_ROWS*DIM*sizeof(float));
+  fill(VECDB_F32, queries, (size_t)N_QUERY*DIM*sizeof(float));
+  openblas_set_num_threads(1);
+  for(int r=0; r<5; r++){
+    double t0 = seconds();
+    for(size_t i=0; i<N_ROWS; i+=N_BLOCK){
+      size_t n = N_ROWS-i<N_BLOCK ? N_ROWS-i : N_BLOCK;
+      cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, N_QUERY, (int)n,
+                  DIM, 1, queries, DIM, base + i*DIM, DIM, 0, product,
+                  N_BLOCK);
+    }
+    t[r] = (seconds() - t0)*10000/N_QUERY;
+  }
+  fprintf(out, ",\n  \"sgemm\": {\"library\": \"OpenBLAS\", \"threads\": 1, "
+          "\"seconds_for_10000_queries\": %.3f}", median(t, 5));
+  fprintf(stderr, "OpenBLAS, products alone: %.2f s for 10,000 queries\n",
+          median(t, 5));
+  free(base);
+  free(queries);
+  free(product);
+#else
+  fprintf(out, ",\n  \"sgemm\": null");
+#endif
 }
 
 /* ---- The rest ------------------------------------------------------------------------ */
@@ -367,6 +407,7 @@ int main(int argc, char **argv){
   bench_against_sum(out, n_rep);
   bench_types(out, n_rep);
   bench_batches(out);
-  fprintf(out, "}\n");
+  bench_sgemm(out);
+  fprintf(out, "\n}\n");
   return out!=stdout && fclose(out)!=0;
 }

@@ -48,7 +48,8 @@
 **          threads is state of the host process, which a library may neither
 **          change nor trust; it writes all products to memory and reads them
 **          again for the comparison, which the filter does in registers; and
-**          it has no kernel for bytes. doc/decisions has the measurements.
+**          it has no kernel for bytes. Measurements in
+**          doc/decisions/0020-exact-batches.md.
 **
 ** TASKS    A task is a group of queries and a part of the rows. Rows are only
 **          divided when there are fewer groups than threads. Hits of a

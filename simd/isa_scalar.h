@@ -63,6 +63,10 @@ static inline v32 v32_add_abs(v32 s, v32 x){
   return s;
 }
 static inline float v32_fold(v32 s){
+  if( MUTANT(10, true, false) ){             /* one after the other */
+    for(int i=1; i<32; i++) s.f[0] += s.f[i];
+    return s.f[0];
+  }
   for(int h=16; h>0; h/=2){
     for(int i=0; i<h; i++) s.f[i] += s.f[i+h];
   }

@@ -227,6 +227,45 @@ TEST(simd__sums_subnormal_products){
   CHECK_DBL(0x1p-140 + 0x1p-140, vdb_dot(VECDB_F32, a, b, 3), 0);
 }
 
+/* The bits are part of the file format: files written by one build are checked
+** by another. No compiler, option or processor may change this number. */
+TEST(simd__bits_are_the_same_for_ever){
+  static uint8_t a[257*4], b[257*4];
+  const void *row = b;
+  struct vdb_rng r;
+  vdb_rng_init(&r, 42);
+  for(size_t p=0; p<VDB_ARRAY_LEN(paths); p++){
+    const struct vdb_simd *s = vdb_simd_find(paths[p]);
+    uint64_t hash = 0;
+    if( s==NULL ) continue;
+    vdb_rng_init(&r, 42);
+    for(int type=VECDB_F32; type<=VECDB_BIT; type++){
+      for(size_t dim=1; dim<=256; dim++){
+        float sums[8];
+        size_t n;
+        for(size_t i=0; i<sizeof(a); i++){
+          a[i] = (uint8_t)vdb_rng_u64(&r);
+          b[i] = (uint8_t)vdb_rng_u64(&r);
+          /* Exponents that neither overflow nor are special. */
+          if( type==VECDB_F32 && i%4==3 ) a[i] = 0x3e | (a[i] & 0x81);
+          if( type==VECDB_F32 && i%4==3 ) b[i] = 0x3e | (b[i] & 0x81);
+          if( type<=VECDB_BF16 && type>VECDB_F32 && i%2 ){
+            a[i] = 0x38 | (a[i] & 0x83);
+            b[i] = 0x38 | (b[i] & 0x83);
+          }
+        }
+        n = all_sums(s, type, a, &row, 1, dim, sums);
+        for(size_t i=0; i<n; i++){
+          uint32_t u;
+          memcpy(&u, &sums[i], 4);
+          hash = vdb_mix64(hash ^ u) + i;
+        }
+      }
+    }
+    CHECK_U64(UINT64_C(0xe386765b9fd8b94b), hash);
+  }
+}
+
 /* ---- Integers: exact at the extremes ----------------------------------------------- */
 
 TEST(simd__integers_are_exact_at_full_length){
