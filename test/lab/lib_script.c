@@ -51,14 +51,14 @@ static int run_commit(struct script_run *r){
   if( rc!=VECDB_OK ) return rc;
   r->in_commit = true;
   run_mark(r, r->state + 1);
-  rc = vdb_pager_commit(r->toy.p);
+  rc = toy_commit(&r->toy);
   if( rc==VECDB_OK ) run_committed(r);
   return rc;
 }
 
 /* A write transaction of about n changes. */
 static int run_txn(struct script_run *r, unsigned n){
-  int rc = vdb_pager_begin_write(r->toy.p);
+  int rc = toy_begin_write(&r->toy);
   if( rc!=VECDB_OK ) return rc;
   rc = toy_change(&r->toy, r->seed + (uint64_t)r->state, n);
   return rc==VECDB_OK ? run_commit(r) : rc;
@@ -72,7 +72,7 @@ static int run_txns(struct script_run *r, int n_txn, unsigned n){
 
 static int run_checkpoint(struct script_run *r, int mode){
   uint64_t n_log = 0, n_done = 0;
-  int rc = vdb_pager_checkpoint(r->toy.p, mode, &n_log, &n_done);
+  int rc = toy_checkpoint(&r->toy, mode, &n_log, &n_done);
   if( rc==VECDB_OK && n_log==n_done ){
     r->durable = r->state;
     run_mark(r, r->state);
@@ -80,26 +80,23 @@ static int run_checkpoint(struct script_run *r, int mode){
   return rc;
 }
 
-/* Extents and pages of a stamp of their own, so that they are recycled. */
-static int run_extents(struct script_run *r, unsigned n){
-  int rc = vdb_pager_begin_write(r->toy.p);
-  for(unsigned i=0; i<n && rc==VECDB_OK; i++){
-    uint64_t stamp = vdb_mix64(r->seed + (uint64_t)r->state*64 + i);
-    rc = toy_put_extent(&r->toy, (unsigned)((stamp>>8) % 12), stamp);
-  }
+/* A transaction of n large things. */
+static int run_load(struct script_run *r, unsigned n){
+  int rc = toy_begin_write(&r->toy);
+  if( rc==VECDB_OK ) rc = toy_load(&r->toy, r->seed + (uint64_t)r->state, n);
   return rc==VECDB_OK ? run_commit(r) : rc;
 }
 
 static int run_prepared(struct script_run *r, unsigned n, bool commit){
-  int rc = vdb_pager_begin_write(r->toy.p);
+  int rc = toy_begin_write(&r->toy);
   if( rc!=VECDB_OK ) return rc;
   TRY( toy_change(&r->toy, r->seed + 5000 + (uint64_t)r->state, n) );
   TRY( run_seal(r) );
   r->in_doubt = true;
-  TRY( vdb_pager_prepare(r->toy.p, script_host, ++r->host_token) );
+  TRY( toy_prepare(&r->toy, script_host, ++r->host_token) );
   r->in_commit = commit;
   run_mark(r, r->state + (commit ? 1 : 0));
-  TRY( vdb_pager_decide(r->toy.p, commit) );
+  TRY( toy_decide(&r->toy, commit) );
   r->in_doubt = false;
   if( commit ) run_committed(r);
 done:
@@ -141,21 +138,21 @@ static int script_savepoints(struct script_run *r){
   int rc;
   TRY( run_open(r) );
   TRY( run_txn(r, 6) );
-  TRY( vdb_pager_begin_write(r->toy.p) );
+  TRY( toy_begin_write(&r->toy) );
   TRY( toy_change(&r->toy, r->seed + 901, 4) );
-  TRY( vdb_pager_savepoint(r->toy.p, &a) );
+  TRY( toy_savepoint(&r->toy, &a) );
   TRY( toy_change(&r->toy, r->seed + 902, 4) );
-  TRY( vdb_pager_savepoint(r->toy.p, &b) );
+  TRY( toy_savepoint(&r->toy, &b) );
   TRY( toy_change(&r->toy, r->seed + 903, 4) );
-  TRY( vdb_pager_rollback_to(r->toy.p, b) );
+  TRY( toy_rollback_to(&r->toy, b) );
   TRY( toy_change(&r->toy, r->seed + 904, 2) );
-  TRY( vdb_pager_release(r->toy.p, b) );
-  TRY( vdb_pager_rollback_to(r->toy.p, a) );
+  TRY( toy_release(&r->toy, b) );
+  TRY( toy_rollback_to(&r->toy, a) );
   TRY( toy_change(&r->toy, r->seed + 905, 3) );
   TRY( run_commit(r) );
-  TRY( vdb_pager_begin_write(r->toy.p) );
+  TRY( toy_begin_write(&r->toy) );
   TRY( toy_change(&r->toy, r->seed + 906, 9) );
-  TRY( vdb_pager_rollback(r->toy.p) );
+  TRY( toy_rollback(&r->toy) );
   TRY( run_txns(r, 2, 3) );
   TRY( run_close(r) );
 done:
@@ -167,13 +164,13 @@ static int script_recycling(struct script_run *r){
   int rc;
   TRY( run_open(r) );
   for(int i=0; i<4; i++){
-    TRY( run_extents(r, 5) );
+    TRY( run_load(r, 5) );
     TRY( run_txn(r, 3) );
     if( i%2==0 ) TRY( run_checkpoint(r, VECDB_CHECKPOINT_FULL) );
-    TRY( run_extents(r, 4) );
+    TRY( run_load(r, 4) );
   }
   TRY( run_checkpoint(r, VECDB_CHECKPOINT_TRUNCATE) );
-  TRY( run_extents(r, 4) );
+  TRY( run_load(r, 4) );
   TRY( run_close(r) );
 done:
   return rc;
@@ -194,12 +191,10 @@ static int script_spill(struct script_run *r){
   int rc;
   TRY( run_open(r) );
   for(int i=0; i<2; i++){
-    TRY( vdb_pager_begin_write(r->toy.p) );
-    for(unsigned slot=0; slot<TOY_N_SLOT; slot++){
-      TRY( toy_put(&r->toy, slot, r->seed + slot + 1000*(unsigned)i) );
-    }
+    TRY( toy_begin_write(&r->toy) );
+    TRY( toy_change(&r->toy, r->seed + 700 + (unsigned)i, 250) );
     if( i==0 ) TRY( run_commit(r) );
-    else TRY( vdb_pager_rollback(r->toy.p) );
+    else TRY( toy_rollback(&r->toy) );
   }
   TRY( run_txns(r, 2, 3) );
   TRY( run_close(r) );
@@ -237,7 +232,7 @@ static int script_backup(struct script_run *r){
   int rc;
   TRY( run_open(r) );
   TRY( run_txns(r, 2, 6) );
-  TRY( vdb_pager_backup(r->toy.p, "backup.vdb", NULL, NULL) );
+  TRY( toy_backup(&r->toy, "backup.vdb") );
   r->state_backup = r->state;
   if( r->log ) r->i_backup = crash_log_size(r->log);
   TRY( run_txns(r, 2, 3) );
@@ -256,21 +251,21 @@ static int script_reader(struct script_run *r){
   TRY( run_open(r) );
   TRY( run_txns(r, 2, 4) );
   TRY( toy_open(&reader, &r->cfg) );
-  TRY( vdb_pager_begin_read(reader.p) );
+  TRY( toy_begin_read(&reader) );
   TRY( toy_digest(&reader, &state, &digest) );
   TRY( run_txns(r, 2, 4) );
   rc = run_checkpoint(r, VECDB_CHECKPOINT_PASSIVE);
   if( rc!=VECDB_OK && (rc & 0xff)!=VECDB_BUSY ) goto done;
-  TRY( run_extents(r, 4) );
+  TRY( run_load(r, 4) );
   TRY( toy_digest(&reader, &state, &again) );
   if( again!=digest ) TRY( VECDB_INTERNAL );
-  TRY( vdb_pager_end_read(reader.p) );
+  TRY( toy_rollback(&reader) );
   TRY( run_checkpoint(r, VECDB_CHECKPOINT_RESTART) );
   TRY( run_txns(r, 2, 2) );
   TRY( toy_close(&reader) );
   TRY( run_close(r) );
 done:
-  if( reader.p ) toy_close(&reader);
+  toy_close(&reader);
   return rc;
 }
 

@@ -40,11 +40,11 @@ struct sample {
 static int sample_commit(struct toy *t, uint64_t i, uint64_t *digest){
   uint64_t state;
   int rc;
-  TRY( vdb_pager_begin_write(t->p) );
+  TRY( toy_begin_write(t) );
   TRY( toy_change(t, vt_seed()*100 + i, 9) );
   TRY( toy_set_state(t, i) );
   TRY( toy_digest(t, &state, digest) );
-  TRY( vdb_pager_commit(t->p) );
+  TRY( toy_commit(t) );
 done:
   return rc;
 }
@@ -78,7 +78,7 @@ static void sample_make(struct sample *s){
     }
     REQUIRE_RC( VECDB_OK, sample_commit(&t, i, &s->digest[i]) );
     if( i==N_COMMIT_HOME ){
-      REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(t.p, VECDB_CHECKPOINT_RESTART,
+      REQUIRE_RC( VECDB_OK, toy_checkpoint(&t, VECDB_CHECKPOINT_RESTART,
                                                  &n_log, &n_done) );
     }
   }
@@ -142,16 +142,16 @@ static void toy_use(struct toy *t, struct answer *a){
   a->rc = toy_read(t, &a->state, &a->digest);
   expect_clean("reading", a->rc, t);
   expect_clean("check", toy_check(t, &n), t);
-  rc = vdb_pager_begin_write(t->p);
+  rc = toy_begin_write(t);
   if( expect_clean("begin", rc, t) ){
     rc = toy_change(t, 17, 12);
     if( expect_clean("changing", rc, t) ){
-      rc = vdb_pager_commit(t->p);
+      rc = toy_commit(t);
       expect_clean("commit", rc, t);
     }
-    if( rc!=VECDB_OK ) expect_clean("rollback", vdb_pager_rollback(t->p), t);
+    if( rc!=VECDB_OK ) expect_clean("rollback", toy_rollback(t), t);
   }
-  rc = vdb_pager_checkpoint(t->p, VECDB_CHECKPOINT_TRUNCATE, &n_log, &n_done);
+  rc = toy_checkpoint(t, VECDB_CHECKPOINT_TRUNCATE, &n_log, &n_done);
   expect_clean("checkpoint", rc, t);
   expect_clean("reading again", toy_read(t, &state, &digest), t);
 }

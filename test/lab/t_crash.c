@@ -98,10 +98,10 @@ static int probe_write(struct hunt *h, const struct crash_image *img,
   int rc;
 
   TRY( toy_open(&t, &cfg) );
-  TRY( vdb_pager_begin_write(t.p) );
+  TRY( toy_begin_write(&t) );
   TRY( toy_change(&t, 4242, 5) );
   TRY( toy_digest(&t, &state, &before) );
-  TRY( vdb_pager_commit(t.p) );
+  TRY( toy_commit(&t) );
   TRY( toy_close(&t) );
   TRY( toy_open(&t, &cfg) );
   TRY( toy_read(&t, &state, &after) );
@@ -120,19 +120,17 @@ static int probe_in_doubt(struct hunt *h, const struct crash_image *img,
   for(int commit=0; commit<2; commit++){
     struct vecdb_file_ops *mem = crash_world(img, 1);
     struct toy_config cfg = probe_config(h, mem);
-    unsigned char host[16];
-    uint64_t token;
     bool in_doubt = false;
     struct toy t;
     int rc = toy_open(&t, &cfg), now = state;
 
-    if( rc==VECDB_OK ) rc = vdb_pager_in_doubt(t.p, &in_doubt, host, &token);
+    if( rc==VECDB_OK ) rc = toy_in_doubt(&t, &in_doubt);
     if( rc==VECDB_OK && in_doubt ){
       h->n_in_doubt += (size_t)commit;
-      if( vdb_pager_begin_write(t.p)!=VECDB_BUSY_INDOUBT ){
+      if( toy_begin_write(&t)!=VECDB_BUSY_INDOUBT ){
         rc = probe_fail(img, "lets somebody write while in doubt", &t, 0);
       }
-      if( rc==VECDB_OK ) rc = vdb_pager_decide(t.p, commit);
+      if( rc==VECDB_OK ) rc = toy_decide(&t, commit);
       if( rc==VECDB_OK ) now = probe_state(h, img, &t);
       if( rc==VECDB_OK && now>=0 && now!=state + commit ){
         now = probe_fail(img, "was decided otherwise", &t, now);
@@ -205,7 +203,7 @@ static int probe_second(struct hunt *h, const struct crash_image *img,
 
   crash_mark(log, state, state);
   if( toy_open(&t, &cfg)==VECDB_OK ){
-    vdb_pager_checkpoint(t.p, VECDB_CHECKPOINT_TRUNCATE, &n_log, &n_done);
+    toy_checkpoint(&t, VECDB_CHECKPOINT_TRUNCATE, &n_log, &n_done);
   }
   toy_close(&t);
   h->is_second = true;
@@ -246,8 +244,6 @@ static int hunt_probe(void *arg, const struct crash_image *img){
   struct hunt *h = arg;
   struct vecdb_file_ops *mem = crash_world(img, img->hash);
   bool in_doubt = false;
-  unsigned char host[16];
-  uint64_t token;
   struct toy t;
   int state, rc = VECDB_OK;
 
@@ -256,7 +252,7 @@ static int hunt_probe(void *arg, const struct crash_image *img){
   if( state>=0 && (state<img->lo || state>img->hi) ){
     probe_fail(img, "holds a state not allowed here", &t, state);
   }
-  if( state>=0 ) vdb_pager_in_doubt(t.p, &in_doubt, host, &token);
+  if( state>=0 ) toy_in_doubt(&t, &in_doubt);
   toy_close(&t);
   if( state>=0 ) rc = probe_again(h, img, mem, state)<0 ? -1 : VECDB_OK;
   if( state>=0 && rc==VECDB_OK && in_doubt ){

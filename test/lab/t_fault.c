@@ -96,10 +96,10 @@ static void handle_check(struct injection *in, int rc_script){
   struct toy *t = &in->run.toy;
   int rc;
 
-  if( !t->p ) return;
-  vdb_pager_rollback(t->p);
-  rc = vdb_pager_begin_write(t->p);
-  if( rc==VECDB_OK ) rc = vdb_pager_rollback(t->p);
+  if( !t->db ) return;
+  toy_rollback(t);
+  rc = toy_begin_write(t);
+  if( rc==VECDB_OK ) rc = toy_rollback(t);
   if( rc==VECDB_IOERR_SYNC ){
     if( in->kind!=CALL_SYNC && in->kind!=CALL_SYNC_DIR ){
       injection_fail(in, "is poisoned without a failed sync", rc_script, t);
@@ -117,9 +117,7 @@ static void handle_check(struct injection *in, int rc_script){
 static void reopen_check(struct injection *in,
                          const struct vecdb_file_ops *ops){
   struct toy_config cfg = in->run.cfg;
-  unsigned char host[16];
   bool in_doubt = false;
-  uint64_t token;
   struct toy t;
   int rc;
 
@@ -128,11 +126,11 @@ static void reopen_check(struct injection *in,
   if( !state_is_expected(in, &t, "cannot be read when opened again") ){
     goto done;
   }
-  TRY( vdb_pager_in_doubt(t.p, &in_doubt, host, &token) );
-  if( in_doubt ) TRY( vdb_pager_decide(t.p, false) );
-  TRY( vdb_pager_begin_write(t.p) );
+  TRY( toy_in_doubt(&t, &in_doubt) );
+  if( in_doubt ) TRY( toy_decide(&t, false) );
+  TRY( toy_begin_write(&t) );
   TRY( toy_change(&t, 99, 4) );
-  TRY( vdb_pager_commit(t.p) );
+  TRY( toy_commit(&t) );
   TRY( toy_close(&t) );
 done:
   if( rc!=VECDB_OK ) injection_fail(in, "cannot be used again", rc, &t);

@@ -74,7 +74,7 @@ static void worker_die(struct arena *a, const char *doing, int rc,
 static void writer_run(struct arena *a, struct toy *t, struct vdb_rng *r){
   for(;;){
     uint64_t state, digest;
-    int rc = vdb_pager_begin_write(t->p);
+    int rc = toy_begin_write(t);
     if( rc!=VECDB_OK ) worker_die(a, "writer: begin", rc, t);
     rc = toy_digest(t, &state, &digest);
     if( rc==VECDB_OK ) rc = toy_change(t, vdb_rng_u64(r),
@@ -83,7 +83,7 @@ static void writer_run(struct arena *a, struct toy *t, struct vdb_rng *r){
     if( rc==VECDB_OK ) rc = toy_digest(t, &state, &digest);
     if( rc!=VECDB_OK ) worker_die(a, "writer: change", rc, t);
     message_send(a, MESSAGE_BEGIN, state, digest, "");
-    rc = vdb_pager_commit(t->p);
+    rc = toy_commit(t);
     if( rc!=VECDB_OK ) worker_die(a, "writer: commit", rc, t);
     message_send(a, MESSAGE_DONE, state, digest, "");
   }
@@ -94,7 +94,7 @@ static void reader_run(struct arena *a, struct toy *t, struct vdb_rng *r){
   uint64_t newest = 0;
   for(;;){
     uint64_t s1, d1, s2, d2;
-    int rc = vdb_pager_begin_read(t->p);
+    int rc = toy_begin_read(t);
     if( rc==VECDB_OK ) rc = toy_digest(t, &s1, &d1);
     if( vdb_rng_below(r, 4)==0 ) usleep(vdb_rng_below(r, 5000));
     if( rc==VECDB_OK ) rc = toy_digest(t, &s2, &d2);
@@ -102,7 +102,7 @@ static void reader_run(struct arena *a, struct toy *t, struct vdb_rng *r){
     if( s1!=s2 || d1!=d2 ) worker_die(a, "reader: snapshot changed", 0, t);
     if( s1<newest ) worker_die(a, "reader: time ran backwards", 0, t);
     newest = s1;
-    vdb_pager_end_read(t->p);
+    toy_rollback(t);
   }
 }
 
@@ -111,7 +111,7 @@ static void checkpointer_run(struct arena *a, struct toy *t,
   for(;;){
     uint64_t n_log, n_done;
     int mode = (int)vdb_rng_below(r, 4);
-    int rc = vdb_pager_checkpoint(t->p, mode, &n_log, &n_done);
+    int rc = toy_checkpoint(t, mode, &n_log, &n_done);
     if( rc!=VECDB_OK && (rc & 0xff)!=VECDB_BUSY ){
       worker_die(a, "checkpointer", rc, t);
     }
