@@ -453,27 +453,27 @@ static void stream_test(uint32_t sz_page, unsigned n_key_max,
 }
 
 TEST(btree__agrees_with_a_model_for_small_entries){
-  stream_test(4096, 12, 20, 30000);
+  stream_test(4096, 12, 20, 100000);
 }
 TEST(btree__agrees_with_a_model_for_all_key_sizes){
-  stream_test(4096, BTREE_KEY_MAX, 100, 12000);
+  stream_test(4096, BTREE_KEY_MAX, 100, 40000);
 }
 TEST(btree__agrees_with_a_model_for_long_values){
-  stream_test(4096, 60, 100000, 6000);
+  stream_test(4096, 60, 100000, 20000);
 }
 TEST(btree__agrees_with_a_model_for_large_pages){
-  stream_test(65536, BTREE_KEY_MAX, 100000, 6000);
+  stream_test(65536, BTREE_KEY_MAX, 100000, 15000);
 }
 TEST(btree__agrees_with_a_model_when_deep){
   struct bench b;
   bench_open(&b, 4096, vt_seed());
   b.n_key_max = BTREE_KEY_MAX;
   b.is_long = true;
-  stream_run(&b, 8000*(unsigned)vt_scale());
+  stream_run(&b, 30000*(unsigned)vt_scale());
   bench_close(&b);
 }
 TEST(btree__agrees_with_a_model_for_empty_values){
-  stream_test(4096, 30, 0, 20000);
+  stream_test(4096, 30, 0, 60000);
 }
 
 /* Nothing but the longest keys: pages of four cells, deep trees. */
