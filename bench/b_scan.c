@@ -53,7 +53,7 @@ static double median(const double *t, int n){
   return n%2 ? s[n/2] : (s[n/2-1] + s[n/2])/2;
 }
 
-/* ---- The plain loop ------------------------------------------------------------ */
+/* ---- The plain loop ------------------------------------------------------ */
 
 typedef float wide __attribute__((vector_size(64)));
 
@@ -77,7 +77,7 @@ static float sum_avx512(const wide *p, size_t n){ return sum_body(p, n); }
 #endif
 
 typedef float (*sum_fn)(const wide *p, size_t n);
-static volatile float sum_sink;            /* what is not used is not computed */
+static volatile float sum_sink;      /* what is not used is not computed */
 
 static double sum_time(sum_fn f, const void *p, size_t sz){
   double t = seconds();
@@ -103,7 +103,7 @@ static sum_fn sum_choose(const void *p, size_t sz, const char **name){
   return best;
 }
 
-/* ---- 1: scan against sum --------------------------------------------------------- */
+/* ---- 1: scan against sum ------------------------------------------------- */
 
 static uint64_t random_state = 1;
 static uint64_t random_u64(void){
@@ -162,7 +162,7 @@ static void bench_against_sum(FILE *out, int n_rep){
   free(base);
 }
 
-/* ---- 2: all types and metrics ------------------------------------------------------ */
+/* ---- 2: all types and metrics -------------------------------------------- */
 
 static const struct { int number; const char *name; } types[] = {
   { VECDB_F32, "float32" }, { VECDB_F16, "float16" },
@@ -205,8 +205,8 @@ static void bench_types(FILE *out, int n_rep){
       if( !vdb_metric_fits(s.metric, type) ) continue;
       for(int r=0; r<n_rep; r++) t[r] = scan_time(&s, base);
       fprintf(out, "%s    {\"type\": \"%s\", \"metric\": \"%s\", \"dim\": %zu,"
-              " \"median_ms\": %.3f, \"gb_per_s\": %.2f}", is_first ? "" : ",\n",
-              types[i].name, metrics[m].name, dim, median(t, n_rep)*1e3,
+              " \"median_ms\": %.3f, \"gb_per_s\": %.2f}",
+              is_first ? "" : ",\n", types[i].name, metrics[m].name, dim, median(t, n_rep)*1e3,
               (double)sz/median(t, n_rep)*1e-9);
       is_first = false;
     }
@@ -215,7 +215,7 @@ static void bench_types(FILE *out, int n_rep){
   fprintf(out, "\n  ],\n");
 }
 
-/* ---- 3: batches -------------------------------------------------------------------- */
+/* ---- 3: batches ---------------------------------------------------------- */
 
 /* A .u8bin file; NULL if it is not there. */
 static uint8_t *read_u8bin(const char *dir, const char *name, uint32_t *n,
@@ -288,8 +288,8 @@ static void bench_batch(FILE *out, const char *dir, const char *name, int type,
           "\"k\": %d, \"seconds\": [%.3f, %.3f, %.3f], \"qps\": %.0f, "
           "\"wrong_distances\": %zu}", name, n_thread, n_query, K, t[0], t[1],
           t[2], n_query/median(t, 3), n_wrong);
-  fprintf(stderr, "fashion-mnist as %s, %u threads: %.0f queries/s, %zu wrong\n",
-          name, n_thread, n_query/median(t, 3), n_wrong);
+  fprintf(stderr, "fashion-mnist as %s, %u threads: %.0f queries/s, %zu "
+          "wrong\n", name, n_thread, n_query/median(t, 3), n_wrong);
   free(hit);
   free(n_hit);
 }
@@ -323,7 +323,7 @@ static void bench_batches(FILE *out){
   free(queries);
 }
 
-/* ---- 4: OpenBLAS ------------------------------------------------------------------- */
+/* ---- 4: OpenBLAS --------------------------------------------------------- */
 
 /* Seconds for the products of 10,000 queries and 60,000 rows, one thread, by
 ** the piece of 768 x 60,000 that a group of queries is, scaled up. */
@@ -359,7 +359,7 @@ static void bench_sgemm(FILE *out){
 #endif
 }
 
-/* ---- The rest ------------------------------------------------------------------------ */
+/* ---- The rest ------------------------------------------------------------ */
 
 /* "model name" as lscpu prints it; no host names. */
 static void print_machine(FILE *out){

@@ -12,7 +12,7 @@
 #include "index/flat_int.h"
 #include "util/bitset.h"
 
-/* ---- Rows --------------------------------------------------------------------- */
+/* ---- Rows ---------------------------------------------------------------- */
 
 uint64_t vdb_flat_count(const struct flat_search *s){
   uint64_t n = 0;
@@ -98,7 +98,7 @@ bool vdb_flat_next(struct flat_cursor *c, struct flat_block *b, size_t n_max){
   return true;
 }
 
-/* ---- Polling -------------------------------------------------------------------- */
+/* ---- Polling ------------------------------------------------------------- */
 
 void vdb_flat_poll_init(struct flat_poll *p, const struct flat_search *s){
   p->s = s;
@@ -118,7 +118,7 @@ int vdb_flat_poll(struct flat_poll *p, size_t *sz, const struct flat_block *b){
   return is_over ? VECDB_INTERRUPT : VECDB_OK;
 }
 
-/* ---- Picking -------------------------------------------------------------------- */
+/* ---- Picking ------------------------------------------------------------- */
 
 static void pick_set_cut(struct flat_pick *p){
   float bound = vdb_topk_bound(&p->top);
@@ -167,7 +167,7 @@ int vdb_flat_pick_merge(struct flat_pick *p, const struct vdb_hit *hit,
   return rc;
 }
 
-/* ---- The window ------------------------------------------------------------------ */
+/* ---- The window ---------------------------------------------------------- */
 
 void vdb_window_init(struct flat_window *w, double min, bool is_min_open,
                      double max, bool is_max_open){

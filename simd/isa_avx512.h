@@ -5,6 +5,7 @@
 
 #define ISA_NAME  "avx512"
 #define ISA(f)    f##_avx512
+#include "simd/isa_names.h"
 
 typedef struct { __m512 a, b; } v32;
 
@@ -27,13 +28,13 @@ static inline v32 v32_from_f16(__m512i h){
   z.b = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(h, 1));
   return z;
 }
-static inline __m512 m512_from_bf16(__m256i h){
+static inline __m512 v16_from_bf16(__m256i h){
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
 static inline v32 v32_from_bf16(__m512i h){
   v32 z;
-  z.a = m512_from_bf16(_mm512_castsi512_si256(h));
-  z.b = m512_from_bf16(_mm512_extracti64x4_epi64(h, 1));
+  z.a = v16_from_bf16(_mm512_castsi512_si256(h));
+  z.b = v16_from_bf16(_mm512_extracti64x4_epi64(h, 1));
   return z;
 }
 static inline v32 v32_load_f16(const uint16_t *p){
@@ -74,7 +75,7 @@ static inline float v32_fold(v32 s){
   return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
-/* ---- Bytes ---------------------------------------------------------------- */
+/* ---- Bytes --------------------------------------------------------------- */
 
 #define VB_BYTES  64
 typedef __m512i vb;
@@ -134,7 +135,7 @@ static inline uint32_t vi_sum(vi s){
   return (uint32_t)_mm_cvtsi128_si32(x);
 }
 
-/* ---- The batch filter ------------------------------------------------------ */
+/* ---- The batch filter ---------------------------------------------------- */
 
 #define VG_W      16       /* lanes */
 #define VG_REGS   3        /* registers across: 48 queries */
@@ -187,7 +188,7 @@ static inline void vg_row(int type, const uint8_t *src, vg_elem *dst,
                           vb_flip(vb_part(src+i, n-i)));
 }
 
-/* ---- Half precision --------------------------------------------------------- */
+/* ---- Half precision ------------------------------------------------------ */
 
 #define VH_W  16
 static inline void vh_store(uint16_t *dst, const float *src){

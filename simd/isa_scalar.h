@@ -22,6 +22,7 @@
 
 #define ISA_NAME  "scalar"
 #define ISA(f)    f##_scalar
+#include "simd/isa_names.h"
 
 typedef struct { float f[VDB_CANON_LANES]; } v32;
 
@@ -73,7 +74,7 @@ static inline float v32_fold(v32 s){
   return s.f[0];
 }
 
-/* ---- Bytes ---------------------------------------------------------------- */
+/* ---- Bytes --------------------------------------------------------------- */
 
 #define VB_BYTES  16
 typedef struct { uint8_t b[VB_BYTES]; } vb;
@@ -132,7 +133,7 @@ static inline vi vi_add_popcount(vi s, vb x){
 }
 static inline uint32_t vi_sum(vi s){ return s.s; }
 
-/* ---- The batch filter ------------------------------------------------------ */
+/* ---- The batch filter ---------------------------------------------------- */
 
 #define VG_W      4
 #define VG_REGS   2        /* 8 queries */
@@ -190,7 +191,7 @@ static inline void vg_row(int type, const uint8_t *src, vg_elem *dst,
   }
 }
 
-/* ---- Half precision --------------------------------------------------------- */
+/* ---- Half precision ------------------------------------------------------ */
 
 #define VH_W  1
 static inline void vh_store(uint16_t *dst, const float *src){

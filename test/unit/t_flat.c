@@ -14,7 +14,7 @@
 #include "util/mem.h"
 #include "util/rng.h"
 
-/* ---- A collection of random rows ------------------------------------------------ */
+/* ---- A collection of random rows ----------------------------------------- */
 
 enum { RUNS_MAX = 4, SLOTS_MAX = 1<<15 };
 
@@ -120,7 +120,7 @@ static int slots_backwards(void *arg, slot_no a, slot_no b){
   return a>b ? -1 : a<b;
 }
 
-/* ---- The reference ----------------------------------------------------------------- */
+/* ---- The reference ------------------------------------------------------- */
 
 static const struct flat_search *sort_by;
 static int compare_hits(const void *a, const void *b){
@@ -164,7 +164,7 @@ static void check_hits(const struct vdb_hit *want, size_t n_want,
   }
 }
 
-/* ---- Single search -------------------------------------------------------------------- */
+/* ---- Single search ------------------------------------------------------- */
 
 static void check_knn(const struct flat_search *s, const void *query,
                       size_t k){
@@ -311,7 +311,7 @@ TEST(flat__ties_after_the_root_are_ordered_by_key){
   CHECK_INT(1, hit[0].slot);
 }
 
-/* ---- The window ------------------------------------------------------------------------- */
+/* ---- The window ---------------------------------------------------------- */
 
 TEST(flat__window_has_the_bounds_of_sql){
   struct flat_window w;
@@ -333,7 +333,7 @@ TEST(flat__window_has_the_bounds_of_sql){
   CHECK(w.min>w.max);
 }
 
-/* ---- Batches ----------------------------------------------------------------------------- */
+/* ---- Batches ------------------------------------------------------------- */
 
 static void check_batch(const struct flat_search *s, const uint8_t *queries,
                         size_t stride, size_t n, size_t k){
@@ -454,7 +454,7 @@ TEST(flat__batch_is_exact_at_full_length){
   vdb_free(queries);
 }
 
-/* ---- Nothing to find, nothing to find it in ------------------------------------------------- */
+/* ---- Nothing to find, nothing to find it in ------------------------------ */
 
 TEST(flat__empty_cases_are_fine){
   float query[3] = { 1, 2, 3 };
@@ -482,7 +482,7 @@ TEST(flat__empty_cases_are_fine){
   CHECK_RC(VECDB_MISMATCH, vdb_flat_knn_batch(&s, query, 0, 1, 1, hit, n2));
 }
 
-/* ---- Interrupts, memory, mode ----------------------------------------------------------------- */
+/* ---- Interrupts, memory, mode -------------------------------------------- */
 
 static int count_down(void *arg){
   int *n = arg;
@@ -598,7 +598,7 @@ TEST(flat__ignores_the_floating_point_mode_of_the_host){
 #endif
 }
 
-/* ---- Real data ------------------------------------------------------------------------------------ */
+/* ---- Real data ----------------------------------------------------------- */
 
 struct real {
   uint8_t *base, *queries;

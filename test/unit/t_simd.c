@@ -17,7 +17,7 @@ static const char *const paths[] = { "scalar", "avx2", "avx512" };
 static const int all_types[] = { VECDB_F32, VECDB_F16, VECDB_BF16, VECDB_I8,
                                  VECDB_U8, VECDB_BIT };
 
-/* ---- Vectors ------------------------------------------------------------------ */
+/* ---- Vectors ------------------------------------------------------------- */
 
 static bool type_is_float(int type){
   return type==VECDB_F32 || type==VECDB_F16 || type==VECDB_BF16;
@@ -65,7 +65,7 @@ static void reference_sums(int type, const void *a, const void *b, size_t dim,
   out->jaccard = n_or>0 ? out->hamming/n_or : 0;
 }
 
-/* ---- Against the reference ------------------------------------------------------ */
+/* ---- Against the reference ----------------------------------------------- */
 
 /* Canonical sums have at most dim/32+6 roundings per term. */
 static double tolerance(int type, size_t dim, double scale){
@@ -126,7 +126,7 @@ TEST(simd__avx512_matches_double_precision){
   check_path_against_reference("avx512");
 }
 
-/* ---- Equal bits ------------------------------------------------------------------- */
+/* ---- Equal bits ---------------------------------------------------------- */
 
 /* All sums of a and rows by the path in use, one after the other. */
 static size_t all_sums(const struct vdb_simd *s, int type, const void *a,
@@ -266,7 +266,7 @@ TEST(simd__bits_are_the_same_for_ever){
   }
 }
 
-/* ---- Integers: exact at the extremes ----------------------------------------------- */
+/* ---- Integers: exact at the extremes ------------------------------------- */
 
 TEST(simd__integers_are_exact_at_full_length){
   static uint8_t zero[VDB_DIM_MAX], full[VDB_DIM_MAX];
@@ -311,7 +311,7 @@ TEST(simd__counts_bits_of_any_length){
   }
 }
 
-/* ---- Distances --------------------------------------------------------------------- */
+/* ---- Distances ----------------------------------------------------------- */
 
 TEST(simd__distance_is_the_formula_of_the_header){
   float a[3] = { 1, 2, 2 }, b[3] = { 2, 4, 5 };
@@ -409,7 +409,7 @@ TEST(simd__refuses_what_does_not_fit){
   CHECK_U64(2, vdb_vector_bytes(VECDB_BIT, 9));
 }
 
-/* ---- Keys --------------------------------------------------------------------------- */
+/* ---- Keys ---------------------------------------------------------------- */
 
 TEST(simd__cut_is_the_last_key_within_a_distance){
   struct vdb_rng r;
@@ -427,7 +427,7 @@ TEST(simd__cut_is_the_last_key_within_a_distance){
   CHECK(vdb_key_cut(VECDB_IP, -7.5f)==-7.5f);
 }
 
-/* ---- Half precision ------------------------------------------------------------------- */
+/* ---- Half precision ------------------------------------------------------ */
 
 /* The double nearest to x among halves, by trying both neighbours. */
 static bool half_is_nearest(float x, uint16_t h){
@@ -545,7 +545,7 @@ TEST(simd__widens_every_type){
   CHECK_DBL(1, x[9], 0);
 }
 
-/* ---- The batch filter ------------------------------------------------------------------- */
+/* ---- The batch filter ---------------------------------------------------- */
 
 /* Thresholds a bit below and a bit above each true product: proposed, not
 ** proposed. */
@@ -603,7 +603,7 @@ TEST(simd__filter_compares_products_with_thresholds){
   }
 }
 
-/* ---- Choosing a path ------------------------------------------------------------------------ */
+/* ---- Choosing a path ----------------------------------------------------- */
 
 TEST(simd__environment_names_a_path){
   const char *name = NULL;
