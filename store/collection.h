@@ -147,6 +147,9 @@ struct coll_runs {
   void *hold;                          /* pins, references */
 };
 int  vdb_coll_runs_open(struct coll *c, int column, struct coll_runs *out);
+/* To be asked after a search: a key that could not be read for a tie, or ABORT
+** when the transaction has ended meanwhile. */
+int  vdb_coll_runs_error(const struct coll_runs *r);
 void vdb_coll_runs_close(struct coll_runs *r);           /* cleared is fine */
 
 /* ---- Upkeep ----------------------------------------------------------------
