@@ -269,28 +269,78 @@ done:
   return rc;
 }
 
+/* Merging and rebuilding change nothing that a reader sees. */
+static int script_merging(struct script_run *r){
+  int rc;
+  TRY( run_open(r) );
+  TRY( run_txns(r, 2, 6) );
+  TRY( run_load(r, 1) );
+  TRY( toy_tidy(&r->toy, false) );
+  TRY( run_txns(r, 2, 6) );
+  TRY( run_checkpoint(r, VECDB_CHECKPOINT_FULL) );
+  TRY( run_load(r, 2) );
+  TRY( toy_tidy(&r->toy, false) );
+  TRY( run_txn(r, 3) );
+  TRY( run_close(r) );
+done:
+  return rc;
+}
+
+static int script_rebuilding(struct script_run *r){
+  int rc;
+  TRY( run_open(r) );
+  TRY( run_load(r, 1) );
+  TRY( run_txns(r, 3, 12) );
+  TRY( toy_tidy(&r->toy, false) );
+  TRY( toy_tidy(&r->toy, true) );
+  TRY( run_txns(r, 2, 6) );
+  TRY( toy_tidy(&r->toy, true) );
+  TRY( run_txn(r, 2) );
+  TRY( run_close(r) );
+done:
+  return rc;
+}
+
+#define FULL   VECDB_SYNC_FULL
+#define NORMAL VECDB_SYNC_NORMAL
 const struct script scripts[] = {
-  { "commits",     script_commits,         VECDB_SYNC_FULL,   0, 0, false },
-  { "checkpoints", script_checkpoints,     VECDB_SYNC_FULL,   0, 0, false },
-  { "savepoints",  script_savepoints,      VECDB_SYNC_FULL,   0, 0, false },
-  { "recycling",   script_recycling,       VECDB_SYNC_FULL,   0, 0, false },
-  { "automatic",   script_auto_checkpoint, VECDB_SYNC_FULL,   0, 64<<10, false },
-  { "spill",       script_spill,           VECDB_SYNC_FULL,   1, 0, false },
-  { "two_phase",   script_two_phase,       VECDB_SYNC_FULL,   0, 0, false },
-  { "reopening",   script_reopening,       VECDB_SYNC_FULL,   0, 0, false },
-  { "backup",      script_backup,          VECDB_SYNC_FULL,   0, 0, false },
-  { "reader",      script_reader,          VECDB_SYNC_FULL,   0, 0, false },
-  { "unmapped",    script_recycling,       VECDB_SYNC_FULL,   0, 0, true },
-  { "normal",      script_checkpoints,     VECDB_SYNC_NORMAL, 0, 0, false },
-  { "normal_auto", script_auto_checkpoint, VECDB_SYNC_NORMAL, 0, 64<<10, false }
+  { "commits",     TOY_PAGER, script_commits,         FULL, 0, 0, false },
+  { "checkpoints", TOY_PAGER, script_checkpoints,     FULL, 0, 0, false },
+  { "savepoints",  TOY_PAGER, script_savepoints,      FULL, 0, 0, false },
+  { "recycling",   TOY_PAGER, script_recycling,       FULL, 0, 0, false },
+  { "automatic",   TOY_PAGER, script_auto_checkpoint, FULL, 0, 64<<10, false },
+  { "spill",       TOY_PAGER, script_spill,           FULL, 1, 0, false },
+  { "two_phase",   TOY_PAGER, script_two_phase,       FULL, 0, 0, false },
+  { "reopening",   TOY_PAGER, script_reopening,       FULL, 0, 0, false },
+  { "backup",      TOY_PAGER, script_backup,          FULL, 0, 0, false },
+  { "reader",      TOY_PAGER, script_reader,          FULL, 0, 0, false },
+  { "unmapped",    TOY_PAGER, script_recycling,       FULL, 0, 0, true },
+  { "normal",      TOY_PAGER, script_checkpoints,     NORMAL, 0, 0, false },
+  { "normal_auto", TOY_PAGER, script_auto_checkpoint, NORMAL, 0, 64<<10,
+    false },
+  { "rows",        TOY_ROWS,  script_checkpoints,     FULL, 0, 0, false },
+  { "rows_save",   TOY_ROWS,  script_savepoints,      FULL, 0, 0, false },
+  { "rows_merge",  TOY_ROWS,  script_merging,         FULL, 0, 0, false },
+  { "rows_vacuum", TOY_ROWS,  script_rebuilding,      FULL, 0, 0, false },
+  { "rows_2phase", TOY_ROWS,  script_two_phase,       FULL, 0, 0, false },
+  { "rows_backup", TOY_ROWS,  script_backup,          FULL, 0, 0, true },
+  { "rows_auto",   TOY_ROWS,  script_auto_checkpoint, NORMAL, 0, 64<<10,
+    false }
 };
+#undef FULL
+#undef NORMAL
 const size_t n_script = sizeof(scripts)/sizeof(scripts[0]);
+
+bool script_is_built(const struct script *s){
+  return s->kind==TOY_PAGER || &toy_rows_ops!=NULL;
+}
 
 int script_run(const struct script *s, const struct vecdb_file_ops *ops,
                const char *path, struct crash_log *log, uint64_t seed,
                bool keep_open, struct script_run *r){
   int rc;
   memset(r, 0, sizeof(*r));
+  r->cfg.kind = s->kind;
   r->cfg.ops = ops;
   r->cfg.path = path;
   r->cfg.sync = s->sync;

@@ -32,6 +32,7 @@ typedef int (*script_fn)(struct script_run *r);
 
 struct script {
   const char *name;
+  enum toy_kind kind;
   script_fn fn;
   uint32_t sync;                 /* VECDB_SYNC_* */
   uint64_t sz_cache, sz_wal;     /* 0: default */
@@ -39,6 +40,7 @@ struct script {
 };
 extern const struct script scripts[];
 extern const size_t n_script;
+bool script_is_built(const struct script *s);    /* is its toy linked in? */
 
 /* Run the script over ops. The toy is closed afterwards, unless keep_open and
 ** the script failed. Returns the script's first error. */
