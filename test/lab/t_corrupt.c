@@ -32,6 +32,7 @@ static char damage[256] = "none";       /* what is being tried, for a report */
 /* ---- a sound database ------------------------------------------------------------ */
 
 struct sample {
+  enum toy_kind kind;
   struct mutate_files files;
   uint64_t digest[N_COMMIT + 1];        /* of each state */
   size_t off_last;                      /* in the log: last transaction */
@@ -42,6 +43,7 @@ static int sample_commit(struct toy *t, uint64_t i, uint64_t *digest){
   int rc;
   TRY( toy_begin_write(t) );
   TRY( toy_change(t, vt_seed()*100 + i, 9) );
+  if( i==2 ) TRY( toy_load(t, vt_seed(), 1) );
   TRY( toy_set_state(t, i) );
   TRY( toy_digest(t, &state, digest) );
   TRY( toy_commit(t) );
@@ -58,15 +60,17 @@ static void sample_keep(struct vecdb_file_ops *mem, const char *path,
 }
 
 /* Some commits, a checkpoint, some more that stay in the log. */
-static void sample_make(struct sample *s){
+static void sample_make(struct sample *s, enum toy_kind kind){
   struct vecdb_file_ops *mem = NULL;
   struct toy_config cfg;
   uint64_t n_log, n_done;
   struct toy t;
 
+  if( kind==TOY_ROWS && &toy_rows_ops==NULL ) SKIP("no rows in this build");
   memset(s, 0, sizeof(*s));
   memset(&cfg, 0, sizeof(cfg));
   REQUIRE_RC( VECDB_OK, vdb_file_mem_create(3, &mem) );
+  s->kind = cfg.kind = kind;
   cfg.ops = mem;
   cfg.path = "x.vdb";
   REQUIRE_RC( VECDB_OK, toy_open(&t, &cfg) );
@@ -77,6 +81,7 @@ static void sample_make(struct sample *s){
                                               &s->off_last) );
     }
     REQUIRE_RC( VECDB_OK, sample_commit(&t, i, &s->digest[i]) );
+    if( i==3 ) REQUIRE_RC( VECDB_OK, toy_tidy(&t, false) );
     if( i==N_COMMIT_HOME ){
       REQUIRE_RC( VECDB_OK, toy_checkpoint(&t, VECDB_CHECKPOINT_RESTART,
                                                  &n_log, &n_done) );
@@ -157,8 +162,8 @@ static void toy_use(struct toy *t, struct answer *a){
 }
 
 /* Everything with one damaged pair of files. */
-static void files_use(const struct mutate_files *f, bool no_mmap,
-                      struct answer *a){
+static void files_use(const struct mutate_files *f, enum toy_kind kind,
+                      bool no_mmap, struct answer *a){
   struct vecdb_file_ops *mem = NULL;
   struct toy_config cfg;
   struct vdb_mem_stats st;
@@ -171,6 +176,7 @@ static void files_use(const struct mutate_files *f, bool no_mmap,
   REQUIRE_RC( VECDB_OK, vdb_file_mem_create(4, &mem) );
   vdb_file_mem_poke(mem, "x.vdb", f->main, f->n_main);
   vdb_file_mem_poke(mem, "x.vdb-wal", f->log, f->n_log);
+  cfg.kind = kind;
   cfg.ops = mem;
   cfg.path = "x.vdb";
   cfg.flags = VECDB_OPEN_READWRITE;
@@ -208,7 +214,7 @@ static void signals_report(void){
 
 /* ---- repaired --------------------------------------------------------------------------- */
 
-TEST(corrupt__every_field_repaired_is_a_clean_answer){
+static void try_fields(enum toy_kind kind){
   bool full = vt_scale()>=100;
   struct mutate_target *targets;
   size_t n_target, n = 0, n_error = 0;
@@ -216,7 +222,7 @@ TEST(corrupt__every_field_repaired_is_a_clean_answer){
   struct vdb_rng r;
 
   signals_report();
-  sample_make(&s);
+  sample_make(&s, kind);
   vdb_rng_init(&r, vt_seed());
   n_target = mutate_targets(&s.files, &targets);
   for(size_t i=0; i<n_target; i++){
@@ -228,7 +234,7 @@ TEST(corrupt__every_field_repaired_is_a_clean_answer){
       f = files_copy(&s.files);
       if( mutate_apply(&targets[i], v, vdb_rng_u64(&r), true, &f, damage,
                        sizeof(damage)) ){
-        files_use(&f, n % 2!=0, &a);
+        files_use(&f, s.kind, n % 2!=0, &a);
         n_error += a.rc!=VECDB_OK;
         n++;
       }
@@ -242,6 +248,8 @@ TEST(corrupt__every_field_repaired_is_a_clean_answer){
   free(targets);
   sample_free(&s);
 }
+TEST(corrupt_pager__every_field_repaired_is_a_clean_answer){ try_fields(TOY_PAGER); }
+TEST(corrupt_rows__every_field_repaired_is_a_clean_answer){ try_fields(TOY_ROWS); }
 
 /* ---- not repaired ------------------------------------------------------------------------ */
 
@@ -263,13 +271,13 @@ static void expect_answer(const struct sample *s, const struct answer *a,
   }
 }
 
-TEST(corrupt__flipped_bits_are_noticed){
+static void try_bits(enum toy_kind kind){
   size_t n = vt_scale()>=100 ? 6000 : 400*(size_t)vt_scale(), n_error = 0;
   struct sample s;
   struct vdb_rng r;
 
   signals_report();
-  sample_make(&s);
+  sample_make(&s, kind);
   vdb_rng_init(&r, vt_seed());
   for(size_t i=0; i<n; i++){
     struct mutate_files f = files_copy(&s.files);
@@ -282,7 +290,7 @@ TEST(corrupt__flipped_bits_are_noticed){
     (in_log ? f.log : f.main)[off] ^= (unsigned char)(1u << bit);
     snprintf(damage, sizeof(damage), "bit %u of byte %zu of the %s", bit, off,
              in_log ? "log" : "main file");
-    files_use(&f, i % 2!=0, &a);
+    files_use(&f, s.kind, i % 2!=0, &a);
     expect_answer(&s, &a, oldest_state(&s, in_log, off));
     n_error += a.rc!=VECDB_OK;
     files_free(&f);
@@ -291,17 +299,19 @@ TEST(corrupt__flipped_bits_are_noticed){
   CHECK( n_error>n/4 );
   sample_free(&s);
 }
+TEST(corrupt_pager__flipped_bits_are_noticed){ try_bits(TOY_PAGER); }
+TEST(corrupt_rows__flipped_bits_are_noticed){ try_bits(TOY_ROWS); }
 
 /* A log that ends early is a log that was not written further: some state in
 ** order. A main file that ends early is refused, or all it lacks is in the
 ** log. */
-TEST(corrupt__files_cut_short_are_noticed){
+static void try_cuts(enum toy_kind kind){
   size_t step = vt_scale()>=100 ? 512 : 4096, n = 0;
   struct sample s;
   struct answer a;
 
   signals_report();
-  sample_make(&s);
+  sample_make(&s, kind);
   for(int in_log=0; in_log<2; in_log++){
     size_t sz = in_log ? s.files.n_log : s.files.n_main;
     for(size_t cut=0; cut<sz; cut+=step, n++){
@@ -310,7 +320,7 @@ TEST(corrupt__files_cut_short_are_noticed){
       else f.n_main = cut;
       snprintf(damage, sizeof(damage), "%s cut to %zu of %zu bytes",
                in_log ? "log" : "main file", cut, sz);
-      files_use(&f, n % 2!=0, &a);
+      files_use(&f, s.kind, n % 2!=0, &a);
       expect_answer(&s, &a, in_log ? N_COMMIT_HOME : N_COMMIT);
       files_free(&f);
     }
@@ -318,3 +328,5 @@ TEST(corrupt__files_cut_short_are_noticed){
   printf("  %zu cuts\n", n);
   sample_free(&s);
 }
+TEST(corrupt_pager__files_cut_short_are_noticed){ try_cuts(TOY_PAGER); }
+TEST(corrupt_rows__files_cut_short_are_noticed){ try_cuts(TOY_ROWS); }

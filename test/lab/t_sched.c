@@ -173,12 +173,13 @@ static void opener_part(void *arg){
 /* ---- one schedule ------------------------------------------------------------------ */
 
 struct prepared {                  /* the file that every run starts from */
+  enum toy_kind kind;
   unsigned char *p;
   size_t n;
   uint64_t state, digest;
 };
 
-static void prepare(struct prepared *f){
+static void prepare(struct prepared *f, enum toy_kind kind){
   struct vecdb_file_ops *mem = NULL;
   const unsigned char *bytes;
   struct toy_config cfg;
@@ -186,6 +187,7 @@ static void prepare(struct prepared *f){
 
   memset(&cfg, 0, sizeof(cfg));
   REQUIRE_RC( VECDB_OK, vdb_file_mem_create(1, &mem) );
+  f->kind = cfg.kind = kind;
   cfg.ops = mem;
   cfg.path = db_path;
   REQUIRE_RC( VECDB_OK, toy_open(&t, &cfg) );
@@ -279,6 +281,7 @@ static uint64_t schedule_run(const struct prepared *file, uint64_t seed,
   state_announce(&g, file->state, file->digest);
   g.acked = file->state;
   s = sched_create(mem, seed);
+  g.cfg.kind = file->kind;
   g.cfg.ops = sched_ops(s);
   g.cfg.path = db_path;
   g.cfg.busy_ms = (uint32_t)(vdb_mix64(seed + 9) % 3)*20;
@@ -304,12 +307,13 @@ static uint64_t schedule_run(const struct prepared *file, uint64_t seed,
   return g.is_bad ? 0 : n_step;
 }
 
-TEST(sched__keeps_snapshots_and_commits){
-  uint64_t n_want = vt_scale()>=100 ? 20000 : 60*(uint64_t)vt_scale();
+static void explore(enum toy_kind kind, uint64_t n_small, uint64_t n_full){
+  uint64_t n_want = vt_scale()>=100 ? n_full : n_small*(uint64_t)vt_scale();
   uint64_t n_step = 0, again, trace;
   struct prepared file;
 
-  prepare(&file);
+  if( kind==TOY_ROWS && &toy_rows_ops==NULL ) SKIP("no rows in this build");
+  prepare(&file, kind);
   for(uint64_t i=0; i<n_want; i++){
     uint64_t n = schedule_run(&file, vt_seed()*1000000 + i, &trace);
     if( n==0 ) break;
@@ -323,3 +327,8 @@ TEST(sched__keeps_snapshots_and_commits){
          (unsigned long long)n_step);
   free(file.p);
 }
+
+TEST(sched_pager__keeps_snapshots_and_commits){
+  explore(TOY_PAGER, 60, 20000);
+}
+TEST(sched_rows__keeps_snapshots_and_commits){ explore(TOY_ROWS, 20, 5000); }
