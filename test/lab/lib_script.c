@@ -331,10 +331,6 @@ const struct script scripts[] = {
 #undef NORMAL
 const size_t n_script = sizeof(scripts)/sizeof(scripts[0]);
 
-bool script_is_built(const struct script *s){
-  return s->kind==TOY_PAGER || &toy_rows_ops!=NULL;
-}
-
 int script_run(const struct script *s, const struct vecdb_file_ops *ops,
                const char *path, struct crash_log *log, uint64_t seed,
                bool keep_open, struct script_run *r){

@@ -40,7 +40,6 @@ struct script {
 };
 extern const struct script scripts[];
 extern const size_t n_script;
-bool script_is_built(const struct script *s);    /* is its toy linked in? */
 
 /* Run the script over ops. The toy is closed afterwards, unless keep_open and
 ** the script failed. Returns the script's first error. */

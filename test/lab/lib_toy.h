@@ -57,8 +57,7 @@ struct toy_ops {
   int (*digest)(struct toy *t, uint64_t *state, uint64_t *digest);
   int (*check)(struct toy *t, size_t *n_finding);
 };
-extern const struct toy_ops toy_pager_ops;
-extern const struct toy_ops toy_rows_ops __attribute__((weak));
+extern const struct toy_ops toy_pager_ops, toy_rows_ops;
 
 /* On failure t->err says why and the toy is not open. Closing a toy that is
 ** not open does nothing. */

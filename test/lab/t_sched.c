@@ -312,7 +312,6 @@ static void explore(enum toy_kind kind, uint64_t n_small, uint64_t n_full){
   uint64_t n_step = 0, again, trace;
   struct prepared file;
 
-  if( kind==TOY_ROWS && &toy_rows_ops==NULL ) SKIP("no rows in this build");
   prepare(&file, kind);
   for(uint64_t i=0; i<n_want; i++){
     uint64_t n = schedule_run(&file, vt_seed()*1000000 + i, &trace);
