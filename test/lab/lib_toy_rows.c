@@ -359,6 +359,14 @@ static void best_add(struct digest *d, struct best b){
   d->best[i] = b;
 }
 
+/* A column that could not be had is no wrong column: the next step says so. */
+static int column_wrong(struct toy *t, vecdb_stmt *s, const char *what,
+                        int64_t key){
+  int rc = vecdb_step(s);
+  if( rc!=VECDB_ROW && rc!=VECDB_DONE ) return rows_rc(t, rc);
+  return rows_wrong(t, what, key);
+}
+
 static bool text_equals(vecdb_stmt *s, int column, const char *z){
   const char *got = vecdb_column_text(s, column);
   if( !z ) return vecdb_column_type(s, column)==VECDB_NULL;
@@ -377,13 +385,15 @@ static int doc_verify(struct toy *t, vecdb_stmt *s, struct digest *d){
   row_fill(&r, key, stamp);
   v = vecdb_column_vector(s, DOC_V, &n);
   if( !v || n!=sizeof(r.v) || memcmp(v, r.v, n)!=0 ){
-    return rows_wrong(t, "vector", key);
+    return column_wrong(t, s, "vector", key);
   }
   rc = vecdb_distance(VECDB_L2, VECDB_F32, DIMS, v, d->query, &b.distance);
   if( rc!=VECDB_OK ) return rc;
-  if( !text_equals(s, DOC_TITLE, r.title) ) return rows_wrong(t, "title", key);
+  if( !text_equals(s, DOC_TITLE, r.title) ){
+    return column_wrong(t, s, "title", key);
+  }
   if( !text_equals(s, DOC_NOTE, r.has_note ? r.note : NULL) ){
-    return rows_wrong(t, "note", key);
+    return column_wrong(t, s, "note", key);
   }
   best_add(d, b);
   if( key==0 ) d->state = (uint64_t)stamp;
@@ -402,13 +412,13 @@ static int word_verify(struct toy *t, vecdb_stmt *s, struct digest *d){
   int64_t i;
 
   if( !word || sscanf(word, "word %1s", name)!=1 ){
-    return rows_wrong(t, "key", -1);
+    return column_wrong(t, s, "key", -1);
   }
   i = name[0] - '0';
   row_fill(&r, i, stamp);
   v = vecdb_column_vector(s, WORD_V, &n);
   if( !v || n!=sizeof(r.w) || memcmp(v, r.w, n)!=0 ){
-    return rows_wrong(t, "vector", i);
+    return column_wrong(t, s, "vector", i);
   }
   d->hash = lab_hash(lab_hash(d->hash, word, strlen(word)), &stamp, 8);
   return VECDB_OK;
