@@ -18,7 +18,7 @@ SQLITE_EXTENSION_INIT1
 
 /* ---- Small helpers ------------------------------------------------------ */
 
-char *vdb_strdup(const char *z){
+char *vdb_sql_strdup(const char *z){
   size_t n = strlen(z) + 1;
   char *p = sqlite3_malloc64(n);
   if( p ) memcpy(p, z, n);
@@ -26,7 +26,7 @@ char *vdb_strdup(const char *z){
 }
 
 /* The arguments may come from *err, so it is replaced last. */
-int vdb_fail(char **err, int rc, const char *fmt, ...){
+int vdb_sql_fail(char **err, int rc, const char *fmt, ...){
   va_list ap;
   char *z;
   if( err==NULL ) return rc;
@@ -136,8 +136,8 @@ int sqlite3_vecdb_init(sqlite3 *db, char **err,
   SQLITE_EXTENSION_INIT2(api);
   (void)api;
   if( sqlite3_libversion_number()<SQLITE_OLDEST ){
-    return vdb_fail(err, SQLITE_ERROR, "vecdb needs SQLite 3.38.0 or newer, "
-                    "this is %s", sqlite3_libversion());
+    return vdb_sql_fail(err, SQLITE_ERROR, "vecdb needs SQLite 3.38.0 or "
+                        "newer, this is %s", sqlite3_libversion());
   }
   if( is_taken(db, "module", "vecdb", -2) ) return SQLITE_OK;
   return register_all(db);

@@ -207,13 +207,13 @@ static int arg_pair(sqlite3_context *ctx, sqlite3_value **a,
     }
   }
   if( rc==SQLITE_OK && x->element!=y->element ){
-    rc = vdb_fail(&err, SQLITE_ERROR, "Vector type mistmatch. First vector has "
-                  "type %s, while the second has type %s.",
+    rc = vdb_sql_fail(&err, SQLITE_ERROR, "Vector type mistmatch. First "
+                  "vector has type %s, while the second has type %s.",
                   vdb_vec_element_name(x->element),
                   vdb_vec_element_name(y->element));
   }
   if( rc==SQLITE_OK && x->n_dim!=y->n_dim ){
-    rc = vdb_fail(&err, SQLITE_ERROR, "Vector dimension mistmatch. First "
+    rc = vdb_sql_fail(&err, SQLITE_ERROR, "Vector dimension mistmatch. First "
                   "vector has %lld dimensions, while the second has %lld "
                   "dimensions.", (long long)x->n_dim, (long long)y->n_dim);
   }

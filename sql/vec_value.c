@@ -91,7 +91,7 @@ static int floats_are_finite(const struct sql_vec *v, char **err){
   for(i=0; i<v->n_dim; i++){
     int cls = float_class(v->element, (const unsigned char*)v->p + i*one);
     if( cls ){
-      return vdb_fail(err, SQLITE_ERROR,
+      return vdb_sql_fail(err, SQLITE_ERROR,
                       "invalid %s vector: element %d is %s",
                       vdb_vec_element_name(v->element), (int)i,
                       cls==2 ? "NaN" : "Inf");
@@ -105,11 +105,12 @@ static int vec_from_blob(sqlite3_value *value, struct sql_vec *out,
   out->sz = (size_t)sqlite3_value_bytes(value);
   out->p = sqlite3_value_blob(value);
   if( out->sz==0 ){
-    return vdb_fail(err, SQLITE_ERROR, "zero-length vectors are not supported.");
+    return vdb_sql_fail(err, SQLITE_ERROR,
+                    "zero-length vectors are not supported.");
   }
   out->n_dim = element_count(out->element, out->sz);
   if( out->n_dim==0 ){
-    return vdb_fail(err, SQLITE_ERROR,
+    return vdb_sql_fail(err, SQLITE_ERROR,
         "invalid %s vector BLOB length. Must be divisible by %d, found %d",
         vdb_vec_element_name(out->element),
         (int)vecdb_vector_bytes(out->element, 1), (int)out->sz);
@@ -132,17 +133,19 @@ static int vec_from_json(sqlite3_value *value, struct sql_vec *out,
 
   if( z==NULL ) return SQLITE_NOMEM;
   if( n==0 ){
-    return vdb_fail(err, SQLITE_ERROR, "zero-length vectors are not supported.");
+    return vdb_sql_fail(err, SQLITE_ERROR,
+                    "zero-length vectors are not supported.");
   }
   i = skip_space(z, n);
   if( i==n || z[i]!='[' ){
-    return vdb_fail(err, SQLITE_ERROR,
+    return vdb_sql_fail(err, SQLITE_ERROR,
         "JSON array parsing error: Input does not start with '['");
   }
   i++;
   i += skip_space(z + i, n - i);
   if( i<n && z[i]==']' && i + 1 + skip_space(z+i+1, n-i-1)==n ){
-    return vdb_fail(err, SQLITE_ERROR, "zero-length vectors are not supported.");
+    return vdb_sql_fail(err, SQLITE_ERROR,
+                    "zero-length vectors are not supported.");
   }
   cap = (n/2 + 1)*4;                   /* an element takes two characters */
   out->owned = sqlite3_malloc64(cap);
@@ -151,11 +154,13 @@ static int vec_from_json(sqlite3_value *value, struct sql_vec *out,
                           NULL, 0);
   if( rc==VECDB_NOMEM ) return SQLITE_NOMEM;
   if( rc==VECDB_RANGE ){
-    return vdb_fail(err, SQLITE_ERROR,
+    return vdb_sql_fail(err, SQLITE_ERROR,
                     "JSON parsing error: value out of range for %s",
                     vdb_vec_element_name(out->element));
   }
-  if( rc!=VECDB_OK ) return vdb_fail(err, SQLITE_ERROR, "JSON parsing error");
+  if( rc!=VECDB_OK ){
+    return vdb_sql_fail(err, SQLITE_ERROR, "JSON parsing error");
+  }
   out->p = out->owned;
   out->sz = vecdb_vector_bytes(out->element, out->n_dim);
   return SQLITE_OK;
@@ -173,7 +178,7 @@ int vdb_vec_read(sqlite3_value *v, int element, struct sql_vec *out,
     if( subtype!=0 && subtype!=SUBTYPE_JSON ){
       element = vdb_vec_element_of_subtype(subtype);
       if( element==0 ){
-        return vdb_fail(err, SQLITE_ERROR, "Unknown subtype: %d", subtype);
+        return vdb_sql_fail(err, SQLITE_ERROR, "Unknown subtype: %d", subtype);
       }
     }
   }
@@ -181,11 +186,11 @@ int vdb_vec_read(sqlite3_value *v, int element, struct sql_vec *out,
   if( type==SQLITE_BLOB ){
     rc = vec_from_blob(v, out, err);
   }else if( element==VECDB_BIT ){
-    rc = vdb_fail(err, SQLITE_ERROR, "Unknown type for bitvector.");
+    rc = vdb_sql_fail(err, SQLITE_ERROR, "Unknown type for bitvector.");
   }else if( type==SQLITE_TEXT ){
     rc = vec_from_json(v, out, err);
   }else{
-    rc = vdb_fail(err, SQLITE_ERROR,
+    rc = vdb_sql_fail(err, SQLITE_ERROR,
         "Input must have type BLOB (compact format) or TEXT (JSON), found %s",
         vdb_value_type_name(v));
   }

@@ -105,7 +105,7 @@ static int table_declare(sqlite3 *db, struct sql_table *t, char **err){
   rc = sqlite3_declare_vtab(db, sql);
   sqlite3_free(sql);
   if( rc!=SQLITE_OK ){
-    return vdb_fail(err, rc, "%scould not declare virtual table, '%s'",
+    return vdb_sql_fail(err, rc, "%scould not declare virtual table, '%s'",
                     t->is_vec0 ? "vec0 constructor error: " : "",
                     sqlite3_errmsg(db));
   }
@@ -154,9 +154,9 @@ static int table_alloc(struct sql_state *st, const char *const *argv,
   t->match_column = -1;
   t->is_vec0 = sqlite3_stricmp(argv[0], "vec0")==0;
   t->is_named = args->collection!=NULL;
-  t->schema = vdb_strdup(argv[1]);
-  t->name = vdb_strdup(argv[2]);
-  t->collection = vdb_strdup(args->collection ? args->collection : argv[2]);
+  t->schema = vdb_sql_strdup(argv[1]);
+  t->name = vdb_sql_strdup(argv[2]);
+  t->collection = vdb_sql_strdup(args->collection ? args->collection : argv[2]);
   if( t->schema==NULL || t->name==NULL || t->collection==NULL ){
     return SQLITE_NOMEM;
   }
@@ -175,12 +175,12 @@ static int table_read_columns(struct sql_table *t, char **err){
     c->info.size = sizeof(c->info);
     rc = vecdb_column_describe(t->coll, i, &c->info);
     if( rc!=VECDB_OK ) return vdb_conn_error(t->conn, rc, err);
-    c->name = vdb_strdup(c->info.name);
+    c->name = vdb_sql_strdup(c->info.name);
     if( c->name==NULL ) return SQLITE_NOMEM;
     t->n_col = i + 1;
     if( sqlite3_stricmp(c->name, t->name)==0 ){
-      return vdb_fail(err, SQLITE_ERROR, "%scolumn name '%s' conflicts with "
-          "table name (reserved for command column)",
+      return vdb_sql_fail(err, SQLITE_ERROR, "%scolumn name '%s' conflicts "
+          "with table name (reserved for command column)",
           t->is_vec0 ? "vec0 constructor error: " : "", c->name);
     }
   }
@@ -234,9 +234,9 @@ static int check_columns(struct sql_table *t, const char *schema, char **err){
   same = same_columns(t->coll, canonical);
   vecdb_free(canonical);
   if( same ) return SQLITE_OK;
-  return vdb_fail(err, SQLITE_ERROR, "collection \"%s\" of \"%s\" has other "
-      "columns than table \"%s\": %s; leave the columns out to attach it as it "
-      "is", t->collection, t->conn->path, t->name,
+  return vdb_sql_fail(err, SQLITE_ERROR, "collection \"%s\" of \"%s\" has "
+      "other columns than table \"%s\": %s; leave the columns out to attach it "
+      "as it is", t->collection, t->conn->path, t->name,
       vecdb_collection_schema(t->coll));
 }
 
@@ -248,7 +248,7 @@ static int find_path(struct sql_state *st, const char *schema,
   if( st->default_file && !vdb_host_is_file(st->db, schema) ){
     return vdb_args_path(st->db, "temp", st->default_file, path, err);
   }
-  return vdb_fail(err, SQLITE_ERROR, "a vecdb table needs file='name.vdb': "
+  return vdb_sql_fail(err, SQLITE_ERROR, "a vecdb table needs file='name.vdb': "
                   "storage inside the SQLite database is not available in "
                   "vecdb " VECDB_VERSION);
 }
@@ -281,7 +281,7 @@ static int open_file(struct sql_state *st, struct sql_table *t,
 static int open_collection(struct sql_table *t, char **err){
   int rc = vecdb_collection_open(t->conn->eng, t->collection, &t->coll);
   if( rc==VECDB_NOTFOUND ){
-    return vdb_fail(err, SQLITE_ERROR, "no collection \"%s\" in \"%s\"",
+    return vdb_sql_fail(err, SQLITE_ERROR, "no collection \"%s\" in \"%s\"",
                     t->collection, t->conn->path);
   }
   return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(t->conn, rc, err);
@@ -426,7 +426,7 @@ static int table_rename(sqlite3_vtab *vtab, const char *name){
   int rc = SQLITE_OK;
 
   if( t->is_named ) return SQLITE_OK;
-  copy = vdb_strdup(name);
+  copy = vdb_sql_strdup(name);
   if( copy==NULL ) return SQLITE_NOMEM;
   vdb_table_forget_statements(t);
   SQL_TRY( vdb_conn_begin(t->conn, t->schema, &vtab->zErrMsg) );
@@ -501,10 +501,10 @@ int vdb_table_find(struct sql_state *st, const char *name,
   sqlite3_finalize(s);
   if( rc==SQLITE_OK && *out ) return SQLITE_OK;
   if( rc==SQLITE_OK ){
-    return vdb_fail(err, SQLITE_ERROR, "table \"%s\" is not a vecdb table",
+    return vdb_sql_fail(err, SQLITE_ERROR, "table \"%s\" is not a vecdb table",
                     name);
   }
-  return vdb_fail(err, rc, "%s", sqlite3_errmsg(st->db));
+  return vdb_sql_fail(err, rc, "%s", sqlite3_errmsg(st->db));
 }
 
 /* ---- Cursors ------------------------------------------------------------ */
@@ -606,8 +606,8 @@ static void fn_match(sqlite3_context *ctx, int n, sqlite3_value **a){
     sqlite3_result_int(ctx, 1);
     return;
   }
-  msg = sqlite3_mprintf("MATCH on table \"%s\" must be a top-level AND term, or "
-                        "in the ON clause of a LEFT JOIN", t->name);
+  msg = sqlite3_mprintf("MATCH on table \"%s\" must be a top-level AND term, "
+                        "or in the ON clause of a LEFT JOIN", t->name);
   if( msg ) sqlite3_result_error(ctx, msg, -1);
   else sqlite3_result_error_nomem(ctx);
   sqlite3_free(msg);

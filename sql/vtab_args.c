@@ -37,7 +37,7 @@ static int unquote(const char *name, const char *z, char **out, char **err){
   size_t n = 0;
 
   if( quote!='\'' && quote!='"' ){
-    return vdb_fail(err, SQLITE_ERROR,
+    return vdb_sql_fail(err, SQLITE_ERROR,
                     "%s= needs a quoted string, found \"%s\"", name, z);
   }
   to = sqlite3_malloc64(strlen(z) + 1);
@@ -51,7 +51,7 @@ static int unquote(const char *name, const char *z, char **out, char **err){
   while( is_space(*z) ) z++;
   if( *z || n==0 ){
     sqlite3_free(to);
-    return vdb_fail(err, SQLITE_ERROR,
+    return vdb_sql_fail(err, SQLITE_ERROR,
         *z ? "%s= takes one quoted string, found more text: \"%s\""
            : "%s= needs a closed, non-empty string", name, z);
   }
@@ -66,7 +66,7 @@ static int take_option(const char *arg, const char *name, char **out,
   *found = z!=NULL;
   if( z==NULL ) return SQLITE_OK;
   if( *out ){
-    return vdb_fail(err, SQLITE_ERROR, "%s= is given twice", name);
+    return vdb_sql_fail(err, SQLITE_ERROR, "%s= is given twice", name);
   }
   return unquote(name, z, out, err);
 }
@@ -95,7 +95,7 @@ done:
   if( rc==SQLITE_OK && sqlite3_str_errcode(rest) ) rc = SQLITE_NOMEM;
   out->schema = sqlite3_str_finish(rest);
   if( rc==SQLITE_OK && out->schema==NULL ){
-    out->schema = vdb_strdup("");
+    out->schema = vdb_sql_strdup("");
     if( out->schema==NULL ) rc = SQLITE_NOMEM;
   }
   if( rc!=SQLITE_OK ) vdb_args_clear(out);
@@ -138,7 +138,7 @@ static int has_dot_dot(const char *z){
 static char *path_beside(sqlite3 *db, const char *schema, const char *file){
   const char *host = sqlite3_db_filename(db, schema);
   const char *slash = host ? strrchr(host, '/') : NULL;
-  if( file[0]=='/' || slash==NULL ) return vdb_strdup(file);
+  if( file[0]=='/' || slash==NULL ) return vdb_sql_strdup(file);
   return sqlite3_mprintf("%.*s/%s", (int)(slash - host), host, file);
 }
 
@@ -154,8 +154,8 @@ int vdb_args_path(sqlite3 *db, const char *schema, const char *file,
     goto done;
   }
   if( is_defensive(db) && has_dot_dot(file) ){
-    rc = vdb_fail(err, SQLITE_ERROR, "cannot open \"%s\": \"..\" is refused "
-                  "by a defensive connection", file);
+    rc = vdb_sql_fail(err, SQLITE_ERROR, "cannot open \"%s\": \"..\" is "
+                      "refused by a defensive connection", file);
     goto done;
   }
   full = sqlite3_malloc(vfs->mxPathname + 1);
@@ -166,12 +166,12 @@ int vdb_args_path(sqlite3 *db, const char *schema, const char *file,
   full[0] = 0;
   rc = vfs->xFullPathname(vfs, beside, vfs->mxPathname + 1, full);
   if( rc==SQLITE_OK_SYMLINK && is_defensive(db) ){
-    rc = vdb_fail(err, SQLITE_ERROR, "cannot open \"%s\": a symbolic link is "
-                  "refused by a defensive connection", file);
+    rc = vdb_sql_fail(err, SQLITE_ERROR, "cannot open \"%s\": a symbolic link "
+                      "is refused by a defensive connection", file);
     goto done;
   }
   if( rc!=SQLITE_OK && rc!=SQLITE_OK_SYMLINK ){
-    rc = vdb_fail(err, SQLITE_CANTOPEN, "cannot find the folder of \"%s\"",
+    rc = vdb_sql_fail(err, SQLITE_CANTOPEN, "cannot find the folder of \"%s\"",
                   beside);
     goto done;
   }

@@ -70,7 +70,7 @@ int vdb_conn_error(struct sql_conn *c, int engine_rc, char **err){
   if( err ){
     const char *msg = vecdb_errmsg(c->eng);
     sqlite3_free(*err);
-    *err = vdb_strdup(msg && msg[0] ? msg : vecdb_errstr(engine_rc));
+    *err = vdb_sql_strdup(msg && msg[0] ? msg : vecdb_errstr(engine_rc));
   }
   return vdb_sql_code(engine_rc);
 }
@@ -95,7 +95,7 @@ void vdb_conn_unref(struct sql_conn *c){
 ** commits. */
 static int conn_adopt_host(struct sql_conn *c, const char *schema){
   if( c->host || !vdb_host_is_file(c->st->db, schema) ) return SQLITE_OK;
-  c->host = vdb_strdup(schema);
+  c->host = vdb_sql_strdup(schema);
   return c->host ? SQLITE_OK : SQLITE_NOMEM;
 }
 
@@ -109,7 +109,7 @@ static int conn_create(struct sql_state *st, const char *path,
   c->st = st;
   c->i_mark = -1;
   c->n_ref = 1;
-  c->path = vdb_strdup(path);
+  c->path = vdb_sql_strdup(path);
   rc = c->path ? vecdb_open(path, open_flags, NULL, &c->eng) : VECDB_NOMEM;
   if( rc==VECDB_OK ) rc = vecdb_uuid(c->eng, c->file_uuid);
   if( rc!=VECDB_OK ){
@@ -207,7 +207,7 @@ static int conn_check_host(struct sql_conn *c, const char *schema, char **err){
    || !vdb_host_is_file(c->st->db, schema) ){
     return SQLITE_OK;
   }
-  return vdb_fail(err, SQLITE_READONLY, "cannot write \"%s\" from schema "
+  return vdb_sql_fail(err, SQLITE_READONLY, "cannot write \"%s\" from schema "
                   "\"%s\": schema \"%s\" of this connection decides its "
                   "commits", c->path, schema, c->host);
 }
@@ -243,7 +243,7 @@ int vdb_conn_adopt(struct sql_conn *c, char **err){
   int rc, known = 0;
 
   if( c->in_txn || c->host==NULL ){
-    return vdb_fail(err, SQLITE_ERROR, c->in_txn
+    return vdb_sql_fail(err, SQLITE_ERROR, c->in_txn
         ? "cannot adopt \"%s\" inside a transaction that writes it"
         : "\"%s\" needs no owner: this database is not in a file", c->path);
   }

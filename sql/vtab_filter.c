@@ -316,9 +316,9 @@ static void last_query(struct sql_table *t, const char *plan,
   sqlite3_free(l->plan);
   sqlite3_free(l->table);
   sqlite3_free(l->filter);
-  l->plan = vdb_strdup(plan);
+  l->plan = vdb_sql_strdup(plan);
   l->table = sqlite3_mprintf("%s.%s", t->schema, t->name);
-  l->filter = filter ? vdb_strdup(filter) : NULL;
+  l->filter = filter ? vdb_sql_strdup(filter) : NULL;
   l->k = k;
   l->n_row = 0;
   l->n_run = 1;
@@ -542,7 +542,7 @@ static int stream_remember(struct sql_cursor *c){
   if( t->has_text_key ){
     const char *z = vecdb_column_text(c->stmt, 0);
     sqlite3_free(c->last_text_key);
-    c->last_text_key = vdb_strdup(z ? z : "");
+    c->last_text_key = vdb_sql_strdup(z ? z : "");
     return c->last_text_key ? SQLITE_OK : SQLITE_NOMEM;
   }
   c->last_key = vecdb_column_int64(c->stmt, 0);

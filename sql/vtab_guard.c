@@ -23,7 +23,7 @@ static int guard_connect(sqlite3 *db, void *aux, int argc,
                          const char *const *argv, sqlite3_vtab **out,
                          char **err){
   struct guard *g;
-  int rc = sqlite3_declare_vtab(db, "CREATE TABLE x(nothing)");
+  int rc = sqlite3_declare_vtab(db, "CREATE TABLE x(unused)");
 
   (void)argc; (void)argv; (void)err;
   if( rc!=SQLITE_OK ) return rc;
@@ -172,7 +172,7 @@ int vdb_guard_join(struct sql_state *st, char **err){
   int rc = sqlite3_exec(st->db, "DELETE FROM " GUARD_NAME, NULL, NULL,
                         NULL);
   if( rc!=SQLITE_OK ){
-    return vdb_fail(err, rc, "cannot join the transaction: %s",
+    return vdb_sql_fail(err, rc, "cannot join the transaction: %s",
                     sqlite3_errmsg(st->db));
   }
   return SQLITE_OK;

@@ -97,8 +97,8 @@ static int check_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
   if( argc>1 && sqlite3_value_type(argv[1])!=SQLITE_NULL ){
     quick = sqlite3_stricmp(arg_text(argv[1]), "quick")==0;
     if( !quick ){
-      return vdb_fail(err, SQLITE_ERROR, "2nd argument of vecdb_check must be "
-                      "'quick', found '%s'", arg_text(argv[1]));
+      return vdb_sql_fail(err, SQLITE_ERROR, "2nd argument of vecdb_check must "
+                          "be 'quick', found '%s'", arg_text(argv[1]));
     }
   }
   rc = vecdb_check(t->conn->eng, quick, check_add, &report);
@@ -166,7 +166,7 @@ static int call_fill(struct sql_rows *r, const char *key, int argc,
     if( rc==SQLITE_OK ) rc = vdb_rows_value(r, 1, sqlite3_column_value(s, 1));
   }
   if( rc==SQLITE_DONE ) rc = SQLITE_OK;
-  if( rc!=SQLITE_OK ) rc = vdb_fail(err, rc, "%s", sqlite3_errmsg(st->db));
+  if( rc!=SQLITE_OK ) rc = vdb_sql_fail(err, rc, "%s", sqlite3_errmsg(st->db));
   sqlite3_finalize(s);
 done:
   return rc;
@@ -211,7 +211,7 @@ static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
     if( n==2 ){
       char *z = NULL;
       if( sqlite3_value_type(a[1])!=SQLITE_NULL ){
-        z = vdb_strdup(arg_text(a[1]));
+        z = vdb_sql_strdup(arg_text(a[1]));
         if( z==NULL ){
           sqlite3_result_error_nomem(ctx);
           return;
@@ -241,8 +241,8 @@ static int resolve_in_doubt(struct sql_conn *c, int commit, char **err){
   int rc, in_doubt = 0;
   rc = vecdb_in_doubt(c->eng, &in_doubt, uuid, &token);
   if( rc==VECDB_OK && !in_doubt ){
-    return vdb_fail(err, SQLITE_ERROR, "no transaction of \"%s\" is in doubt",
-                    c->path);
+    return vdb_sql_fail(err, SQLITE_ERROR,
+                        "no transaction of \"%s\" is in doubt", c->path);
   }
   if( rc==VECDB_OK ) rc = vecdb_decide(c->eng, commit);
   return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
@@ -264,8 +264,8 @@ static void fn_resolve(sqlite3_context *ctx, int n, sqlite3_value **a){
     }else if( strcmp(how, "adopt")==0 ){
       rc = vdb_conn_adopt(t->conn, &err);
     }else{
-      rc = vdb_fail(&err, SQLITE_ERROR, "2nd argument of vecdb_resolve must be "
-                    "'commit', 'rollback' or 'adopt', found '%s'", how);
+      rc = vdb_sql_fail(&err, SQLITE_ERROR, "2nd argument of vecdb_resolve "
+          "must be 'commit', 'rollback' or 'adopt', found '%s'", how);
     }
   }
   if( rc!=SQLITE_OK ){

@@ -379,13 +379,13 @@ int vdb_rows_text(struct sql_rows *r, int i, const char *z);
 int vdb_rows_int(struct sql_rows *r, int i, sqlite3_int64 v);
 int vdb_rows_value(struct sql_rows *r, int i, sqlite3_value *v);
 int vdb_rows_register(struct sql_state *st);
-extern const struct rows_def *const vdb_rows_defs[];   /* vtab_info.c; NULL ends */
+extern const struct rows_def *const vdb_rows_defs[];   /* NULL ends */
 int vdb_info_register(struct sql_state *st);           /* the scalars vecdb_* */
 
 /* ---- Small helpers ------------------------------------------------------ */
-char *vdb_strdup(const char *z);
+char *vdb_sql_strdup(const char *z);
 /* Replace *err by a formatted sentence and return rc. */
-int vdb_fail(char **err, int rc, const char *fmt, ...);
+int vdb_sql_fail(char **err, int rc, const char *fmt, ...);
 /* Register fn unless a function of that name is there already. */
 int vdb_register_function(struct sql_state *st, const char *name, int n_arg,
                           int flags,

@@ -66,7 +66,7 @@ static int mmr_add(struct sql_table *t, struct sql_mmr *m, vecdb_stmt *s,
   memset(r, 0, sizeof(*r));
   if( t->has_text_key ){
     const char *z = vecdb_column_text(s, 0);
-    r->text_key = vdb_strdup(z ? z : "");
+    r->text_key = vdb_sql_strdup(z ? z : "");
     if( r->text_key==NULL ) return SQLITE_NOMEM;
   }else{
     r->key = vecdb_column_int64(s, 0);

@@ -56,7 +56,7 @@ static struct cell *last_cell(struct sql_rows *r, int i){
 
 int vdb_rows_text(struct sql_rows *r, int i, const char *z){
   if( z==NULL ) return SQLITE_OK;
-  last_cell(r, i)->z = vdb_strdup(z);
+  last_cell(r, i)->z = vdb_sql_strdup(z);
   return last_cell(r, i)->z ? SQLITE_OK : SQLITE_NOMEM;
 }
 

@@ -179,7 +179,7 @@ static int bound_key(struct sql_table *t, struct sql_bound *b,
   if( t->has_text_key ){
     const char *z = key_text(v);
     if( z==NULL ) return SQLITE_OK;
-    b->text_keys[b->n_key] = vdb_strdup(z);
+    b->text_keys[b->n_key] = vdb_sql_strdup(z);
     if( b->text_keys[b->n_key]==NULL ) return SQLITE_NOMEM;
     b->n_key++;
   }else if( vdb_key_int(v, &b->keys[b->n_key]) ){

@@ -36,7 +36,7 @@ int vdb_token_create_table(struct sql_conn *c, const char *schema, char **err){
   rc = sqlite3_exec(c->st->db, sql, NULL, NULL, NULL);
   sqlite3_free(sql);
   if( rc!=SQLITE_OK ){
-    return vdb_fail(err, rc, "cannot create table \"vecdb_txn\": %s",
+    return vdb_sql_fail(err, rc, "cannot create table \"vecdb_txn\": %s",
                     sqlite3_errmsg(c->st->db));
   }
   return SQLITE_OK;
@@ -99,7 +99,7 @@ int vdb_token_read(struct sql_conn *c, int *known, uint64_t *token,
                    char **err){
   int rc = token_select(c->st->db, c, c->host, known, token, c->host_uuid);
   if( rc!=SQLITE_OK ){
-    return vdb_fail(err, rc, "cannot read table \"vecdb_txn\": %s",
+    return vdb_sql_fail(err, rc, "cannot read table \"vecdb_txn\": %s",
                     sqlite3_errmsg(c->st->db));
   }
   return SQLITE_OK;
@@ -129,7 +129,7 @@ int vdb_token_write(struct sql_conn *c, uint64_t token, char **err){
   }
   if( s ) rc = sqlite3_finalize(s);
   if( rc!=SQLITE_OK ){
-    return vdb_fail(err, rc, "cannot write table \"vecdb_txn\": %s",
+    return vdb_sql_fail(err, rc, "cannot write table \"vecdb_txn\": %s",
                     sqlite3_errmsg(c->st->db));
   }
   return SQLITE_OK;
@@ -150,13 +150,13 @@ int vdb_token_check_owner(struct sql_conn *c, int known, uint64_t token,
     return SQLITE_OK;
   }
   if( memcmp(owner, c->host_uuid, 16)!=0 ){
-    return vdb_fail(err, SQLITE_READONLY, "cannot write \"%s\": its commits "
-        "belong to another SQLite database; run vecdb_resolve(t,'adopt') to "
-        "take it over", c->path);
+    return vdb_sql_fail(err, SQLITE_READONLY, "cannot write \"%s\": its "
+        "commits belong to another SQLite database; run "
+        "vecdb_resolve(t,'adopt') to take it over", c->path);
   }
-  return vdb_fail(err, SQLITE_READONLY, "cannot write \"%s\": it is at commit "
-      "%llu of this database, which is at %llu, so one of the files is not "
-      "the one the other was used with; run vecdb_resolve(t,'adopt') to go on "
+  return vdb_sql_fail(err, SQLITE_READONLY, "cannot write \"%s\": it is at "
+      "commit %llu of this database, which is at %llu, so one of the files is "
+      "not the one the other was used with; run vecdb_resolve(t,'adopt') to go on "
       "with both as they are", c->path, (unsigned long long)now,
       (unsigned long long)token);
 }
@@ -181,8 +181,8 @@ static int token_read_fresh(struct sql_conn *c, uint64_t *token,
     rc = token_select(fresh, c, "main", &known, token, uuid);
   }
   if( rc!=SQLITE_OK ){
-    rc = vdb_fail(err, rc, "cannot ask \"%s\" whether the last transaction of "
-                  "\"%s\" was committed: %s", path, c->path,
+    rc = vdb_sql_fail(err, rc, "cannot ask \"%s\" whether the last "
+                  "transaction of \"%s\" was committed: %s", path, c->path,
                   sqlite3_errmsg(fresh));
   }
   sqlite3_close(fresh);
