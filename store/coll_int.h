@@ -228,7 +228,6 @@ int  vdb_bits_set_one(struct pager *p, page_no root, slot_no at, bool on);
 int  vdb_bits_get_one(struct pager *p, page_no root, slot_no at, bool *on);
 
 /* ---- live.c -------------------------------------------------------------------*/
-int  vdb_live_get(struct coll *c, const struct live_map **out);  /* cached */
 int  vdb_live_ref(struct coll *c, struct live_map **out);
 void vdb_live_unref(struct live_map *m);
 /* Inside a change: keep the cache in step, where it is current and nobody

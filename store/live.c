@@ -92,12 +92,6 @@ done:
   return rc;
 }
 
-int vdb_live_get(struct coll *c, const struct live_map **out){
-  int rc = live_sync(c);
-  *out = c->live;
-  return rc;
-}
-
 int vdb_live_ref(struct coll *c, struct live_map **out){
   int rc = live_sync(c);
 

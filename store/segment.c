@@ -82,7 +82,7 @@ static int segs_read(struct coll *c){
   size_t n_key, n_val;
   struct seg g;
   bool at_end;
-  int v, rc;
+  int v = 0, rc;
 
   TRY( vdb_btree_cursor_open(c->p, c->s.segs, &k) );
   TRY( vdb_btree_first(k, &at_end) );
