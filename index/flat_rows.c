@@ -51,6 +51,10 @@ static size_t block_add_range(struct flat_block *b, const struct flat_run *r,
     if( filter ) m &= filter[slot/64];
     m >>= slot%64;
     if( n<64 ) m &= ((uint64_t)1<<n) - 1;
+    if( m==~(uint64_t)0 ){                     /* the usual case, faster */
+      for(size_t j=0; j<64; j++) block_add(b, r, i+j, (slot_no)(slot+j));
+      m = 0;
+    }
     for(; m; m &= m-1){
       size_t j = (size_t)__builtin_ctzll(m);
       block_add(b, r, i+j, (slot_no)(slot+j));

@@ -357,12 +357,12 @@ static void random_batch(struct vdb_rng *r, int metric, int type,
                          float offset){
   static const size_t n_queries[] = { 1, 13, 60, 101 };
   static const unsigned n_threads[] = { 1, 2, 3, 8 };
-  static uint8_t queries[101*90*4];
+  static uint8_t queries[101*60*4];
   struct world w;
-  size_t dim = 1 + vdb_rng_below(r, 90);
+  size_t dim = 1 + vdb_rng_below(r, 60);
   size_t stride = vdb_vector_bytes(type, dim);
 
-  world_init(&w, r, metric, type, dim, 1500, offset);
+  world_init(&w, r, metric, type, dim, 700, offset);
   for(size_t i=0; i<101; i++){
     grid_vector(r, type, queries+i*stride, dim, offset);
   }
@@ -371,7 +371,7 @@ static void random_batch(struct vdb_rng *r, int metric, int type,
     w.s.n_thread = n_threads[i];
     check_batch(&w.s, queries, stride, n_queries[(i+dim)%4], 3);
   }
-  check_batch(&w.s, queries, stride, 60, 400);     /* k too large to filter */
+  check_batch(&w.s, queries, stride, 30, 200);     /* k too large to filter */
   choose_window(&w, r, queries);
   check_batch(&w.s, queries, stride, 60, 5);
   world_clear(&w);
@@ -555,8 +555,8 @@ static int fail_each(const struct flat_search *s, const uint8_t *query,
   return n_tried;
 }
 TEST(flat__survives_running_out_of_memory){
-  static uint8_t base[20000*500];                  /* enough for threads */
-  struct flat_run run = { .vecs = base, .stride = 500, .n_rows = 20000 };
+  static uint8_t base[9000*500];                  /* enough for threads */
+  struct flat_run run = { .vecs = base, .stride = 500, .n_rows = 9000 };
   struct flat_search s = { .metric = VECDB_L2, .type = VECDB_U8, .dim = 500,
                            .runs = &run, .n_runs = 1 };
   struct vdb_rng r;
@@ -569,7 +569,7 @@ TEST(flat__survives_running_out_of_memory){
   s.metric = VECDB_L2;
   run.n_rows = 1000;
   n_tried += fail_each(&s, base, 500);
-  run.n_rows = 20000;
+  run.n_rows = 9000;
   s.n_thread = 3;
   n_tried += fail_each(&s, base, 500);
   CHECK(n_tried>60);
@@ -695,13 +695,13 @@ static void check_real(const char *set, int type, int metric, double slack,
   real_close(&d);
 }
 TEST(flat__is_exact_on_fashion_mnist){
-  check_real("fashion-mnist-784-euclidean", VECDB_U8, VECDB_L2, 0, 500);
+  check_real("fashion-mnist-784-euclidean", VECDB_U8, VECDB_L2, 0, 200);
 }
 TEST(flat__is_exact_on_sift){
-  check_real("sift-photos-100k", VECDB_U8, VECDB_L2, 0, 300);
+  check_real("sift-photos-100k", VECDB_U8, VECDB_L2, 0, 200);
 }
 TEST(flat__is_exact_on_wordnet){
   /* The truth was sorted in double precision; neighbours whose distances
   ** differ by less than our rounding may have changed places. */
-  check_real("wordnet-glosses-lsi-256", VECDB_F32, VECDB_COSINE, 5e-7, 300);
+  check_real("wordnet-glosses-lsi-256", VECDB_F32, VECDB_COSINE, 5e-7, 100);
 }

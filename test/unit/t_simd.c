@@ -326,6 +326,13 @@ TEST(simd__distance_is_the_formula_of_the_header){
   CHECK_DBL(0, vdb_distance(VECDB_JACCARD, VECDB_BIT, none, none, 9), 0);
 }
 
+TEST(simd__squared_distance_and_products){
+  float a[3] = { 1, 2, 2 }, b[3] = { 2, 4, 5 };
+  CHECK_DBL(14, vdb_l2sq(VECDB_F32, a, b, 3), 0);
+  CHECK_DBL(20, vdb_dot(VECDB_F32, a, b, 3), 0);
+  CHECK_DBL(9, vdb_norm2(VECDB_F32, a, 3), 0);
+}
+
 TEST(simd__cosine_of_zero_vectors_is_1_or_nan){
   float zero[4] = {0}, a[4] = { 1, 0, 0, 2 };
   CHECK_DBL(1, vdb_distance(VECDB_COSINE, VECDB_F32, zero, a, 4), 0);
