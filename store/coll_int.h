@@ -286,5 +286,7 @@ int  vdb_coll_attach(struct store *st, uint64_t id, page_no page,
                      const char *name, const char *text, struct coll **out);
 
 /* ---- optimize.c -----------------------------------------------------------------*/
-int  vdb_coll_maintain(struct coll *c);            /* policy optimize=commit */
+/* Policy optimize=commit: quickly, could there be work? And doing it. */
+bool vdb_coll_wants_tidying(struct coll *c);
+int  vdb_coll_maintain(struct coll *c);
 #endif

@@ -311,14 +311,23 @@ static bool has_small_run(struct coll *c){
   return false;
 }
 
-int vdb_coll_maintain(struct coll *c){
+/* Are dead rows worth a rewrite? */
+static bool is_mostly_dead(const struct coll *c){
   uint32_t n_dead = c->s.n_row_sealed - c->s.n_live_sealed;
-  bool use_dead = n_dead>=c->s.n_row_sealed/2 &&
-                  (uint64_t)n_dead*c->lay.sz_record>=TIDY_DEAD_BYTES;
-  struct tidy t;
-  int rc = VECDB_OK;
 
-  if( !use_dead && c->tidy_version==c->s.seg_version ) return VECDB_OK;
+  return n_dead>0 && n_dead>=c->s.n_row_sealed/2 &&
+         (uint64_t)n_dead*c->lay.sz_record>=TIDY_DEAD_BYTES;
+}
+
+bool vdb_coll_wants_tidying(struct coll *c){
+  return is_mostly_dead(c) || c->tidy_version!=c->s.seg_version;
+}
+
+int vdb_coll_maintain(struct coll *c){
+  bool use_dead = is_mostly_dead(c);
+  struct tidy t;
+  int rc;
+
   TRY( vdb_segs_load(c) );
   if( use_dead || has_small_run(c) ){
     memset(&t, 0, sizeof(t));

@@ -129,20 +129,39 @@ int vdb_store_begin_write(struct store *st){
   return rc;
 }
 
-/* optimize=commit: tidy up what this transaction has changed. */
+/* optimize=commit: tidy up one collection that this transaction has changed,
+** all or nothing. A failure is no reason to lose the user's changes: they are
+** committed untidy, and the log hears of it. Only an interrupt is passed on. */
+static int policy_run(struct store *st, struct coll *c){
+  unsigned n;
+  int rc, rc2;
+
+  rc = vdb_coll_refresh(c);
+  if( rc==VECDB_NOTFOUND ){                        /* dropped */
+    vdb_error_clear(st->err);
+    return VECDB_OK;
+  }
+  if( rc!=VECDB_OK ) return rc;
+  if( c->schema->policy!=POLICY_COMMIT ) return VECDB_OK;
+  if( !vdb_coll_wants_tidying(c) ) return VECDB_OK;
+  rc = vdb_pager_savepoint(st->p, &n);
+  if( rc!=VECDB_OK ) return rc;
+  rc = vdb_coll_maintain(c);
+  if( rc==VECDB_OK ) return vdb_pager_release(st->p, n);
+  rc2 = vdb_store_rollback_to(st, n);
+  if( rc2==VECDB_OK ) rc2 = vdb_pager_release(st->p, n);
+  if( rc2!=VECDB_OK || rc==VECDB_INTERRUPT ) return rc2!=VECDB_OK ? rc2 : rc;
+  vdb_log(rc, "optimize at commit: %s", vdb_error_text(st->err));
+  vdb_error_clear(st->err);
+  return VECDB_OK;
+}
+
 static int store_run_policy(struct store *st){
   int rc = VECDB_OK;
 
-  for(struct coll *c=st->coll; c!=NULL; c=c->next){
-    if( !c->is_dirty ) continue;
-    rc = vdb_coll_refresh(c);
-    if( rc==VECDB_NOTFOUND ) continue;             /* dropped */
-    if( rc!=VECDB_OK ) return rc;
-    if( c->schema->policy!=POLICY_COMMIT ) continue;
-    TRY( vdb_coll_maintain(c) );
+  for(struct coll *c=st->coll; c!=NULL && rc==VECDB_OK; c=c->next){
+    if( c->is_dirty ) rc = policy_run(st, c);
   }
-  rc = VECDB_OK;
-done:
   return rc;
 }
 

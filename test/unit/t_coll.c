@@ -1,13 +1,14 @@
 /* t_coll.c -- what collections promise, one behaviour at a time. */
 #include "index/index.h"
 #include "lib_store.h"
+#include "store/coll_int.h"
 
 /* Rows of "v float[2], n int" by default: the least there is to set up. */
 struct simple {
   struct db db;
   struct coll *c;
   float v[2];
-  struct vdb_value row[3];
+  struct vdb_value row[5];
 };
 
 static void simple_open(struct simple *s, bool is_file, const char *schema){
@@ -587,6 +588,170 @@ TEST(coll__vacuum_makes_slots_dense){
   simple_close(&s);
 }
 
+/* ---- Files ----------------------------------------------------------------------*/
+
+/* storage.md 9: 768 x f32 and 8 metadata columns. Splits of the key map and
+** new directory pages come on top, once in a hundred rows. */
+TEST(coll__an_insert_writes_at_most_six_frames){
+  struct pager_stats before, after;
+  struct vdb_value row[10];
+  struct simple s;
+  float v[768] = { 1 };
+  int n_more = 0;
+
+  simple_open(&s, true, "v float[768], a int, b real, c text, d text, e bool, "
+                        "f int, g text partition key, h int");
+  memset(row, 0, sizeof(row));
+  row[1] = (struct vdb_value){ VECDB_VECTOR, 0, 0, v, sizeof(v) };
+  row[2].type = row[7].type = row[9].type = VECDB_INTEGER;
+  row[3].type = VECDB_REAL;
+  row[4] = row[5] = row[8] =
+      (struct vdb_value){ VECDB_TEXT, 0, 0, "twelve bytes", 12 };
+  row[6].type = VECDB_BOOLEAN;
+  for(int i=0; i<400; i++){
+    struct write_scope w;
+    OK(&s.db, vdb_pager_stats(vdb_store_pager(s.db.st), &before));
+    OK(&s.db, vdb_store_write_begin(s.db.st, &w));
+    OK(&s.db, vdb_store_write_end(s.db.st, &w,
+                vdb_coll_insert(s.c, row, 0, NULL, NULL)));
+    OK(&s.db, vdb_pager_stats(vdb_store_pager(s.db.st), &after));
+    n_more += after.n_frame-before.n_frame>6;
+  }
+  CHECK(n_more<=8);
+  simple_close(&s);
+}
+
+static int digest_chunk(void *arg, const struct coll_chunk *k){
+  uint64_t *sum = arg;
+
+  for(uint32_t i=0; i<k->n; i++){
+    uint64_t x = (uint64_t)(k->lo+i)<<40;
+    if( !vdb_bit_get(k->live, i) ) continue;
+    x ^= k->null && vdb_bit_get(k->null, i) ? 77 :
+         (uint64_t)vdb_cell_int(k->cell + 8*i);
+    *sum += vdb_mix64(x);
+  }
+  return VECDB_OK;
+}
+
+/* Keys, metadata and vectors by slot, in the newest state. */
+static uint64_t digest(struct simple *s){
+  struct coll_runs runs;
+  uint64_t sum = 0;
+
+  OK(&s->db, vdb_store_begin_read(s->db.st));
+  OK(&s->db, vdb_coll_scan(s->c, 0, 0, SLOT_NONE, digest_chunk, &sum));
+  OK(&s->db, vdb_coll_scan(s->c, 2, 0, SLOT_NONE, digest_chunk, &sum));
+  OK(&s->db, vdb_coll_runs_open(s->c, 1, &runs));
+  for(size_t i=0; i<runs.n_run; i++){
+    const struct flat_run *r = &runs.run[i];
+    for(uint32_t k=0; k<r->n_rows; k++){
+      slot_no slot = r->slots ? r->slots[k] : r->slot_base+k;
+      const float *v = (const void*)((const char*)r->vecs + k*r->stride);
+      if( !vdb_bit_get(r->live, slot) ) continue;
+      sum += vdb_mix64(slot*1000003u ^ (uint64_t)(v[0]*4096+v[1]));
+    }
+  }
+  vdb_coll_runs_close(&runs);
+  OK(&s->db, vdb_store_end_read(s->db.st));
+  return sum;
+}
+
+static void random_change(struct simple *s, struct vdb_rng *rng){
+  int64_t at = 1+vdb_rng_below(rng, 300);
+  struct vdb_value key = { VECDB_INTEGER, at, 0, NULL, 0 };
+
+  simple_row(s, at, (int64_t)vdb_rng_below(rng, 1000)-200);
+  switch( vdb_rng_below(rng, 12) ){
+    case 0: case 1: case 2: case 3: case 4:
+      OK(&s->db, vdb_coll_insert(s->c, s->row, VECDB_OR_REPLACE, NULL, NULL));
+      break;
+    case 5: vdb_coll_delete(s->c, &key); break;
+    case 6: OK(&s->db, vdb_coll_optimize(s->c, 0)); break;
+    case 7:
+      for(int k=0; k<6; k++){
+        OK(&s->db, vdb_coll_insert(s->c, simple_row(s, 0, k), 0, NULL, NULL));
+      }
+      break;
+    default:
+      s->row[0].type = VALUE_UNSET;
+      if( vdb_rng_below(rng, 2) ) s->row[1].type = VALUE_UNSET;
+      vdb_coll_update(s->c, &key, s->row, 0);
+  }
+}
+
+/* Two connections on one file: what one commits the other shows, through all
+** its caches; what one rolls back nobody shows. */
+TEST(coll__two_connections_show_the_same_rows){
+  struct simple s[2];
+  struct vdb_rng rng;
+
+  vdb_rng_init(&rng, vt_seed());
+  simple_open(&s[0], true, "v float[2], n int, merge_rows=30");
+  memset(&s[1], 0, sizeof(s[1]));
+  s[1].db.ops = s[0].db.ops;
+  OK(&s[1].db, db_try_open(&s[1].db));
+  s[1].c = open_coll(&s[1].db, "t");
+  for(int i=0; i<1500*vt_scale(); i++){
+    struct simple *a = &s[vdb_rng_below(&rng, 2)];
+    uint64_t sum;
+    bool undo = vdb_rng_below(&rng, 3)==0;
+    OK(&a->db, vdb_store_begin_write(a->db.st));
+    for(uint32_t k=1+vdb_rng_below(&rng, 4); k>0; k--) random_change(a, &rng);
+    if( vdb_rng_below(&rng, 2) ){                 /* fill its caches */
+      struct coll_runs runs;
+      OK(&a->db, vdb_coll_runs_open(a->c, 1, &runs));
+      vdb_coll_runs_close(&runs);
+    }
+    if( undo ) OK(&a->db, vdb_store_rollback(a->db.st));
+    else OK(&a->db, vdb_store_commit(a->db.st));
+    sum = digest(&s[0]);
+    REQUIRE_U64(sum, digest(&s[1]));
+    if( i%100==99 ){                              /* nothing but the file */
+      vdb_coll_drop_caches(s[0].c);
+      REQUIRE_U64(sum, digest(&s[0]));
+    }
+  }
+  vdb_store_coll_close(s[1].c);
+  OK(&s[1].db, vdb_store_close(s[1].db.st));
+  simple_close(&s[0]);
+}
+
+TEST(coll__vacuum_shrinks_a_file){
+  struct pager_stats before, after;
+  struct simple s;
+
+  simple_open(&s, true, "v float[64], n int");
+  {
+    float v[64] = { 0 };
+    struct coll_bulk *b;
+    OK(&s.db, vdb_store_begin_write(s.db.st));
+    OK(&s.db, vdb_coll_bulk_begin(s.c, 0, &b));
+    for(int i=1; i<=20000; i++){
+      simple_row(&s, i, i);
+      v[0] = (float)i;
+      s.row[1].p = v;
+      s.row[1].n = sizeof(v);
+      OK(&s.db, vdb_coll_bulk_add(b, s.row, NULL, NULL));
+    }
+    OK(&s.db, vdb_coll_bulk_end(b, true));
+    OK(&s.db, vdb_store_commit(s.db.st));
+  }
+  OK(&s.db, vdb_store_begin_write(s.db.st));
+  for(int i=1; i<=19000; i++){
+    struct vdb_value key = { VECDB_INTEGER, i, 0, NULL, 0 };
+    OK(&s.db, vdb_coll_delete(s.c, &key));
+  }
+  OK(&s.db, vdb_store_commit(s.db.st));
+  OK(&s.db, vdb_pager_stats(vdb_store_pager(s.db.st), &before));
+  OK(&s.db, vdb_store_vacuum(s.db.st));
+  OK(&s.db, vdb_pager_stats(vdb_store_pager(s.db.st), &after));
+  CHECK(after.sz_file<before.sz_file/5);
+  CHECK_U64(1000, simple_stats(&s).n_row);
+  CHECK_U64(1000, simple_stats(&s).n_slot);
+  simple_close(&s);
+}
+
 /* ---- Catalog ---------------------------------------------------------------------*/
 
 static int collect(void *arg, const char *name, const char *schema){
@@ -780,4 +945,131 @@ TEST(store__survives_every_failed_allocation){
     vdb_mem_stats(&after);
     REQUIRE_U64(before.sz_now, after.sz_now);
   }
+}
+
+/* ---- Damage --------------------------------------------------------------------------*/
+
+/* Touch every byte that a search would. */
+static void check_readable(const struct coll_runs *runs){
+  volatile unsigned sum = 0;
+
+  for(size_t i=0; i<runs->n_run; i++){
+    const struct flat_run *r = &runs->run[i];
+    for(uint32_t k=0; k<r->n_rows; k++){
+      slot_no slot = r->slots ? r->slots[k] : r->slot_base+k;
+      const unsigned char *p = (const unsigned char*)r->vecs + k*r->stride;
+      if( vdb_bit_get(r->live, slot) ) sum += (unsigned)(p[0] + p[7]);
+    }
+  }
+}
+
+static int count_chunk(void *arg, const struct coll_chunk *chunk){
+  *(int*)arg += (int)chunk->n;
+  return VECDB_OK;
+}
+
+/* Everything a user of the collection could call; codes do not matter. */
+static void use_everything(struct simple *s, struct vdb_rng *rng){
+  struct vdb_str buf = VDB_STR_INIT;
+  struct coll_cursor *k = NULL;
+  struct coll_runs runs;
+  struct vdb_value v, key = { VECDB_INTEGER, 0, 0, NULL, 0 };
+  slot_no slot;
+  bool at_end = true;
+  uint64_t n_bad;
+  int n = 0, count = 0;
+
+  if( vdb_coll_refresh(s->c)!=VECDB_OK ) return;
+  if( vdb_coll_runs_open(s->c, 1, &runs)==VECDB_OK ){
+    check_readable(&runs);
+    vdb_coll_runs_close(&runs);
+  }
+  vdb_coll_scan(s->c, 2, 0, SLOT_NONE, count_chunk, &count);
+  if( vdb_coll_cursor_open(s->c, &k)==VECDB_OK ){
+    int rc = vdb_coll_cursor_seek(k, NULL, &slot, &at_end);
+    while( rc==VECDB_OK && !at_end && n++<2000 ){
+      for(int i=0; i<vdb_coll_schema(s->c)->n_col; i++){
+        vdb_coll_value(s->c, i, slot, &buf, &v);
+      }
+      rc = vdb_coll_cursor_next(k, &slot, &at_end);
+    }
+    vdb_coll_cursor_close(k);
+  }
+  vdb_store_check(s->db.st, false, NULL, NULL, &n_bad);
+  for(int i=0; i<8; i++){
+    key.i = vdb_rng_below(rng, 400);
+    vdb_coll_delete(s->c, &key);
+    vdb_coll_insert(s->c, simple_row(s, key.i, i), VECDB_OR_REPLACE, NULL,
+                    NULL);
+    simple_row(s, key.i, i);
+    s->row[0].type = VALUE_UNSET;
+    if( i%2 ) s->row[1].type = VALUE_UNSET;
+    key.i++;
+    vdb_coll_update(s->c, &key, s->row, 0);
+  }
+  bulk_range(s, 1000, 1100, -1);
+  vdb_coll_optimize(s->c, VECDB_OPTIMIZE_ALL);
+  vdb_store_drop(s->db.st, "t");
+  vdb_str_clear(&buf);
+}
+
+/* Change bytes of a page as a hostile writer would: checksums are right. */
+static void damage_page(struct simple *s, struct vdb_rng *rng){
+  struct pager *p = vdb_store_pager(s->db.st);
+  page_no pgno = 1+vdb_rng_below(rng, vdb_pager_n_page(p));
+  uint32_t n = 1+vdb_rng_below(rng, 4), usable = vdb_pager_usable(p);
+  struct page *pg = NULL;
+
+  if( vdb_page_get(p, pgno, 0, &pg)!=VECDB_OK ) return;
+  if( pg->data[0]!=PAGE_ROOT && pg->data[0]!=PAGE_FREE &&
+      vdb_page_write(p, pg)==VECDB_OK ){
+    uint32_t span = vdb_rng_below(rng, 2) ? usable : 160;
+    for(uint32_t i=0; i<n; i++){
+      uint32_t at = 16+vdb_rng_below(rng, span-16);
+      static const unsigned char bytes[] = { 0, 1, 0x7f, 0x80, 0xff };
+      pg->data[at] = vdb_rng_below(rng, 2) ? bytes[vdb_rng_below(rng, 5)] :
+                     (unsigned char)vdb_rng_u64(rng);
+    }
+  }
+  vdb_page_unpin(p, pg);
+  vdb_pager_touch(p);
+}
+
+TEST(coll__damaged_pages_are_errors_or_wrong_values_never_worse){
+  struct vdb_rng rng;
+  struct simple s;
+
+  vdb_rng_init(&rng, vt_seed());
+  simple_open(&s, false, "v float[2], n int, s text, +b blob, merge_rows=64, "
+                         "optimize=manual");
+  OK(&s.db, vdb_store_begin_write(s.db.st));
+  for(int i=1; i<=300; i++){
+    struct vdb_value row[5];
+    memcpy(row, simple_row(&s, i, i%5 ? i : -1), sizeof(s.row));
+    row[3] = (struct vdb_value){ VECDB_TEXT, 0, 0, "a text of 20 bytes!!", 20 };
+    row[4] = (struct vdb_value){ VECDB_BLOB, 0, 0, "xyz", i%4 ? 3 : 0 };
+    OK(&s.db, vdb_coll_insert(s.c, row, 0, NULL, NULL));
+  }
+  for(int i=5; i<250; i+=3){
+    struct vdb_value key = { VECDB_INTEGER, i, 0, NULL, 0 };
+    OK(&s.db, vdb_coll_delete(s.c, &key));
+  }
+  OK(&s.db, vdb_coll_optimize(s.c, 0));
+  for(int i=400; i<420; i++){
+    struct vdb_value row[5];
+    memcpy(row, simple_row(&s, i, i), sizeof(s.row));
+    row[3].type = row[4].type = VECDB_NULL;
+    OK(&s.db, vdb_coll_insert(s.c, row, 0, NULL, NULL));
+  }
+  OK(&s.db, vdb_store_commit(s.db.st));
+  db_check(&s.db);
+  for(int i=0; i<400*vt_scale(); i++){
+    OK(&s.db, vdb_store_begin_write(s.db.st));
+    for(uint32_t k=1+vdb_rng_below(&rng, 2); k>0; k--) damage_page(&s, &rng);
+    vdb_coll_drop_caches(s.c);
+    use_everything(&s, &rng);
+    s.c->is_dirty = true;
+    OK(&s.db, vdb_store_rollback(s.db.st));
+  }
+  simple_close(&s);
 }
