@@ -7,6 +7,7 @@
 #include "vt.h"
 
 #include "pager/btree.h"
+#include "pager/file.h"
 #include "pager/format.h"
 #include "pager/pager.h"
 #include "util/bytes.h"
@@ -92,6 +93,53 @@ static void value_fill(unsigned char *p, uint32_t n, uint64_t seed){
   for(; i<n; i++) p[i] = (unsigned char)vdb_rng_u64(&r);
 }
 
+/* -------------------------------------------- the smallest possible page */
+
+/* A host's page store of 4032 bytes a page; it keeps what was flushed. */
+enum { HOST_USABLE = 4032, HOST_PAGES = 20000 };
+static unsigned char *host_page[HOST_PAGES];
+static uint64_t host_version;
+
+static int host_begin(void *arg, uint64_t *version){
+  (void)arg;
+  *version = host_version;
+  return VECDB_OK;
+}
+static int host_end(void *arg, int committed){
+  (void)arg;
+  host_version += committed!=0;
+  return VECDB_OK;
+}
+static int host_read(void *arg, uint32_t pgno, void *buf){
+  (void)arg;
+  if( pgno>=HOST_PAGES || !host_page[pgno] ) return VECDB_NOTFOUND;
+  memcpy(buf, host_page[pgno], HOST_USABLE);
+  return VECDB_OK;
+}
+static int host_flush(void *arg, size_t n, const uint32_t *pgno,
+                      const void *const *pages){
+  (void)arg;
+  for(size_t i=0; i<n; i++){
+    if( pgno[i]>=HOST_PAGES ) return VECDB_FULL;
+    if( !host_page[pgno[i]] ) host_page[pgno[i]] = malloc(HOST_USABLE);
+    memcpy(host_page[pgno[i]], pages[i], HOST_USABLE);
+  }
+  return VECDB_OK;
+}
+static int host_free(void *arg, uint32_t pgno){
+  (void)arg;
+  if( pgno<HOST_PAGES ){
+    free(host_page[pgno]);
+    host_page[pgno] = NULL;
+  }
+  return VECDB_OK;
+}
+static const struct vecdb_page_store host_store = {
+  .size = sizeof(host_store), .usable_size = HOST_USABLE,
+  .begin_read = host_begin, .begin_write = host_begin, .end = host_end,
+  .read_page = host_read, .flush = host_flush, .free_page = host_free
+};
+
 /* --------------------------------------------------------------- helpers */
 
 struct bench {                          /* a database with one or two trees */
@@ -110,8 +158,10 @@ static void bench_open(struct bench *b, uint32_t sz_page, uint64_t seed){
   struct pager_config cfg;
   memset(b, 0, sizeof(*b));
   memset(&cfg, 0, sizeof(cfg));
-  cfg.open_flags = VECDB_OPEN_MEMORY|VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE;
-  cfg.sz_page = sz_page;
+  cfg.open_flags = VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE;
+  if( sz_page==HOST_USABLE ) cfg.store = &host_store;
+  else cfg.open_flags |= VECDB_OPEN_MEMORY;
+  cfg.sz_page = sz_page==HOST_USABLE ? 0 : sz_page;
   cfg.fixed_seed = 1;
   REQUIRE_RC(VECDB_OK, vdb_pager_open(&cfg, &b->err, &b->p));
   vdb_rng_init(&b->rng, seed);
@@ -464,13 +514,18 @@ TEST(btree__agrees_with_a_model_for_long_values){
 TEST(btree__agrees_with_a_model_for_large_pages){
   stream_test(65536, BTREE_KEY_MAX, 100000, 15000);
 }
-TEST(btree__agrees_with_a_model_when_deep){
+static void deep_test(uint32_t sz_page){
   struct bench b;
-  bench_open(&b, 4096, vt_seed());
+  bench_open(&b, sz_page, vt_seed());
   b.n_key_max = BTREE_KEY_MAX;
   b.is_long = true;
   stream_run(&b, 30000*(unsigned)vt_scale());
   bench_close(&b);
+  for(page_no i=0; i<HOST_PAGES; i++) host_free(NULL, i);
+}
+TEST(btree__agrees_with_a_model_when_deep){ deep_test(4096); }
+TEST(btree__agrees_with_a_model_on_the_smallest_pages){
+  deep_test(HOST_USABLE);
 }
 TEST(btree__agrees_with_a_model_for_empty_values){
   stream_test(4096, 30, 0, 60000);
@@ -553,6 +608,61 @@ TEST(btree__keeps_pages_two_thirds_full_under_random_inserts){
   double fill = fill_after(true, false);
   CHECK(fill>0.62);
   CHECK(fill<0.80);
+}
+
+/* Frames a commit of one change takes, on average, in a tree of random keys. */
+static void frames_of_changes(double *per_put, double *per_delete){
+  struct vecdb_file_ops *ops = NULL;
+  struct pager_config cfg;
+  struct pager_stats a, b, c;
+  struct vdb_err err;
+  struct pager *p = NULL;
+  unsigned char key[8];
+  page_no root;
+  int n = 400, n_entry = 20000;
+
+  memset(&cfg, 0, sizeof(cfg));
+  memset(&err, 0, sizeof(err));
+  REQUIRE_RC(VECDB_OK, vdb_file_mem_create(1, &ops));
+  cfg.path = "t.vdb";
+  cfg.file = ops;
+  cfg.open_flags = VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE;
+  REQUIRE_RC(VECDB_OK, vdb_pager_open(&cfg, &err, &p));
+  REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(p));
+  REQUIRE_RC(VECDB_OK, vdb_btree_create(p, &root));
+  for(int i=0; i<n_entry; i++){
+    put_key_i64(key, (int64_t)vdb_mix64((uint64_t)i));
+    REQUIRE_RC(VECDB_OK, vdb_btree_put(p, root, key, 8, "four", 4,
+                                       BTREE_INSERT));
+  }
+  REQUIRE_RC(VECDB_OK, vdb_pager_commit(p));
+  REQUIRE_RC(VECDB_OK, vdb_pager_stats(p, &a));
+  for(int i=0; i<n; i++){
+    put_key_i64(key, (int64_t)vdb_mix64((uint64_t)(n_entry+i)));
+    REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(p));
+    REQUIRE_RC(VECDB_OK, vdb_btree_put(p, root, key, 8, "four", 4,
+                                       BTREE_INSERT));
+    REQUIRE_RC(VECDB_OK, vdb_pager_commit(p));
+  }
+  REQUIRE_RC(VECDB_OK, vdb_pager_stats(p, &b));
+  for(int i=0; i<n; i++){
+    put_key_i64(key, (int64_t)vdb_mix64((uint64_t)(n_entry+i)));
+    REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(p));
+    REQUIRE_RC(VECDB_OK, vdb_btree_delete(p, root, key, 8));
+    REQUIRE_RC(VECDB_OK, vdb_pager_commit(p));
+  }
+  REQUIRE_RC(VECDB_OK, vdb_pager_stats(p, &c));
+  *per_put = (double)(b.n_frame - a.n_frame)/n;
+  *per_delete = (double)(c.n_frame - b.n_frame)/n;
+  REQUIRE_RC(VECDB_OK, vdb_pager_close(p));
+  vdb_file_mem_destroy(ops);
+}
+
+TEST(btree__changes_one_page_for_one_entry){
+  double per_put, per_delete;
+  frames_of_changes(&per_put, &per_delete);
+  CHECK_DBL(2, per_put, 0.02);             /* the leaf and the commit .. */
+  CHECK_DBL(2, per_delete, 0.02);          /* .. but for a rare split */
 }
 
 /* ------------------------------------------------------------ bulk load */
