@@ -29,8 +29,9 @@
 **       Where that is impossible (they lie before a PREPARE), extents go only
 **       beyond the largest n_page this transaction has had (no_reuse).
 **
-** An extent that its own transaction frees again was never visible and never
-** in the log: its entry says txid 0, free for all (A1-A3 hold trivially).
+** An extent that its own transaction frees again, while no savepoint could
+** bring it back, was never visible and never in the log: its entry says txid
+** 0, free for all (A1-A3 hold trivially).
 **
 ** When no run is long enough although enough pages are free, all entries are
 ** sorted and neighbours merged; otherwise the file grows.

@@ -468,9 +468,12 @@ int vdb_extent_free(struct pager *p, page_no head){
   TRY( head_decode(p, pg, &e, &no) );
   if( e.txid==p->snap.txid_write ) extent_forget(p, head);
   if( p->store->has_runs ){
+    /* Free for all (alloc.c), unless undoing to a savepoint could bring the
+    ** extent back: its bytes must still be there then. */
     txn_id txid = p->snap.txid_write;
+    bool is_private = e.txid==txid && vdb_pager_n_savepoint(p)==0;
     TRY( vdb_alloc_free(p, (page_no)no, payload_pages(p, e.sz),
-                        e.txid==txid ? 0 : txid) );
+                        is_private ? 0 : txid) );
   }else{
     TRY( log_reserve(&p->freed) );
     p->freed.no[p->freed.n++] = no;

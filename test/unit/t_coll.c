@@ -717,6 +717,35 @@ TEST(coll__two_connections_show_the_same_rows){
   simple_close(&s[0]);
 }
 
+/* Row groups that the transaction itself made, then rewrote after a savepoint,
+** are there again when it goes back to the savepoint. */
+TEST(coll__a_savepoint_brings_back_row_groups){
+  struct coll_runs runs;
+  struct simple s;
+  unsigned sp;
+
+  simple_open(&s, true, "v float[2], n int");
+  OK(&s.db, vdb_store_begin_write(s.db.st));
+  OK(&s.db, bulk_range(&s, 1, 10001, -1));
+  OK(&s.db, vdb_store_savepoint(s.db.st, &sp));
+  for(int i=1; i<=5000; i++){
+    struct vdb_value key = { VECDB_INTEGER, i, 0, NULL, 0 };
+    OK(&s.db, vdb_coll_delete(s.c, &key));
+  }
+  OK(&s.db, vdb_coll_optimize(s.c, 0));
+  OK(&s.db, bulk_range(&s, 20001, 30001, 7));      /* writes extents anew */
+  OK(&s.db, vdb_store_rollback_to(s.db.st, sp));
+  OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  REQUIRE_U64(1, runs.n_run);
+  for(int i=1; i<=10000; i++){
+    const float *v = runs.run[0].vecs;
+    REQUIRE(v[2*i-2]==(float)(i & 0xff));
+  }
+  vdb_coll_runs_close(&runs);
+  OK(&s.db, vdb_store_commit(s.db.st));
+  simple_close(&s);
+}
+
 TEST(coll__vacuum_shrinks_a_file){
   struct pager_stats before, after;
   struct simple s;
