@@ -71,8 +71,10 @@ static const char *sql_type(const vecdb_column_info *info){
   }
 }
 
-static int column_named(const struct sql_table *t, const char *name){
+/* By the table, whose name is a hidden column, or a column. */
+static int name_is_taken(const struct sql_table *t, const char *name){
   int i;
+  if( sqlite3_stricmp(t->name, name)==0 ) return 1;
   for(i=0; i<t->n_col; i++){
     if( sqlite3_stricmp(t->cols[i].name, name)==0 ) return 1;
   }
@@ -85,6 +87,12 @@ static int table_declare(sqlite3 *db, struct sql_table *t, char **err){
   char *sql;
   int i, rc;
 
+  if( sqlite3_stricmp(t->name, "k")==0
+   || sqlite3_stricmp(t->name, "distance")==0 ){
+    sqlite3_free(sqlite3_str_finish(s));
+    return vdb_sql_fail(err, SQLITE_ERROR, "a vecdb table cannot be named "
+                        "\"%s\": that is a hidden column", t->name);
+  }
   for(i=0; i<t->n_col; i++){
     sqlite3_str_appendf(s, "%s\"%w\" %s%s", i ? ", " : "CREATE TABLE x(",
         t->cols[i].name, sql_type(&t->cols[i].info),
@@ -97,7 +105,7 @@ static int table_declare(sqlite3 *db, struct sql_table *t, char **err){
     if( i==HID_ARGS && t->is_vec0 ) continue;
     t->hidden[t->n_hidden++] = i;
     sqlite3_str_appendf(s, ", \"%s%w\" %sHIDDEN",
-        h->is_optional && column_named(t, name) ? "_" : "", name, h->type);
+        h->is_optional && name_is_taken(t, name) ? "_" : "", name, h->type);
   }
   sqlite3_str_appendall(s, t->has_text_key ? ") WITHOUT ROWID" : ")");
   sql = sqlite3_str_finish(s);
@@ -328,8 +336,9 @@ static int table_make(sqlite3 *db, struct sql_state *st, int argc,
   SQL_TRY( table_read_columns(t, err) );
   SQL_TRY( table_declare(db, t, err) );
   sqlite3_vtab_config(db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
-  /* A file that somebody else made must not reach other files by a view. */
-  if( vdb_host_is_file(db, t->schema) ){
+  /* A database that somebody else made must not reach files of ours, out of
+  ** its folder, by a view or a trigger. */
+  if( vdb_host_is_file(db, t->schema) && !vdb_args_path_is_beside(args.file) ){
     sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
   }
   t->next = st->tables;

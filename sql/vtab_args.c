@@ -142,6 +142,10 @@ static char *path_beside(sqlite3 *db, const char *schema, const char *file){
   return sqlite3_mprintf("%.*s/%s", (int)(slash - host), host, file);
 }
 
+int vdb_args_path_is_beside(const char *file){
+  return file!=NULL && file[0]!='/' && !has_dot_dot(file);
+}
+
 int vdb_args_path(sqlite3 *db, const char *schema, const char *file,
                   char **path, char **err){
   sqlite3_vfs *vfs = sqlite3_vfs_find(NULL);

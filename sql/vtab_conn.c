@@ -167,16 +167,6 @@ int vdb_conn_release(struct sql_conn *c, int i, char **err){
   return SQLITE_OK;
 }
 
-int vdb_conn_rollback_to(struct sql_conn *c, int i, char **err){
-  int rc;
-  if( !c->in_txn || c->i_mark<i ) return SQLITE_OK;
-  rc = vecdb_rollback_to(c->eng, (uint32_t)i);
-  if( rc!=VECDB_OK ) return vdb_conn_error(c, rc, err);
-  c->i_mark = i;
-  c->is_prepared = 0;                  /* what was prepared is no more */
-  return SQLITE_OK;
-}
-
 /* ---- The write transaction ---------------------------------------------- */
 
 /* Wait for the engine's lock as long as SQLite would for its own. */
@@ -192,6 +182,10 @@ static void conn_copy_busy_timeout(struct sql_conn *c){
 static int conn_lock(struct sql_conn *c, char **err){
   int rc;
   conn_copy_busy_timeout(c);
+  if( c->is_pinned ){                  /* its readers go on where they are */
+    c->is_pinned = 0;
+    vecdb_commit(c->eng);
+  }
   rc = vecdb_begin(c->eng, VECDB_WRITE);
   if( rc==VECDB_BUSY_INDOUBT && c->host ){
     int sql_rc = vdb_token_resolve(c, err);
@@ -199,6 +193,30 @@ static int conn_lock(struct sql_conn *c, char **err){
     rc = vecdb_begin(c->eng, VECDB_WRITE);
   }
   return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
+}
+
+/* SQLite numbers the savepoint that began the transaction -1: everything is
+** undone, but the transaction goes on. */
+static int conn_restart(struct sql_conn *c, char **err){
+  int rc;
+  if( !c->is_dirty ) return SQLITE_OK;
+  rc = c->is_prepared ? c->host ? vecdb_decide(c->eng, 0) : VECDB_OK
+                      : vecdb_rollback(c->eng);
+  if( rc!=VECDB_OK ) return vdb_conn_error(c, rc, err);
+  c->is_dirty = c->is_prepared = 0;
+  c->i_mark = -1;
+  return conn_lock(c, err);
+}
+
+int vdb_conn_rollback_to(struct sql_conn *c, int i, char **err){
+  int rc;
+  if( !c->in_txn || c->i_mark<i ) return SQLITE_OK;
+  if( i<0 ) return conn_restart(c, err);
+  rc = vecdb_rollback_to(c->eng, (uint32_t)i);
+  if( rc!=VECDB_OK ) return vdb_conn_error(c, rc, err);
+  c->i_mark = i;
+  c->is_prepared = 0;                  /* what was prepared is no more */
+  return SQLITE_OK;
 }
 
 /* A second host in this connection may read, not write: one owner decides. */
@@ -371,6 +389,6 @@ int vdb_conn_begin_read(struct sql_conn *c, char **err){
 void vdb_conn_end_read(struct sql_conn *c){
   if( --c->n_cursor==0 && c->is_pinned ){
     c->is_pinned = 0;
-    if( !c->in_txn ) vecdb_rollback(c->eng);
+    vecdb_commit(c->eng);
   }
 }

@@ -139,6 +139,8 @@ void vdb_args_clear(struct sql_args *a);
 /* Absolute path of `file` as seen from schema `schema`. */
 int vdb_args_path(sqlite3 *db, const char *schema, const char *file,
                   char **path, char **err);
+/* True if `file` cannot leave the folder of its host. */
+int vdb_args_path_is_beside(const char *file);
 /* True if the schema is stored in a file (else memory or temp). */
 int vdb_host_is_file(sqlite3 *db, const char *schema);
 

@@ -470,7 +470,10 @@ static int choose_other(struct survey *s){
   for(i=0; i<HINT_N; i++) p->i_hint[i] = -1;
   p->kind = n_kept==0 ? PLAN_SCAN : plan_has(p, SECT_PK) ? PLAN_PK
                                                          : PLAN_FILTER;
-  for(i=0; i<n_kept; i++) rows /= p->terms[i].op==TERM_EQ ? 10 : 3;
+  for(i=0; i<n_kept; i++){
+    int op = p->terms[i].op;
+    rows /= op==TERM_EQ ? 10 : op==TERM_IN ? 8 : 3;
+  }
   if( rows<1 ) rows = 1;
   cost = p->kind==PLAN_SCAN ? 10*n : n/64 + 10*rows;
   s->info->estimatedCost = cost*OTHER_WEIGHT;

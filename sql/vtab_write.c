@@ -104,9 +104,20 @@ static int run_statement(struct sql_table *t, vecdb_stmt *s, int *found){
 
 /* ---- Insert ------------------------------------------------------------- */
 
+/* UPDATE .. FROM hands over all columns as read, also those it does not set;
+** a plain UPDATE marks them. */
+static int is_update_from(struct sql_table *t, sqlite3_value **col){
+  int i;
+  for(i=0; i<t->n_col + t->n_hidden; i++){
+    if( sqlite3_value_nochange(col[i]) ) return 0;
+  }
+  return 1;
+}
+
 static int check_hidden(struct sql_table *t, sqlite3_value **col,
                         int is_update){
   int i;
+  if( is_update && is_update_from(t, col) ) return SQLITE_OK;
   for(i=0; i<t->n_hidden; i++){
     sqlite3_value *v = col[t->n_col + i];
     if( is_update ? sqlite3_value_nochange(v)

@@ -8,16 +8,16 @@ D="vec_distance_l2(v,$Q)"
 # Each predicate: with k, with LIMIT, as a range search, in a scan, and with
 # k larger than what matches.
 pred() {
-  same "k: $1" "SELECT id, distance FROM t WHERE v MATCH $Q AND k=7 AND $1;" \
+  same "k: $1" "SELECT id, distance FROM t WHERE v MATCH $Q AND k=7 AND ($1);" \
     "SELECT id, $D d FROM o WHERE $1 ORDER BY d, id LIMIT 7;"
-  same "limit: $1" "SELECT id, distance FROM t WHERE v MATCH $Q AND $1 ORDER BY distance LIMIT 7;" \
+  same "limit: $1" "SELECT id, distance FROM t WHERE v MATCH $Q AND ($1) ORDER BY distance LIMIT 7;" \
     "SELECT id, $D d FROM o WHERE $1 ORDER BY d, id LIMIT 7;"
-  same "all: $1" "SELECT id FROM t WHERE v MATCH $Q AND k=5000 AND $1;" \
+  same "all: $1" "SELECT id FROM t WHERE v MATCH $Q AND k=5000 AND ($1);" \
     "SELECT id FROM o WHERE $1 ORDER BY $D, id;"
-  same "scan: $1" "SELECT id FROM t WHERE $1;" "SELECT id FROM o WHERE $1 ORDER BY id;"
+  same "scan: $1" "SELECT id FROM t WHERE $1 ORDER BY id;" "SELECT id FROM o WHERE $1 ORDER BY id;"
 }
 none() {
-  is "none: $1" '' "SELECT id FROM t WHERE v MATCH $Q AND k=7 AND $1;
+  is "none: $1" '' "SELECT id FROM t WHERE v MATCH $Q AND k=7 AND ($1);
 SELECT id FROM t WHERE $1;"
 }
 
@@ -56,7 +56,7 @@ pred 'f=0.5'
 pred 'f IN (1.0,0.25)'
 pred 'f<1 AND f>=0.25'
 pred 'f IS NULL'
-pred "s='a1'"
+pred "s='a0'"
 pred "s>'c'"
 pred "s='A0' COLLATE NOCASE"
 pred "s IN ('a1','b2','zz')"
@@ -76,7 +76,7 @@ pred "id>1 AND id>2 AND id>3 AND id>4 AND id>5 AND id>6 AND id>7 AND id>8 AND id
 
 # What SQLite does not show the module: complete with LIMIT.
 unseen() {
-  same "limit: $1" "SELECT id, distance FROM t WHERE v MATCH $Q AND $1 ORDER BY distance LIMIT 7;" \
+  same "limit: $1" "SELECT id, distance FROM t WHERE v MATCH $Q AND ($1) ORDER BY distance LIMIT 7;" \
     "SELECT id, $D d FROM o WHERE $1 ORDER BY d, id LIMIT 7;"
 }
 unseen 'i NOT IN (3,4)'
@@ -85,7 +85,8 @@ unseen 'NOT b'
 unseen "s NOT LIKE 'a%'"
 unseen "i=1 OR s='a0'"
 unseen 'length(s)=2'
-unseen "EXISTS(SELECT 1 FROM o WHERE o.id=t.id AND o.i=3)"
+same exists "SELECT id, distance FROM t WHERE v MATCH $Q AND EXISTS(SELECT 1 FROM o WHERE o.id=t.id AND o.i=3) ORDER BY distance LIMIT 7;" \
+  "SELECT id, $D d FROM o WHERE i=3 ORDER BY d, id LIMIT 7;"
 unseen "s LIKE 'a\$%' ESCAPE '\$' OR i=4"
 
 # The same with k, by words that are shown.
@@ -95,7 +96,7 @@ same not_in "$K AND vecdb_not_in(i,'[3,4]');" "$O i NOT IN (3,4) ORDER BY d,id L
 same not_in_text "$K AND vecdb_not_in(c,'[\"a\",\"b\"]');" "$O c NOT IN ('a','b') ORDER BY d,id LIMIT 7;"
 same not_like "$K AND vecdb_not_like(s,'a%');" "$O s NOT LIKE 'a%' ORDER BY d,id LIMIT 7;"
 same filter "$K AND filter='i NOT IN (3,4) OR s IS NULL';" "$O i NOT IN (3,4) OR s IS NULL ORDER BY d,id LIMIT 7;"
-same filter_and "$K AND filter='i=3 OR i=4' AND c='a';" "$O (i=3 OR i=4) AND c='a' ORDER BY d,id LIMIT 7;"
+same filter_and "$K AND filter='i=3 OR i=4' AND c='d';" "$O (i=3 OR i=4) AND c='d' ORDER BY d,id LIMIT 7;"
 same filter_scan "SELECT id FROM t WHERE filter='i=3 OR f>1';" "SELECT id FROM o WHERE i=3 OR f>1 ORDER BY id;"
 same not_in_function "SELECT id FROM o WHERE vecdb_not_in(i,'[1,2,3]') ORDER BY id;" \
   "SELECT id FROM o WHERE i NOT IN (1,2,3) ORDER BY id;"
@@ -105,9 +106,8 @@ fails filter_parameter 'has a parameter' "$K AND filter='i=?1';"
 fails filter_column 'nosuch' "$K AND filter='nosuch=1';"
 
 # k never gives fewer: selectivity from nothing to everything.
-for p in 'i=3 AND c=''a''' 'id%2=1 AND 0' 'i IN (1,2)' 'i>=0' 'id>0'; do
+for p in "i=3 AND c='d'" "i=3 AND c='a'" 'i IN (1,2)' 'i>=0' 'id>0'; do
   n=$(sql "SELECT min(20, count(*)) FROM o WHERE $p;")
-  [ "$p" = 'id%2=1 AND 0' ] && continue
   is "count: $p" "$n" "SELECT count(*) FROM t WHERE v MATCH $Q AND k=20 AND $p;"
 done
 is long_list '300' "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM n WHERE n<50000)

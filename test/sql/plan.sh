@@ -16,8 +16,8 @@ M="SELECT id FROM t WHERE v MATCH $Q"
 plan knn '3:KNN(v) FLAT' "$M AND k=3"
 plan exact '3:KNN(v) EXACT EXACT(?)' "$M AND k=3 AND exact=1"
 plan hints '3:KNN(v) FLAT EF(?) RECALL(?)' "$M AND k=3 AND ef=9 AND recall=0.9"
-plan filters '3:KNN(v) FLAT PK(id>?) PARTITION(c=?) FILTER(i>=? AND s LIKE ?) AUX(x IS ?)' \
-  "$M AND k=3 AND i>=2 AND c='a' AND s LIKE 'a%' AND x IS NULL AND id>3"
+plan filters '3:KNN(v) FLAT PK(id>?) PARTITION(c=?) FILTER(i>=? AND s>?) AUX(x IS ?)' \
+  "$M AND k=3 AND i>=2 AND c='a' AND s>'a' AND x IS NULL AND id>3"
 plan in_list '3:KNN(v) FLAT PK(id IN ?)' "$M AND k=3 AND id IN (1,2)"
 plan collate '3:KNN(v) FLAT FILTER(s=? COLLATE NOCASE)' "$M AND k=3 AND s='a' COLLATE NOCASE"
 plan distance '3:KNN(v) FLAT DISTANCE(>? AND <?)' "$M AND k=3 AND distance>1 AND distance<2"
