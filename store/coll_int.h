@@ -5,7 +5,8 @@
 **
 ** INVARIANTS of a collection in the file
 **   C1  Slots 0..delta_first-1 are sealed, delta_first..next_slot-1 are the
-**       delta: record i of the array DELTA is slot delta_first+i.
+**       delta: record i of the array DELTA is slot delta_first+i; what the
+**       array holds beyond is left over from rows that were sealed.
 **   C2  A sealed slot lives iff its bit in LIVE is set; a slot of the delta
 **       lives iff its bit in DEAD is clear. Bits of LIVE at delta_first or
 **       above and bits of DEAD outside of the delta are clear.

@@ -11,7 +11,9 @@
 **        vdb_coll_delta_limit() rows: max(4096, live/32) or merge_rows=,
 **        never more than 16 MiB. Slots stay. A group whose dead rows are at
 **        most a quarter keeps them and needs no slot map; otherwise only its
-**        live rows are written, with a map.
+**        live rows are written, with a map. The pages of the delta stay: the
+**        next rows overwrite them, which spares each insert the directory
+**        page and the free list. optimize by hand gives them back.
 */
 #include "util/common.h"
 #include "store/coll_int.h"
@@ -277,7 +279,6 @@ int vdb_delta_seal(struct coll *c){
     TRY( seal_vectors(c, live->word) );
   }
   TRY( seal_bits(c, live->word) );
-  TRY( vdb_parray_clear(c->p, c->s.delta, 0, n) );
   vdb_delta_unref(c->mirror);
   c->mirror = NULL;
   c->s.delta_first = c->s.next_slot;

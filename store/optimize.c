@@ -287,6 +287,9 @@ int vdb_coll_optimize(struct coll *c, unsigned flags){
   TRY( vdb_coll_refresh(c) );
   vdb_hold_end_all(c->st);               /* extents go away */
   TRY( vdb_delta_seal(c) );
+  vdb_coll_change_begin(c);
+  c->live_follows = false;
+  TRY( vdb_parray_clear(c->p, c->s.delta, 0, UINT64_MAX) );
   if( flags & VECDB_OPTIMIZE_SEAL ) goto done;
   memset(&t, 0, sizeof(t));
   t.c = c;
