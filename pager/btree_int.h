@@ -123,6 +123,9 @@ int vdb_btree_cell_get(const struct btree *t, const struct page *pg,
 /* The first cell whose key is >= key, and whether it is equal. */
 int vdb_btree_search(const struct btree *t, const struct page *pg,
                      const void *key, size_t n_key, unsigned *i, bool *found);
+/* Is key above all keys of the page? */
+int vdb_btree_is_beyond(const struct btree *t, const struct page *pg,
+                        const void *key, size_t n_key, bool *beyond);
 /* Child i of a node: 0..n_cell. */
 int vdb_btree_child(const struct btree *t, const struct page *pg, unsigned i,
                     page_no *out);

@@ -216,6 +216,20 @@ int vdb_btree_search(const struct btree *t, const struct page *pg,
   return VECDB_OK;
 }
 
+int vdb_btree_is_beyond(const struct btree *t, const struct page *pg,
+                        const void *key, size_t n_key, bool *beyond){
+  unsigned n_cell = vdb_btree_n_cell(pg);
+  struct cell c;
+  int rc;
+
+  *beyond = true;
+  if( n_cell==0 ) return VECDB_OK;
+  rc = vdb_btree_cell_get(t, pg, n_cell-1, &c);
+  if( rc!=VECDB_OK ) return rc;
+  *beyond = vdb_btree_compare(c.key, c.n_key, key, n_key)<0;
+  return VECDB_OK;
+}
+
 int vdb_btree_child(const struct btree *t, const struct page *pg, unsigned i,
                     page_no *out){
   struct cell c;
