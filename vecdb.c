@@ -359,6 +359,7 @@ done:
 
 int vecdb_open(const char *path, uint32_t flags, const vecdb_options *opt,
                vecdb **out){
+  pthread_mutexattr_t recursive;       /* a callback finds is_busy set */
   vecdb *db;
   int rc;
   if( out==NULL ) return VECDB_MISUSE;
@@ -366,7 +367,10 @@ int vecdb_open(const char *path, uint32_t flags, const vecdb_options *opt,
   pthread_once(&fork_once, fork_watch);
   db = vdb_calloc(1, sizeof(*db));
   if( db==NULL ) return VECDB_NOMEM;
-  pthread_mutex_init(&db->mutex, NULL);
+  pthread_mutexattr_init(&recursive);
+  pthread_mutexattr_settype(&recursive, PTHREAD_MUTEX_RECURSIVE);
+  pthread_mutex_init(&db->mutex, &recursive);
+  pthread_mutexattr_destroy(&recursive);
   db->fork_count = fork_count;
   db->ss.err = &db->err;
   rc = db_result(db, db_open(db, path, flags, opt));
