@@ -89,7 +89,7 @@ bool cmd_width(struct shell *sh, int argc, char **argv){
 }
 
 bool cmd_timeout(struct shell *sh, int argc, char **argv){
-  char *end, *z;
+  char *end;
   long v;
   int rc;
   if( argc!=2 ) return false;
@@ -99,9 +99,6 @@ bool cmd_timeout(struct shell *sh, int argc, char **argv){
   sqlite3_busy_timeout(sh->sql, (int)v);
   rc = vecdb_set(sh->db, "busy_ms", v);
   if( rc!=VECDB_OK ) cmd_vecdb_error(sh, rc);
-  z = sqlite3_mprintf("SELECT vecdb_config('busy_ms', %ld)", v);
-  if( z ) sqlite3_exec(sh->sql, z, NULL, NULL, NULL);
-  sqlite3_free(z);
   return true;
 }
 

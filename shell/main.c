@@ -97,7 +97,6 @@ static int sql_exec_bound(struct shell *sh, const char *sql, const char *arg){
 
 /* An in-memory host with the module registered and pointed at our file. */
 static int sqlite_handle_open(struct shell *sh){
-  char num[32];
   int rc = sqlite3_open(":memory:", &sh->sql);
   if( rc==SQLITE_OK ){
     sqlite3_busy_timeout(sh->sql, (int)sh->busy_ms);
@@ -107,10 +106,6 @@ static int sqlite_handle_open(struct shell *sh){
   }
   if( rc==SQLITE_OK && (sh->open_flags & VECDB_OPEN_READONLY) ){
     rc = sql_exec_bound(sh, "SELECT vecdb_config('readonly', ?1)", "1");
-  }
-  if( rc==SQLITE_OK ){
-    snprintf(num, sizeof num, "%ld", sh->busy_ms);
-    rc = sql_exec_bound(sh, "SELECT vecdb_config('busy_ms', ?1)", num);
   }
   if( rc!=SQLITE_OK ){
     shell_error(sh, shell_exit_of_sqlite(rc), "%s",
