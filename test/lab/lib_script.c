@@ -10,8 +10,14 @@ static const unsigned char script_host[16] = "host of scripts";
 /* ---- steps ------------------------------------------------------------------------ */
 
 static void run_mark(struct script_run *r, int hi){
-  if( r->cfg.sync==VECDB_SYNC_FULL ) r->durable = r->state;
-  if( r->log ) crash_mark(r->log, r->durable, hi);
+  if( r->log ) crash_mark(r->log, r->durable, hi, r->must_doubt);
+}
+
+/* Nothing before the present state can come back. */
+static void run_durable(struct script_run *r){
+  r->durable = r->state;
+  r->must_doubt = false;
+  run_mark(r, r->state);
 }
 
 static int run_open(struct script_run *r){
@@ -27,8 +33,7 @@ static int run_open(struct script_run *r){
 static int run_close(struct script_run *r){
   int rc = toy_close(&r->toy);
   if( rc!=VECDB_OK ) return rc;
-  r->durable = r->state;
-  run_mark(r, r->state);
+  run_durable(r);
   return VECDB_OK;
 }
 
@@ -40,10 +45,11 @@ static int run_seal(struct script_run *r){
   return toy_digest(&r->toy, &state, &r->digests[r->state + 1]);
 }
 
-static void run_committed(struct script_run *r){
+static void run_committed(struct script_run *r, bool is_synced){
   r->state++;
   r->in_commit = false;
-  run_mark(r, r->state);
+  if( is_synced ) run_durable(r);
+  else run_mark(r, r->state);
 }
 
 static int run_commit(struct script_run *r){
@@ -52,7 +58,7 @@ static int run_commit(struct script_run *r){
   r->in_commit = true;
   run_mark(r, r->state + 1);
   rc = toy_commit(&r->toy);
-  if( rc==VECDB_OK ) run_committed(r);
+  if( rc==VECDB_OK ) run_committed(r, r->cfg.sync==VECDB_SYNC_FULL);
   return rc;
 }
 
@@ -73,10 +79,7 @@ static int run_txns(struct script_run *r, int n_txn, unsigned n){
 static int run_checkpoint(struct script_run *r, int mode){
   uint64_t n_log = 0, n_done = 0;
   int rc = toy_checkpoint(&r->toy, mode, &n_log, &n_done);
-  if( rc==VECDB_OK && n_log==n_done ){
-    r->durable = r->state;
-    run_mark(r, r->state);
-  }
+  if( rc==VECDB_OK && n_log==n_done ) run_durable(r);
   return rc;
 }
 
@@ -87,18 +90,26 @@ static int run_load(struct script_run *r, unsigned n){
   return rc==VECDB_OK ? run_commit(r) : rc;
 }
 
+/* What is prepared is durable; the decision is not, for the host knows it. */
 static int run_prepared(struct script_run *r, unsigned n, bool commit){
   int rc = toy_begin_write(&r->toy);
   if( rc!=VECDB_OK ) return rc;
   TRY( toy_change(&r->toy, r->seed + 5000 + (uint64_t)r->state, n) );
   TRY( run_seal(r) );
   r->in_doubt = true;
+  r->doubt[r->n_doubt].state = (uint64_t)r->state + 1;
+  r->doubt[r->n_doubt++].digest = r->digests[r->state + 1];
   TRY( toy_prepare(&r->toy, script_host, ++r->host_token) );
   r->in_commit = commit;
+  r->durable = r->state;
+  r->must_doubt = true;
+  run_mark(r, r->state + (commit ? 1 : 0));
+  r->must_doubt = commit;
   run_mark(r, r->state + (commit ? 1 : 0));
   TRY( toy_decide(&r->toy, commit) );
   r->in_doubt = false;
-  if( commit ) run_committed(r);
+  if( commit ) run_committed(r, false);
+  else run_mark(r, r->state);
 done:
   return rc;
 }
@@ -353,5 +364,8 @@ int script_run(const struct script *s, const struct vecdb_file_ops *ops,
 bool script_knows(const struct script_run *r, uint64_t state,
                   uint64_t digest){
   uint64_t n = (uint64_t)r->state + (r->in_commit || r->in_doubt);
+  for(int i=0; i<r->n_doubt; i++){
+    if( r->doubt[i].state==state && r->doubt[i].digest==digest ) return true;
+  }
   return state<=n && r->digests[state]==digest;
 }

@@ -22,6 +22,11 @@ struct script_run {
   int durable;                   /* oldest that a power cut may leave */
   bool in_commit;                /* the one after `state` is being committed */
   bool in_doubt;                 /* it is prepared and not decided */
+  bool must_doubt;               /* a power cut leaves `durable` in doubt */
+  struct {
+    uint64_t state, digest;
+  } doubt[16];                   /* what was prepared, committed or not */
+  int n_doubt;
   struct crash_log *log;         /* gets the marks; may be NULL */
   uint64_t host_token;           /* of the last prepare */
   size_t i_backup;               /* effects when a backup was complete; or 0 */

@@ -11,7 +11,7 @@
 ** Damage to the newest transaction of the log cannot be told from a commit
 ** that never finished: there the state before it is an answer, too. So is
 ** the last checkpoint when the header of the log is damaged, for that is how
-** a log looks that was being started anew. */
+** a log looks that was being started anew. An empty file is a new database. */
 #include <signal.h>
 #include <stdlib.h>
 #include <unistd.h>
@@ -59,6 +59,23 @@ static void sample_keep(struct vecdb_file_ops *mem, const char *path,
   memcpy(*p, bytes, *n);
 }
 
+/* Where the frames of the newest transaction begin. Behind the end of the log
+** may be frames of an older one. */
+static size_t last_transaction(const struct mutate_files *f){
+  uint64_t salt = get_u64(f->log + WALHDR_SALT);
+  size_t at = WALHDR_SIZE, begin = at, last = at;
+  while( at + FRAME_SIZE<=f->n_log ){
+    const unsigned char *p = f->log + at;
+    unsigned kind = get_u16(p + FRAME_KIND);
+    if( get_u64(p + FRAME_SALT)!=salt ) break;
+    at += FRAME_SIZE + (kind==1 ? f->sz_page : (size_t)COMMIT_SIZE);
+    if( kind==1 ) continue;
+    last = begin;
+    begin = at;
+  }
+  return last;
+}
+
 /* Some commits, a checkpoint, some more that stay in the log. */
 static void sample_make(struct sample *s, enum toy_kind kind){
   struct vecdb_file_ops *mem = NULL;
@@ -74,11 +91,6 @@ static void sample_make(struct sample *s, enum toy_kind kind){
   cfg.path = "x.vdb";
   REQUIRE_RC( VECDB_OK, toy_open(&t, &cfg) );
   for(uint64_t i=1; i<=N_COMMIT; i++){
-    const unsigned char *bytes;
-    if( i==N_COMMIT ){
-      REQUIRE_RC( VECDB_OK, vdb_file_mem_peek(mem, "x.vdb-wal", &bytes,
-                                              &s->off_last) );
-    }
     REQUIRE_RC( VECDB_OK, sample_commit(&t, i, &s->digest[i]) );
     if( i==3 ) REQUIRE_RC( VECDB_OK, toy_tidy(&t, false) );
     if( i==N_COMMIT_HOME ){
@@ -89,6 +101,7 @@ static void sample_make(struct sample *s, enum toy_kind kind){
   sample_keep(mem, "x.vdb", &s->files.main, &s->files.n_main);
   sample_keep(mem, "x.vdb-wal", &s->files.log, &s->files.n_log);
   s->files.sz_page = 4096;
+  s->off_last = last_transaction(&s->files);
   REQUIRE_RC( VECDB_OK, toy_close(&t) );
   vdb_file_mem_destroy(mem);
 }
@@ -320,7 +333,9 @@ static void try_cuts(enum toy_kind kind){
       snprintf(damage, sizeof(damage), "%s cut to %zu of %zu bytes",
                in_log ? "log" : "main file", cut, sz);
       files_use(&f, s.kind, n % 2!=0, &a);
-      expect_answer(&s, &a, in_log ? N_COMMIT_HOME : N_COMMIT);
+      if( in_log || cut>0 ){
+        expect_answer(&s, &a, in_log ? N_COMMIT_HOME : N_COMMIT);
+      }
       files_free(&f);
     }
   }

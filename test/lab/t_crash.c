@@ -201,7 +201,7 @@ static int probe_second(struct hunt *h, const struct crash_image *img,
   bool failed = false;
   struct toy t;
 
-  crash_mark(log, state, state);
+  crash_mark(log, state, state, false);
   if( toy_open(&t, &cfg)==VECDB_OK ){
     toy_checkpoint(&t, VECDB_CHECKPOINT_TRUNCATE, &n_log, &n_done);
   }
@@ -216,6 +216,7 @@ static int probe_second(struct hunt *h, const struct crash_image *img,
   return failed ? -1 : VECDB_OK;
 }
 
+/* Until the call has returned, the copy may be an error or empty. */
 static int probe_backup(struct hunt *h, const struct crash_image *img,
                         const struct vecdb_file_ops *ops){
   struct toy_config cfg = probe_config(h, ops);
@@ -227,7 +228,8 @@ static int probe_backup(struct hunt *h, const struct crash_image *img,
   rc = toy_open(&t, &cfg);
   if( rc==VECDB_OK ){
     found = probe_state(h, img, &t);
-    if( found>=0 && found!=h->run.state_backup ){
+    if( found>=0 && found!=h->run.state_backup
+     && (found!=0 || img->i_boundary>=h->run.i_backup) ){
       found = probe_fail(img, "has a wrong backup", &t, found);
     }
   }else{
@@ -253,6 +255,9 @@ static int hunt_probe(void *arg, const struct crash_image *img){
     probe_fail(img, "holds a state not allowed here", &t, state);
   }
   if( state>=0 ) toy_in_doubt(&t, &in_doubt);
+  if( state==img->lo && img->doubt && !in_doubt ){
+    state = probe_fail(img, "has lost a prepared transaction", &t, state);
+  }
   toy_close(&t);
   if( state>=0 ) rc = probe_again(h, img, mem, state)<0 ? -1 : VECDB_OK;
   if( state>=0 && rc==VECDB_OK && in_doubt ){

@@ -55,9 +55,9 @@ static bool replace_fails(enum replace_bug bug, size_t *n_image){
   replace_file(mem, 0, REPLACE_RIGHT);
   log = crash_log_create(mem);
   for(int i=1; i<=3; i++){
-    crash_mark(log, i-1, i);
+    crash_mark(log, i-1, i, false);
     replace_file(crash_log_ops(log), i, bug);
-    crash_mark(log, i, i);
+    crash_mark(log, i, i, false);
   }
   *n_image = crash_explore(log, &plan, seen, replace_probe, NULL, &failed);
   CHECK_U64( *n_image, crash_seen_count(seen) );
@@ -135,9 +135,9 @@ static bool append_fails(enum append_bug bug, size_t *n_image){
   REQUIRE_RC( VECDB_OK, vdb_file_mem_create(1, &mem) );
   log = crash_log_create(mem);
   for(int i=1; i<=5; i++){
-    crash_mark(log, i-1, i);
+    crash_mark(log, i-1, i, false);
     append_record(crash_log_ops(log), i, bug);
-    crash_mark(log, i, i);
+    crash_mark(log, i, i, false);
   }
   *n_image = crash_explore(log, &plan, seen, append_probe, &bug, &failed);
   crash_log_destroy(log);
