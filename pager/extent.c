@@ -542,10 +542,9 @@ void vdb_extents_end_txn(struct pager *p){
   }
 }
 
-void vdb_extents_clear(struct pager *p){
+void vdb_extents_reset(struct pager *p){
   struct extent_cache *x = p->extents;
 
-  if( x==NULL ) return;
   while( x->pins ) pin_destroy(p, x->pins);
   while( x->heap ){
     struct heap_extent *h = x->heap;
@@ -553,7 +552,13 @@ void vdb_extents_clear(struct pager *p){
     heap_free(p, h);
   }
   vdb_free(x->seen);
-  vdb_free(x);
+  memset(x, 0, sizeof(*x));
+}
+
+void vdb_extents_clear(struct pager *p){
+  if( p->extents==NULL ) return;
+  vdb_extents_reset(p);
+  vdb_free(p->extents);
   p->extents = NULL;
 }
 

@@ -670,8 +670,7 @@ int vdb_pager_replace_file(struct pager *p, const char *path_new){
   if( p->store->ops->replace==NULL ) return unsupported(p, "file to replace");
   TRY( p->store->ops->replace(p->store, path_new) );
   vdb_pcache_drop_clean(&p->cache);
-  vdb_extents_clear(p);
-  TRY( vdb_extents_init(p) );
+  vdb_extents_reset(p);
   p->version_snap = 0;
 done:
   return rc;

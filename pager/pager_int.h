@@ -124,6 +124,7 @@ int  vdb_alloc_check(struct pager *p, struct census *c);
 
 /* extent.c */
 int  vdb_extents_init(struct pager *p);
+void vdb_extents_reset(struct pager *p);       /* empty, as after init */
 void vdb_extents_clear(struct pager *p);
 void vdb_extents_end_txn(struct pager *p);   /* no pin is left */
 /* Extents created since n_created are void, frees since n_freed are not to
