@@ -57,9 +57,11 @@ int  vdb_btree_key(struct btree_cursor *c, const unsigned char **key,
 int  vdb_btree_value(struct btree_cursor *c, const unsigned char **val,
                      size_t *n_val);
 
-/* Bulk load of ascending keys into an empty tree: pages are filled one after
-** the other (fill 100 %). abort leaves an empty tree. A key twice: EXISTS,
-** keys that do not ascend or a tree that is not empty: MISUSE. */
+/* Bulk load of ascending keys, all above those already there: pages are filled
+** one after the other (fill 100 %), without a descent for each key. Nothing
+** else may change the tree meanwhile. abort (commit false) leaves a tree
+** empty that was empty at the begin; any other the caller rolls back. A key
+** twice: EXISTS, keys that do not ascend: MISUSE. */
 struct btree_loader;
 int  vdb_btree_load_begin(struct pager *p, page_no root,
                           struct btree_loader **out);
