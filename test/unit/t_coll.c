@@ -11,9 +11,9 @@ struct simple {
   struct vdb_value row[5];
 };
 
-static void simple_open(struct simple *s, bool is_file, const char *schema){
+static void simple_open(struct simple *s, enum db_kind kind, const char *schema){
   memset(s, 0, sizeof(*s));
-  db_open(&s->db, is_file);
+  db_open(&s->db, kind);
   create(&s->db, "t", schema);
   s->c = open_coll(&s->db, "t");
 }
@@ -107,7 +107,7 @@ TEST(coll__gives_the_greatest_key_ever_used_plus_one){
   struct simple s;
   int64_t key;
 
-  simple_open(&s, false, "v float[2], n int");
+  simple_open(&s, DB_MEMORY, "v float[2], n int");
   OK(&s.db, simple_insert(&s, 0, 1, &key));
   CHECK_INT(1, key);
   OK(&s.db, simple_insert(&s, 70, 1, &key));
@@ -135,7 +135,7 @@ TEST(coll__refuses_rows_before_it_changes_anything){
   struct vdb_value *row;
   uint64_t version;
 
-  simple_open(&s, false, "v float[2], n int not null");
+  simple_open(&s, DB_MEMORY, "v float[2], n int not null");
   OK(&s.db, simple_insert(&s, 1, 1, NULL));
   version = simple_stats(&s).data_version;
   CHECK_RC(VECDB_CONSTRAINT_PK, simple_insert(&s, 1, 2, NULL));
@@ -176,7 +176,7 @@ TEST(coll__text_keys_have_at_most_900_bytes){
   float v = 1;
   slot_no slot;
 
-  db_open(&db, false);
+  db_open(&db, DB_MEMORY);
   create(&db, "t", "id text primary key, v float[1]");
   c = open_coll(&db, "t");
   memset(key, 'x', sizeof(key));
@@ -225,7 +225,7 @@ TEST(coll__keeps_auxiliary_values_of_every_type){
 
   REQUIRE(big!=NULL);
   for(size_t i=0; i<sz; i++) big[i] = (char)(i*i>>7);
-  db_open(&db, false);
+  db_open(&db, DB_MEMORY);
   create(&db, "t", schema);
   c = open_coll(&db, "t");
   memset(row, 0, sizeof(row));
@@ -270,7 +270,7 @@ TEST(coll__caches_do_not_survive_a_rollback){
   struct simple s;
   struct coll_runs runs;
 
-  simple_open(&s, false, "v float[2], n int");
+  simple_open(&s, DB_MEMORY, "v float[2], n int");
   OK(&s.db, simple_insert(&s, 1, 1, NULL));
   for(int i=0; i<3; i++){
     OK(&s.db, vdb_store_begin_write(s.db.st));
@@ -297,7 +297,7 @@ TEST(coll__an_open_search_keeps_its_rows){
   struct simple s;
   struct coll_runs runs;
 
-  simple_open(&s, false, "v float[2], n int, merge_rows=500");
+  simple_open(&s, DB_MEMORY, "v float[2], n int, merge_rows=500");
   OK(&s.db, vdb_store_begin_write(s.db.st));
   for(int i=1; i<=100; i++){
     OK(&s.db, vdb_coll_insert(s.c, simple_row(&s, i, i), 0, NULL, NULL));
@@ -366,7 +366,7 @@ TEST(coll__equal_distances_are_ordered_by_key){
   struct write_scope w;
   struct simple s;
 
-  simple_open(&s, false, "v float[2], n int");
+  simple_open(&s, DB_MEMORY, "v float[2], n int");
   for(size_t i=0; i<4; i++){
     OK(&s.db, vdb_store_write_begin(s.db.st, &w));
     simple_row(&s, ascending[i], 0)[2].i = 0;
@@ -406,7 +406,7 @@ TEST(coll__equal_distances_are_ordered_by_text_key){
   struct simple s;
   char key[32];
 
-  simple_open(&s, false, "id text primary key, v float[2], n int");
+  simple_open(&s, DB_MEMORY, "id text primary key, v float[2], n int");
   for(size_t i=0; i<4; i++){
     simple_row(&s, 1, 0);
     s.v[1] = 0;
@@ -430,7 +430,7 @@ TEST(coll__cursor_seeks_by_key){
   slot_no slot;
   bool at_end;
 
-  simple_open(&s, false, "v float[2], n int");
+  simple_open(&s, DB_MEMORY, "v float[2], n int");
   for(int i=30; i>0; i-=10) OK(&s.db, simple_insert(&s, i, i, NULL));
   OK(&s.db, vdb_store_begin_read(s.db.st));
   OK(&s.db, vdb_coll_cursor_open(s.c, &k));
@@ -455,7 +455,7 @@ TEST(coll__an_insert_delete_loop_does_not_grow_the_database){
   struct simple s;
   uint64_t n_before = 0;
 
-  simple_open(&s, false, "v float[2], n int, merge_rows=100");
+  simple_open(&s, DB_MEMORY, "v float[2], n int, merge_rows=100");
   for(int round=0; round<60; round++){
     OK(&s.db, vdb_store_begin_write(s.db.st));
     for(int i=0; i<500; i++){
@@ -481,7 +481,7 @@ TEST(coll__a_commit_tidies_what_became_mostly_dead){
   struct simple s;
   vecdb_collection_stats st;
 
-  simple_open(&s, false, "v float[2], n int");
+  simple_open(&s, DB_MEMORY, "v float[2], n int");
   simple_bulk(&s, 1, 100001);
   CHECK_U64(1, simple_stats(&s).n_segment);
   OK(&s.db, vdb_store_begin_write(s.db.st));
@@ -502,7 +502,7 @@ TEST(coll__a_commit_tidies_what_became_mostly_dead){
 TEST(coll__a_commit_joins_eight_small_groups){
   struct simple s;
 
-  simple_open(&s, false, "v float[2], n int, merge_rows=10");
+  simple_open(&s, DB_MEMORY, "v float[2], n int, merge_rows=10");
   for(int i=1; i<=79; i++) OK(&s.db, simple_insert(&s, i, i, NULL));
   CHECK_U64(7, simple_stats(&s).n_segment);
   OK(&s.db, simple_insert(&s, 80, 80, NULL));
@@ -510,7 +510,7 @@ TEST(coll__a_commit_joins_eight_small_groups){
   CHECK_U64(80, simple_stats(&s).n_row);
   simple_close(&s);
 
-  simple_open(&s, false, "v float[2], n int, merge_rows=10, optimize=manual");
+  simple_open(&s, DB_MEMORY, "v float[2], n int, merge_rows=10, optimize=manual");
   for(int i=1; i<=80; i++) OK(&s.db, simple_insert(&s, i, i, NULL));
   CHECK_U64(8, simple_stats(&s).n_segment);
   OK(&s.db, simple_optimize(&s, 0));
@@ -522,7 +522,7 @@ TEST(coll__optimize_all_leaves_full_groups_of_live_rows){
   struct simple s;
   vecdb_collection_stats st;
 
-  simple_open(&s, false, "v float[2], n int, optimize=manual");
+  simple_open(&s, DB_MEMORY, "v float[2], n int, optimize=manual");
   simple_bulk(&s, 1, 300001);                    /* 262144 + 37856 */
   simple_bulk(&s, 300001, 300101);
   for(int i=7; i<=1000; i+=7) OK(&s.db, simple_delete(&s, i));
@@ -540,7 +540,7 @@ TEST(coll__drop_gives_back_everything){
   struct simple s;
   uint64_t n_page;
 
-  simple_open(&s, false, "v float[2], n int, +b blob");
+  simple_open(&s, DB_MEMORY, "v float[2], n int, +b blob");
   create(&s.db, "keep", "v float[2]");
   n_page = pages_in_use(&s.db);
   for(int i=0; i<10; i++){
@@ -571,7 +571,7 @@ TEST(coll__vacuum_makes_slots_dense){
   struct vdb_str buf = VDB_STR_INIT;
   slot_no slot;
 
-  simple_open(&s, false, "v float[2], n int");
+  simple_open(&s, DB_MEMORY, "v float[2], n int");
   simple_bulk(&s, 1, 1001);
   for(int i=1; i<=1000; i++) if( i%100!=99 ) OK(&s.db, simple_delete(&s, i));
   OK(&s.db, vdb_store_vacuum(s.db.st));
@@ -599,7 +599,7 @@ TEST(coll__an_insert_writes_at_most_six_frames){
   float v[768] = { 1 };
   int n_more = 0;
 
-  simple_open(&s, true, "v float[768], a int, b real, c text, d text, e bool, "
+  simple_open(&s, DB_FILE, "v float[768], a int, b real, c text, d text, e bool, "
                         "f int, g text partition key, h int");
   memset(row, 0, sizeof(row));
   row[1] = (struct vdb_value){ VECDB_VECTOR, 0, 0, v, sizeof(v) };
@@ -687,7 +687,7 @@ TEST(coll__two_connections_show_the_same_rows){
   struct vdb_rng rng;
 
   vdb_rng_init(&rng, vt_seed());
-  simple_open(&s[0], true, "v float[2], n int, merge_rows=30");
+  simple_open(&s[0], DB_FILE, "v float[2], n int, merge_rows=30");
   memset(&s[1], 0, sizeof(s[1]));
   s[1].db.ops = s[0].db.ops;
   OK(&s[1].db, db_try_open(&s[1].db));
@@ -724,7 +724,7 @@ TEST(coll__a_savepoint_brings_back_row_groups){
   struct simple s;
   unsigned sp;
 
-  simple_open(&s, true, "v float[2], n int");
+  simple_open(&s, DB_FILE, "v float[2], n int");
   OK(&s.db, vdb_store_begin_write(s.db.st));
   OK(&s.db, bulk_range(&s, 1, 10001, -1));
   OK(&s.db, vdb_store_savepoint(s.db.st, &sp));
@@ -750,7 +750,7 @@ TEST(coll__vacuum_shrinks_a_file){
   struct pager_stats before, after;
   struct simple s;
 
-  simple_open(&s, true, "v float[64], n int");
+  simple_open(&s, DB_FILE, "v float[64], n int");
   {
     float v[64] = { 0 };
     struct coll_bulk *b;
@@ -806,7 +806,7 @@ TEST(catalog__names_ignore_case_and_keep_it){
   struct write_scope w;
   struct coll *c;
 
-  db_open(&db, false);
+  db_open(&db, DB_MEMORY);
   check_list(&db, "");
   create(&db, "Beta", "v float[2] , file='x.vdb'");
   create(&db, "alpha", "w bit[8]");
@@ -846,7 +846,7 @@ TEST(catalog__rollback_undoes_create_drop_and_rename){
   struct simple s;
   struct coll *c = NULL;
 
-  simple_open(&s, false, "v float[2], n int");
+  simple_open(&s, DB_MEMORY, "v float[2], n int");
   OK(&s.db, simple_insert(&s, 5, 6, NULL));
   OK(&s.db, vdb_store_begin_write(s.db.st));
   OK(&s.db, vdb_store_create(s.db.st, "u", "v float[9]"));
@@ -871,7 +871,7 @@ TEST(catalog__stored_options_change){
   const struct schema *schema;
   const char *text;
 
-  simple_open(&s, false, "v float[2], n int");
+  simple_open(&s, DB_MEMORY, "v float[2], n int");
   schema = vdb_coll_schema(s.c);
   OK(&s.db, vdb_store_write_begin(s.db.st, &w));
   OK(&s.db, vdb_store_write_end(s.db.st, &w,
@@ -892,7 +892,7 @@ TEST(store__refused_statements_leave_the_transaction_as_it_was){
   struct simple s;
   struct write_scope w;
 
-  simple_open(&s, false, "v float[2], n int");
+  simple_open(&s, DB_MEMORY, "v float[2], n int");
   OK(&s.db, vdb_store_begin_write(s.db.st));
   OK(&s.db, simple_insert(&s, 1, 1, NULL));
   OK(&s.db, vdb_store_write_begin(s.db.st, &w));
@@ -945,7 +945,7 @@ done:
 
 /* After any failed allocation the database is sound, and what was acknowledged
 ** is there: 0, 49 or 149 rows. */
-static void fail_every_allocation(bool is_file){
+static void fail_every_allocation(enum db_kind kind){
   uint64_t n_failed = 1;
 
   for(uint64_t n=1; n_failed>0; n++){
@@ -955,7 +955,7 @@ static void fail_every_allocation(bool is_file){
     int rc;
     vdb_mem_stats(&before);
     memset(&s, 0, sizeof(s));
-    db_open(&s.db, is_file);
+    db_open(&s.db, kind);
     vdb_mem_fail_at(n, false);
     rc = script(&s);
     n_failed = vdb_mem_fail_at(0, false);
@@ -985,10 +985,13 @@ static void fail_every_allocation(bool is_file){
 }
 
 TEST(store__survives_every_failed_allocation_in_memory){
-  fail_every_allocation(false);
+  fail_every_allocation(DB_MEMORY);
+}
+TEST(store__survives_every_failed_allocation_in_a_host){
+  fail_every_allocation(DB_HOST);
 }
 TEST(store__survives_every_failed_allocation_on_a_file){
-  fail_every_allocation(true);
+  fail_every_allocation(DB_FILE);
 }
 
 /* ---- Damage --------------------------------------------------------------------------*/
@@ -1084,7 +1087,7 @@ TEST(coll__damaged_pages_are_errors_or_wrong_values_never_worse){
   struct simple s;
 
   vdb_rng_init(&rng, vt_seed());
-  simple_open(&s, false, "v float[2], n int, s text, +b blob, merge_rows=64, "
+  simple_open(&s, DB_MEMORY, "v float[2], n int, s text, +b blob, merge_rows=64, "
                          "optimize=manual");
   OK(&s.db, vdb_store_begin_write(s.db.st));
   for(int i=1; i<=300; i++){

@@ -1,4 +1,4 @@
-/* t_store.c -- collections of rows against a model, on memory and on files. */
+/* t_store.c -- collections of rows against a model, on every page store. */
 #include "lib_store.h"
 
 /* ---- Rows --------------------------------------------------------------------
@@ -416,7 +416,7 @@ static void do_transaction(struct world *w){
 }
 
 static void do_reopen(struct world *w){
-  if( w->in_txn || w->db.ops==NULL ) return;
+  if( w->in_txn || (!w->db.ops && !w->db.host) ) return;
   vdb_store_coll_close(w->c);
   OK(&w->db, vdb_store_close(w->db.st));
   OK(&w->db, db_try_open(&w->db));
@@ -446,12 +446,12 @@ static void step(struct world *w){
   }
 }
 
-static void walk(bool is_file, bool is_text, int n_step){
+static void walk(enum db_kind kind, bool is_text, int n_step){
   struct world w;
 
   memset(&w, 0, sizeof(w));
   vdb_rng_init(&w.rng, vt_seed());
-  db_open(&w.db, is_file);
+  db_open(&w.db, kind);
   w.is_text = is_text;
   create(&w.db, "t", is_text ? schema_text_key : schema_int_key);
   w.c = open_coll(&w.db, "T");
@@ -463,8 +463,9 @@ static void walk(bool is_file, bool is_text, int n_step){
   db_close(&w.db);
 }
 
-TEST(store__follows_a_model_in_memory){ walk(false, false, 4000*vt_scale()); }
+TEST(store__follows_a_model_in_memory){ walk(DB_MEMORY, false, 4000*vt_scale()); }
 TEST(store__follows_a_model_with_text_keys){
-  walk(false, true, 4000*vt_scale());
+  walk(DB_MEMORY, true, 4000*vt_scale());
 }
-TEST(store__follows_a_model_in_a_file){ walk(true, false, 3000*vt_scale()); }
+TEST(store__follows_a_model_in_a_file){ walk(DB_FILE, false, 3000*vt_scale()); }
+TEST(store__follows_a_model_in_a_host){ walk(DB_HOST, false, 3000*vt_scale()); }
