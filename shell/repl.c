@@ -156,7 +156,7 @@ void shell_run_sql(struct shell *sh, const char *z){
     if( *z==0 ) break;
     if( !statement_run(sh, z, &tail) ){
       if( sh->bail && !sh->is_interactive ) sh->quit = true;
-      if( tail==NULL || tail==z ) break;         /* a syntax error: no tail */
+      break;                     /* as in sqlite3, the rest of the input goes */
     }
     z = tail;
   }
