@@ -45,7 +45,7 @@ static bool is_scalar_column(const struct coll *c, int i){
          c->schema->col[i].role!=VECDB_ROLE_VECTOR;
 }
 
-/* ---- Begin -----------------------------------------------------------------*/
+/* ---- Begin --------------------------------------------------------------- */
 
 static void bulk_free(struct coll_bulk *b){
   if( b==NULL ) return;
@@ -115,7 +115,7 @@ done:
   return rc;
 }
 
-/* ---- Flushing ----------------------------------------------------------------*/
+/* ---- Flushing ------------------------------------------------------------ */
 
 static int flush_vector(struct coll_bulk *b, int v){
   struct bulk_vector *bv = &b->vec[v];
@@ -146,7 +146,7 @@ done:
   return rc;
 }
 
-/* ---- Adding --------------------------------------------------------------------*/
+/* ---- Adding -------------------------------------------------------------- */
 
 static int key_compare(const struct coll_key *a, const struct coll_key *b){
   size_t n = vdb_min_sz(a->n, b->n);

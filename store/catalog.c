@@ -151,7 +151,7 @@ static int not_found(struct store *st, const char *name){
                    name);
 }
 
-/* ---- Walking the catalog -------------------------------------------------------*/
+/* ---- Walking the catalog ------------------------------------------------- */
 
 /* Read the entry under the cursor. */
 static int entry_at(struct store *st, struct btree_cursor *k,
@@ -267,7 +267,7 @@ done:
   return rc;
 }
 
-/* ---- Create, drop, rename --------------------------------------------------------*/
+/* ---- Create, drop, rename ------------------------------------------------ */
 
 static int next_id(struct store *st, uint64_t *id){
   int rc;
@@ -373,7 +373,7 @@ done:
   return rc;
 }
 
-/* ---- Handles ---------------------------------------------------------------------*/
+/* ---- Handles ------------------------------------------------------------- */
 
 int vdb_store_coll_open(struct store *st, const char *name,
                         struct coll **out){

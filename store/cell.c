@@ -57,7 +57,7 @@ void vdb_layout_clear(struct coll_layout *lay){
   memset(lay, 0, sizeof(*lay));
 }
 
-/* ---- Checking values -------------------------------------------------------*/
+/* ---- Checking values ----------------------------------------------------- */
 
 static const char *type_word(int type){
   switch( type ){
@@ -111,7 +111,7 @@ int vdb_value_check(struct coll *c, int column, const struct vdb_value *v){
   return VECDB_OK;
 }
 
-/* ---- Cells -----------------------------------------------------------------*/
+/* ---- Cells --------------------------------------------------------------- */
 
 void vdb_cell_encode(int type, const struct vdb_value *v,
                      unsigned char *cell, bool *is_null){
@@ -195,7 +195,7 @@ int vdb_cell_decode(struct coll *c, int column, slot_no slot,
   return VECDB_OK;
 }
 
-/* ---- Records ---------------------------------------------------------------*/
+/* ---- Records ------------------------------------------------------------- */
 
 bool vdb_record_is_null(const struct coll *c, const unsigned char *rec,
                         int column){
@@ -220,7 +220,7 @@ void vdb_record_set(const struct coll *c, unsigned char *rec, int column,
   if( is_null ) rec[f->i_null/8] |= (unsigned char)(1u << (f->i_null%8));
 }
 
-/* ---- Heap ------------------------------------------------------------------*/
+/* ---- Heap ---------------------------------------------------------------- */
 
 static void heap_key(unsigned char *key, slot_no slot, int column){
   put_key_u32(key+HEAPKEY_SLOT, slot);

@@ -145,12 +145,12 @@ struct store {
   void *progress_arg;
 };
 
-/* ---- store.c ---------------------------------------------------------------*/
+/* ---- store.c ------------------------------------------------------------- */
 struct vdb_err *vdb_coll_err(struct coll *c);
 void vdb_hold_end_all(struct store *st);          /* runs.c */
 void vdb_hold_detach_all(struct store *st);       /* the store closes */
 
-/* ---- collection.c ----------------------------------------------------------*/
+/* ---- collection.c -------------------------------------------------------- */
 int  vdb_coll_state_read(struct coll *c);         /* page -> c->s */
 /* Every change of rows is between these two: begin before the first page
 ** changes (all checks done), state_write (c->s -> page) after the last. */
@@ -172,7 +172,7 @@ int  vdb_coll_corrupt(struct coll *c, const char *file, int line,
                       const char *what);
 #define COLL_CORRUPT(c, what) vdb_coll_corrupt((c), __FILE__, __LINE__, (what))
 
-/* ---- catalog.c ---------------------------------------------------------------*/
+/* ---- catalog.c ----------------------------------------------------------- */
 /* Find c's entry by name, else by id: page, name and text. NOTFOUND. */
 int  vdb_catalog_locate(struct coll *c, page_no *page, struct vdb_str *name,
                         struct vdb_str *text);
@@ -185,7 +185,7 @@ int  vdb_catalog_create(struct store *st, const char *name, const char *text,
                         const uint64_t *id);      /* NULL: the next one */
 int  vdb_catalog_touch(struct store *st);         /* a new schema cookie */
 
-/* ---- cell.c: values, cells, records, heap ----------------------------------*/
+/* ---- cell.c: values, cells, records, heap -------------------------------- */
 int  vdb_cell_width(int type);
 int  vdb_layout_create(const struct schema *s, struct coll_layout *out);
 void vdb_layout_clear(struct coll_layout *lay);
@@ -215,7 +215,7 @@ int  vdb_cell_decode(struct coll *c, int column, slot_no slot,
                      const unsigned char *cell, bool is_null,
                      struct vdb_str *buf, struct vdb_value *out);
 
-/* ---- column.c: sealed scalar columns -----------------------------------------*/
+/* ---- column.c: sealed scalar columns ------------------------------------- */
 int  vdb_column_put(struct coll *c, int column, slot_no lo, uint32_t n,
                     const unsigned char *cells, const uint64_t *nulls);
                                          /* nulls: bit i is slot lo+i; NULL */
@@ -228,14 +228,14 @@ int  vdb_bits_put(struct pager *p, page_no root, slot_no lo, uint32_t n,
 int  vdb_bits_set_one(struct pager *p, page_no root, slot_no at, bool on);
 int  vdb_bits_get_one(struct pager *p, page_no root, slot_no at, bool *on);
 
-/* ---- live.c -------------------------------------------------------------------*/
+/* ---- live.c -------------------------------------------------------------- */
 int  vdb_live_ref(struct coll *c, struct live_map **out);
 void vdb_live_unref(struct live_map *m);
 /* Inside a change: keep the cache in step, where it is current and nobody
 ** else's. */
 void vdb_live_set(struct coll *c, slot_no slot, bool on);
 
-/* ---- delta.c --------------------------------------------------------------------*/
+/* ---- delta.c ------------------------------------------------------------- */
 int  vdb_delta_get(struct coll *c, slot_no slot, unsigned char *rec);
 bool vdb_delta_is_mirrored(const struct coll *c, slot_no slot);
 int  vdb_delta_append(struct coll *c, const unsigned char *rec, slot_no *slot);
@@ -244,7 +244,7 @@ int  vdb_delta_sync(struct coll *c);               /* c->mirror is current */
 void vdb_delta_unref(struct delta_mirror *m);
 int  vdb_delta_seal(struct coll *c);
 
-/* ---- segment.c ------------------------------------------------------------------*/
+/* ---- segment.c ----------------------------------------------------------- */
 int  vdb_segs_load(struct coll *c);                /* c->segs is current */
 void vdb_segs_clear(struct coll *c);
 /* Pin a group's extents, checked. *slots is NULL for the identity. */
@@ -258,7 +258,7 @@ int  vdb_seg_write(struct coll *c, int i_vec, slot_no first, uint32_t n,
 int  vdb_seg_remove(struct coll *c, int i_vec, const struct seg *g);
 uint32_t vdb_seg_capacity(const struct coll *c, int i_vec);
 
-/* ---- row.c ----------------------------------------------------------------------*/
+/* ---- row.c --------------------------------------------------------------- */
 /* The whole record of any live slot. */
 int  vdb_record_load(struct coll *c, slot_no slot, unsigned char *rec);
 /* Key bytes of a value; CONSTRAINT_TYPE, TOOBIG. */
@@ -281,12 +281,12 @@ int  vdb_row_kill(struct coll *c, slot_no slot);
 int  vdb_row_check(struct coll *c, const struct vdb_value *row,
                    struct vdb_value *key);
 
-/* ---- collection.c, for vacuum --------------------------------------------------*/
+/* ---- collection.c, for vacuum -------------------------------------------- */
 /* A handle of a collection that is in no catalog yet. */
 int  vdb_coll_attach(struct store *st, uint64_t id, page_no page,
                      const char *name, const char *text, struct coll **out);
 
-/* ---- optimize.c -----------------------------------------------------------------*/
+/* ---- optimize.c ---------------------------------------------------------- */
 /* Policy optimize=commit: quickly, could there be work? And doing it. */
 bool vdb_coll_wants_tidying(struct coll *c);
 int  vdb_coll_maintain(struct coll *c);

@@ -19,7 +19,7 @@ int vdb_coll_corrupt(struct coll *c, const char *file, int line,
                       "collection \"%s\": %s", c->name ? c->name : "?", what);
 }
 
-/* ---- The page --------------------------------------------------------------*/
+/* ---- The page ------------------------------------------------------------ */
 
 static void state_decode(const unsigned char *p, struct coll_state *s){
   uint32_t flags = get_u32(p+COLL_FLAGS);
@@ -155,7 +155,7 @@ void vdb_coll_structure_changed(struct coll *c){
   if( c->segs_version==v ) c->segs_version = v+1;
 }
 
-/* ---- Creating and destroying -------------------------------------------------*/
+/* ---- Creating and destroying --------------------------------------------- */
 
 static bool needs_heap(const struct schema *s){
   for(int i=0; i<s->n_col; i++){
@@ -242,7 +242,7 @@ done:
   return rc;
 }
 
-/* ---- Caches ------------------------------------------------------------------*/
+/* ---- Caches -------------------------------------------------------------- */
 
 void vdb_coll_drop_caches(struct coll *c){
   vdb_segs_clear(c);
@@ -294,7 +294,7 @@ done:
   return rc;
 }
 
-/* ---- The handle ----------------------------------------------------------------*/
+/* ---- The handle ---------------------------------------------------------- */
 
 /* Everything that follows from the schema text. */
 static void shape_clear(struct coll *c){

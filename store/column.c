@@ -8,7 +8,7 @@
 #include "util/common.h"
 #include "store/coll_int.h"
 
-/* ---- Bitmap arrays ---------------------------------------------------------*/
+/* ---- Bitmap arrays ------------------------------------------------------- */
 
 int vdb_bits_put(struct pager *p, page_no root, slot_no lo, uint32_t n,
                  const uint64_t *bits){
@@ -54,7 +54,7 @@ int vdb_bits_set_one(struct pager *p, page_no root, slot_no at, bool on){
   return vdb_parray_put(p, root, at/64, 1, word);
 }
 
-/* ---- Columns ---------------------------------------------------------------*/
+/* ---- Columns ------------------------------------------------------------- */
 
 /* Enter c->root[column] into COLL.COLUMNS. */
 static int root_store(struct coll *c, int column){
@@ -135,7 +135,7 @@ done:
   return rc;
 }
 
-/* ---- Scans -----------------------------------------------------------------*/
+/* ---- Scans --------------------------------------------------------------- */
 
 /* Scratch of one scan; freed at its end. */
 struct column_scan {

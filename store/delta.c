@@ -22,7 +22,7 @@ int vdb_delta_get(struct coll *c, slot_no slot, unsigned char *rec){
   return vdb_parray_get(c->p, c->s.delta, slot - c->s.delta_first, 1, rec);
 }
 
-/* ---- The mirror ------------------------------------------------------------*/
+/* ---- The mirror ---------------------------------------------------------- */
 
 void vdb_delta_unref(struct delta_mirror *m){
   if( m==NULL || --m->n_ref>0 ) return;
@@ -132,7 +132,7 @@ done:
   return rc;
 }
 
-/* ---- Changes ---------------------------------------------------------------*/
+/* ---- Changes ------------------------------------------------------------- */
 
 int vdb_delta_append(struct coll *c, const unsigned char *rec, slot_no *slot){
   uint32_t i = coll_n_delta(c);
@@ -163,7 +163,7 @@ int vdb_delta_put(struct coll *c, slot_no slot, const unsigned char *rec){
   return VECDB_OK;
 }
 
-/* ---- Sealing ---------------------------------------------------------------*/
+/* ---- Sealing ------------------------------------------------------------- */
 
 /* Rows lo..hi-1 of the delta (numbers of slots) as one group of column v. */
 static int seal_group(struct coll *c, int v, const uint64_t *live,

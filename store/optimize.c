@@ -96,7 +96,7 @@ done:
   return rc;
 }
 
-/* ---- Deciding --------------------------------------------------------------*/
+/* ---- Deciding ------------------------------------------------------------ */
 
 struct group_count { uint32_t n_row, n_live; };
 
@@ -169,7 +169,7 @@ static bool all_run(const struct group_count *g, size_t n, uint32_t n_max,
   return first<n && (any_dead || last>first);
 }
 
-/* ---- Doing -----------------------------------------------------------------*/
+/* ---- Doing --------------------------------------------------------------- */
 
 struct tidy {
   struct coll *c;

@@ -11,7 +11,7 @@
 #include "util/common.h"
 #include "store/coll_int.h"
 
-/* ---- Keys ------------------------------------------------------------------*/
+/* ---- Keys ---------------------------------------------------------------- */
 
 int vdb_key_encode(struct coll *c, const struct vdb_value *v,
                    struct coll_key *out){
@@ -99,7 +99,7 @@ int vdb_coll_find(struct coll *c, const struct vdb_value *key, slot_no *out){
   return vdb_pk_get(c, &k, out);
 }
 
-/* ---- Reading ---------------------------------------------------------------*/
+/* ---- Reading ------------------------------------------------------------- */
 
 static int slot_check(struct coll *c, int column, slot_no slot){
   if( slot<c->s.next_slot && column>=0 && column<c->schema->n_col ){
@@ -236,7 +236,7 @@ done:
   return rc;
 }
 
-/* ---- Insert ----------------------------------------------------------------*/
+/* ---- Insert -------------------------------------------------------------- */
 
 int vdb_row_check(struct coll *c, const struct vdb_value *row,
                   struct vdb_value *key){
@@ -374,7 +374,7 @@ done:
   return rc;
 }
 
-/* ---- Update ----------------------------------------------------------------*/
+/* ---- Update -------------------------------------------------------------- */
 
 static bool sets_vector(const struct coll *c, const struct vdb_value *row){
   for(int v=0; v<c->schema->n_vector; v++){

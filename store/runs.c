@@ -39,7 +39,7 @@ struct coll_hold {
   struct vdb_str buf_a, buf_b;           /* text keys */
 };
 
-/* ---- Ties ------------------------------------------------------------------*/
+/* ---- Ties ---------------------------------------------------------------- */
 
 /* Keys of a block of slots; cells of dead or absent rows are anything. */
 static int tie_fill(struct coll_hold *h, uint64_t block, int64_t *key){
@@ -132,7 +132,7 @@ static int tie_by_key(void *arg, slot_no a, slot_no b){
   return cmp!=0 ? cmp : a<b ? -1 : 1;
 }
 
-/* ---- Opening and closing ------------------------------------------------------*/
+/* ---- Opening and closing ------------------------------------------------- */
 
 static void hold_end(struct coll_hold *h){
   for(size_t i=0; i<h->n_extent; i++){

@@ -42,7 +42,7 @@ static void seg_key(unsigned char *key, int column, slot_no first){
   put_key_u32(key+SEGKEY_FIRST, first);
 }
 
-/* ---- Loading ---------------------------------------------------------------*/
+/* ---- Loading ------------------------------------------------------------- */
 
 /* One entry of the tree, checked on its own; *v is its vector column. */
 static int seg_decode(struct coll *c, const unsigned char *key, size_t n_key,
@@ -118,7 +118,7 @@ int vdb_segs_load(struct coll *c){
   return VECDB_OK;
 }
 
-/* ---- Reading ---------------------------------------------------------------*/
+/* ---- Reading ------------------------------------------------------------- */
 
 /* Is `e` the extent that a group of this collection should have? */
 static int check_extent(struct coll *c, const struct extent *e, uint32_t kind,
@@ -227,7 +227,7 @@ done:
   return rc;
 }
 
-/* ---- Writing ---------------------------------------------------------------*/
+/* ---- Writing ------------------------------------------------------------- */
 
 /* Enter g into the list in memory, in order of slot. */
 static int seg_insert(struct coll *c, int i_vec, const struct seg *g){

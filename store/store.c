@@ -67,7 +67,7 @@ int vdb_store_progress(struct store *st, const char *phase, const char *unit,
   return vdb_error(st->err, VECDB_INTERRUPT, "interrupted while at %s", phase);
 }
 
-/* ---- Ends of transactions ----------------------------------------------------*/
+/* ---- Ends of transactions ------------------------------------------------ */
 
 /* Changes of this transaction are gone: so are the caches that show them. */
 static void store_undone(struct store *st){
@@ -95,7 +95,7 @@ static int read_release(struct store *st){
   return vdb_pager_end_read(st->p);
 }
 
-/* ---- Explicit transactions ---------------------------------------------------*/
+/* ---- Explicit transactions ----------------------------------------------- */
 
 int vdb_store_begin_read(struct store *st){
   int rc = VECDB_OK;
@@ -240,7 +240,7 @@ int vdb_store_rollback_to(struct store *st, unsigned n){
   return rc;
 }
 
-/* ---- Statements ----------------------------------------------------------------*/
+/* ---- Statements ---------------------------------------------------------- */
 
 int vdb_store_write_begin(struct store *st, struct write_scope *w){
   int rc = VECDB_OK;

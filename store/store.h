@@ -36,7 +36,7 @@ void vdb_store_set_progress(struct store *st, vdb_progress_cb cb, void *arg);
 int  vdb_store_progress(struct store *st, const char *phase, const char *unit,
                         uint64_t done, uint64_t total);
 
-/* ---- Transactions ---------------------------------------------------------*/
+/* ---- Transactions -------------------------------------------------------- */
 int  vdb_store_begin_read(struct store *st);
 int  vdb_store_begin_read_at(struct store *st, uint64_t token);
 int  vdb_store_end_read(struct store *st);
@@ -83,7 +83,7 @@ int  vdb_store_coll_open(struct store *st, const char *name,
                          struct coll **out);
 void vdb_store_coll_close(struct coll *c);               /* NULL is fine */
 
-/* ---- Upkeep ------------------------------------------------------------- */
+/* ---- Upkeep -------------------------------------------------------------- */
 /* Rebuild the file without free space; outside of transactions. File stores:
 ** BUSY unless alone; memory and outside stores: compacts in place. */
 int  vdb_store_vacuum(struct store *st);

@@ -42,7 +42,7 @@ static void check_count(struct check *k, const char *what, uint64_t found,
       (unsigned long long)found, what, (unsigned long long)expected);
 }
 
-/* ---- Structures --------------------------------------------------------------*/
+/* ---- Structures ---------------------------------------------------------- */
 
 static int check_segment_extents(struct check *k, int v){
   struct coll *c = k->c;
@@ -112,7 +112,7 @@ done:
   return rc;
 }
 
-/* ---- Invariants ----------------------------------------------------------------*/
+/* ---- Invariants ---------------------------------------------------------- */
 
 static uint64_t count_live(const struct live_map *m, uint64_t lo, uint64_t hi){
   uint64_t n = 0;
@@ -284,7 +284,7 @@ done:
   return rc;
 }
 
-/* ---- The whole -------------------------------------------------------------------*/
+/* ---- The whole ----------------------------------------------------------- */
 
 static void name_object(struct check *k, const char *name){
   struct vdb_str s = VDB_STR_INIT;

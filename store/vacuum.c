@@ -13,7 +13,7 @@
 #include "pager/file.h"
 #include "store/coll_int.h"
 
-/* ---- Copying one collection -----------------------------------------------*/
+/* ---- Copying one collection ---------------------------------------------- */
 
 struct row_copy {
   struct vdb_value *row;
@@ -87,7 +87,7 @@ done:
   return rc;
 }
 
-/* ---- All of them ------------------------------------------------------------*/
+/* ---- All of them --------------------------------------------------------- */
 
 /* Names, read before anything changes. */
 struct name_list { char **name; uint64_t *id; size_t n, n_cap, n_id_cap; };
@@ -114,7 +114,7 @@ static void name_list_clear(struct name_list *l){
   vdb_free(l->id);
 }
 
-/* ---- In place ----------------------------------------------------------------*/
+/* ---- In place ------------------------------------------------------------ */
 
 static int rebuild_in_place(struct store *st, const char *name){
   struct coll *from = NULL, *to = NULL;
@@ -150,7 +150,7 @@ done:
   return vdb_store_write_end(st, &w, rc);
 }
 
-/* ---- Into a new file -----------------------------------------------------------*/
+/* ---- Into a new file ----------------------------------------------------- */
 
 static int copy_to(struct store *st, struct store *to,
                    const struct name_list *l, size_t i){

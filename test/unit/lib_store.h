@@ -13,7 +13,7 @@
 #include "util/str.h"
 #include "vt.h"
 
-/* ---- A host: pages and extents in tables, undone by a log ---------------------*/
+/* ---- A host: pages and extents in tables, undone by a log ---------------- */
 
 #define HOST_MAX   20000                 /* pages, and extents */
 #define HOST_PAGE  4032
@@ -158,7 +158,7 @@ static inline void host_destroy(struct host *h){
   free(h);
 }
 
-/* ---- Databases ----------------------------------------------------------------*/
+/* ---- Databases ----------------------------------------------------------- */
 
 enum db_kind { DB_MEMORY = 0, DB_FILE = 1, DB_HOST = 2 };
 

@@ -11,7 +11,8 @@ struct simple {
   struct vdb_value row[5];
 };
 
-static void simple_open(struct simple *s, enum db_kind kind, const char *schema){
+static void simple_open(struct simple *s, enum db_kind kind,
+                        const char *schema){
   memset(s, 0, sizeof(*s));
   db_open(&s->db, kind);
   create(&s->db, "t", schema);
@@ -101,7 +102,7 @@ static uint64_t pages_in_use(struct db *db){
   return st.n_page - st.n_free_page;
 }
 
-/* ---- Keys ---------------------------------------------------------------------*/
+/* ---- Keys ---------------------------------------------------------------- */
 
 TEST(coll__gives_the_greatest_key_ever_used_plus_one){
   struct simple s;
@@ -209,7 +210,7 @@ TEST(coll__text_keys_have_at_most_900_bytes){
   db_close(&db);
 }
 
-/* ---- Values -------------------------------------------------------------------*/
+/* ---- Values -------------------------------------------------------------- */
 
 TEST(coll__keeps_auxiliary_values_of_every_type){
   static const char schema[] = "v float[1], +i int, +r real, +s text, +b blob";
@@ -264,7 +265,7 @@ TEST(coll__keeps_auxiliary_values_of_every_type){
   db_close(&db);
 }
 
-/* ---- Transactions ---------------------------------------------------------------*/
+/* ---- Transactions -------------------------------------------------------- */
 
 TEST(coll__caches_do_not_survive_a_rollback){
   struct simple s;
@@ -323,7 +324,7 @@ TEST(coll__an_open_search_keeps_its_rows){
   simple_close(&s);
 }
 
-/* ---- Order ----------------------------------------------------------------------*/
+/* ---- Order --------------------------------------------------------------- */
 
 static void check_ties(struct simple *s, const int64_t *want, size_t n){
   struct flat_search fs;
@@ -449,7 +450,7 @@ TEST(coll__cursor_seeks_by_key){
   simple_close(&s);
 }
 
-/* ---- Space ----------------------------------------------------------------------*/
+/* ---- Space --------------------------------------------------------------- */
 
 TEST(coll__an_insert_delete_loop_does_not_grow_the_database){
   struct simple s;
@@ -510,7 +511,8 @@ TEST(coll__a_commit_joins_eight_small_groups){
   CHECK_U64(80, simple_stats(&s).n_row);
   simple_close(&s);
 
-  simple_open(&s, DB_MEMORY, "v float[2], n int, merge_rows=10, optimize=manual");
+  simple_open(&s, DB_MEMORY,
+              "v float[2], n int, merge_rows=10, optimize=manual");
   for(int i=1; i<=80; i++) OK(&s.db, simple_insert(&s, i, i, NULL));
   CHECK_U64(8, simple_stats(&s).n_segment);
   OK(&s.db, simple_optimize(&s, 0));
@@ -588,7 +590,7 @@ TEST(coll__vacuum_makes_slots_dense){
   simple_close(&s);
 }
 
-/* ---- Files ----------------------------------------------------------------------*/
+/* ---- Files --------------------------------------------------------------- */
 
 /* storage.md 9: 768 x f32 and 8 metadata columns. Splits of the key map and
 ** new directory pages come on top, once in a hundred rows. */
@@ -599,8 +601,9 @@ TEST(coll__an_insert_writes_at_most_six_frames){
   float v[768] = { 1 };
   int n_more = 0;
 
-  simple_open(&s, DB_FILE, "v float[768], a int, b real, c text, d text, e bool, "
-                        "f int, g text partition key, h int");
+  simple_open(&s, DB_FILE,
+      "v float[768], a int, b real, c text, d text, e bool, f int, "
+      "g text partition key, h int");
   memset(row, 0, sizeof(row));
   row[1] = (struct vdb_value){ VECDB_VECTOR, 0, 0, v, sizeof(v) };
   row[2].type = row[7].type = row[9].type = VECDB_INTEGER;
@@ -781,7 +784,7 @@ TEST(coll__vacuum_shrinks_a_file){
   simple_close(&s);
 }
 
-/* ---- Catalog ---------------------------------------------------------------------*/
+/* ---- Catalog ------------------------------------------------------------- */
 
 static int collect(void *arg, const char *name, const char *schema){
   struct vdb_str *s = arg;
@@ -906,7 +909,7 @@ TEST(store__refused_statements_leave_the_transaction_as_it_was){
   simple_close(&s);
 }
 
-/* ---- Failing allocations ------------------------------------------------------------*/
+/* ---- Failing allocations ------------------------------------------------- */
 
 /* A bit of everything, in transactions of their own. */
 static int script(struct simple *s){
@@ -994,7 +997,7 @@ TEST(store__survives_every_failed_allocation_on_a_file){
   fail_every_allocation(DB_FILE);
 }
 
-/* ---- Damage --------------------------------------------------------------------------*/
+/* ---- Damage -------------------------------------------------------------- */
 
 /* Touch every byte that a search would. */
 static void check_readable(const struct coll_runs *runs){
@@ -1087,8 +1090,8 @@ TEST(coll__damaged_pages_are_errors_or_wrong_values_never_worse){
   struct simple s;
 
   vdb_rng_init(&rng, vt_seed());
-  simple_open(&s, DB_MEMORY, "v float[2], n int, s text, +b blob, merge_rows=64, "
-                         "optimize=manual");
+  simple_open(&s, DB_MEMORY, "v float[2], n int, s text, +b blob, "
+              "merge_rows=64, optimize=manual");
   OK(&s.db, vdb_store_begin_write(s.db.st));
   for(int i=1; i<=300; i++){
     struct vdb_value row[5];

@@ -1,7 +1,7 @@
 /* t_store.c -- collections of rows against a model, on every page store. */
 #include "lib_store.h"
 
-/* ---- Rows --------------------------------------------------------------------
+/* ---- Rows -------------------------------------------------------------------
 ** Schema of the model: every kind of column. */
 
 #define N_COL 9
@@ -106,7 +106,7 @@ static bool values_equal(const struct vdb_value *a, const struct vdb_value *b){
   }
 }
 
-/* ---- The model -----------------------------------------------------------------*/
+/* ---- The model ----------------------------------------------------------- */
 
 #define MODEL_KEYS 600
 struct model { struct row row[MODEL_KEYS]; int n; };
@@ -258,7 +258,7 @@ static void do_optimize(struct world *w){
   OK(&w->db, rc);
 }
 
-/* ---- Comparing -------------------------------------------------------------------*/
+/* ---- Comparing ----------------------------------------------------------- */
 
 /* One row by its key. */
 static void compare_row(struct world *w, int key){
@@ -381,7 +381,7 @@ static void compare_all(struct world *w){
   OK(&w->db, vdb_store_read_end(w->db.st, &r));
 }
 
-/* ---- The walk ----------------------------------------------------------------------*/
+/* ---- The walk ------------------------------------------------------------ */
 
 static void do_transaction(struct world *w){
   if( !w->in_txn ){
@@ -463,7 +463,9 @@ static void walk(enum db_kind kind, bool is_text, int n_step){
   db_close(&w.db);
 }
 
-TEST(store__follows_a_model_in_memory){ walk(DB_MEMORY, false, 4000*vt_scale()); }
+TEST(store__follows_a_model_in_memory){
+  walk(DB_MEMORY, false, 4000*vt_scale());
+}
 TEST(store__follows_a_model_with_text_keys){
   walk(DB_MEMORY, true, 4000*vt_scale());
 }
