@@ -6,8 +6,8 @@
 ** bulk     n x 128 float32 and two metadata columns in one transaction
 **          against write() and fdatasync() of the same bytes; bytes in the
 **          file, peak memory of the library.
-** open     a large file, warm: open and first row; open and first search,
-**          beside the same search again on the open handle.
+** open     a large file, warm, in a new process: open and first row by key,
+**          first search among 100 keys, first search of everything.
 ** readers  searches a second, alone and while another process commits rows:
 **          into another collection of the file, and into the same one.
 **
@@ -28,18 +28,15 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <sys/utsname.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 #include <sqlite3.h>
 
 #include "vecdb.h"
+#include "bench/record.h"
 
-enum {
-  REPS_MAX = 100, SERIES_MAX = 48, FIGURES_MAX = 48,
-  INSERT_DIM = 768, BULK_DIM = 128, CHUNK = 65536
-};
+enum { INSERT_DIM = 768, BULK_DIM = 128, CHUNK = 65536 };
 
 static struct {
   bool quick;
@@ -50,88 +47,19 @@ static struct {
   long pid;                            /* names the files; as in children */
 } opt;
 
-/* ------------------------------------------------------------- recording */
-
-struct series { char key[48]; int n; double v[REPS_MAX]; };
-static struct series series[SERIES_MAX];
-static int n_series;
-
-enum goal { GOAL_NONE, AT_LEAST, AT_MOST };
-struct figure {
-  char key[64];
-  const char *unit;
-  double value, bound;
-  enum goal goal;
-};
-static struct figure figures[FIGURES_MAX];
-static int n_figure, n_missed;
-
-static struct series *series_of(const char *key){
-  for(int i=0; i<n_series; i++){
-    if( strcmp(series[i].key, key)==0 ) return &series[i];
-  }
-  if( n_series==SERIES_MAX ) abort();
-  snprintf(series[n_series].key, sizeof(series[0].key), "%s", key);
-  return &series[n_series++];
-}
-
-static void record(const char *key, double v){
-  struct series *s = series_of(key);
-  if( s->n<REPS_MAX ) s->v[s->n++] = v;
-}
-
-static int compare_doubles(const void *a, const void *b){
-  double x = *(const double*)a, y = *(const double*)b;
-  return x<y ? -1 : x>y;
-}
-
-static double median(const char *key){
-  struct series *s = series_of(key);
-  double v[REPS_MAX];
-  if( s->n==0 ) return 0;
-  memcpy(v, s->v, (size_t)s->n*sizeof(v[0]));
-  qsort(v, (size_t)s->n, sizeof(v[0]), compare_doubles);
-  return s->n%2 ? v[s->n/2] : (v[s->n/2-1] + v[s->n/2])/2;
-}
-
-/* The median of the ratios of two series repetition by repetition: both of a
-** pair met the same disk. */
-static double median_ratio(const char *above, const char *below){
-  struct series *a = series_of(above), *b = series_of(below);
-  char key[64];
-  snprintf(key, sizeof(key), "%.44s/ratio", above);
-  for(int i=0; i<a->n && i<b->n; i++) record(key, a->v[i]/b->v[i]);
-  return median(key);
-}
-
-static void figure(const char *key, double value, const char *unit,
-                   enum goal goal, double bound){
-  struct figure *f = &figures[n_figure++];
-  const char *verdict = "";
-  if( n_figure>FIGURES_MAX ) abort();
-  snprintf(f->key, sizeof(f->key), "%s", key);
-  f->value = value;
-  f->unit = unit;
-  f->goal = goal;
-  f->bound = bound;
-  if( goal!=GOAL_NONE ){
-    bool met = goal==AT_LEAST ? value>=bound : value<=bound;
-    verdict = met ? "met" : "MISSED";
-    n_missed += !met;
-  }
-  printf("%-52s %12.4g %-8s", key, value, unit);
-  if( goal!=GOAL_NONE ){
-    printf(" goal %s %-6.4g %s", goal==AT_LEAST ? ">=" : "<=", bound, verdict);
-  }
-  printf("\n");
-  fflush(stdout);
-}
-
 /* --------------------------------------------------------------- helpers */
 
 static double seconds(void){
   struct timespec t;
   clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
+}
+
+/* Processor time of this process: what a search costs whoever else is
+** running. */
+static double cpu_seconds(void){
+  struct timespec t;
+  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
   return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
 }
 
@@ -248,7 +176,7 @@ static void in_child(void (*fn)(double *out, const void *arg), const void *arg,
   "size int, parent int, score float, weight float, flag bool, lang text, " \
   "title text"
 
-static const char title[] = "a title of about forty bytes, as rows have";
+static const char *title = "a title of about forty bytes, as rows have";
 
 struct insert_vecdb { vecdb *db; vecdb_collection *c; vecdb_stmt *s; };
 
@@ -265,7 +193,7 @@ static void vecdb_insert_row(struct insert_vecdb *v, int64_t id,
   vecdb_bind_double(s, 6, 1/(double)(id+1));
   vecdb_bind_int64(s, 7, id&1);
   vecdb_bind_text(s, 8, "de", 2, VECDB_STATIC);
-  vecdb_bind_text(s, 9, title, sizeof(title)-1, VECDB_STATIC);
+  vecdb_bind_text(s, 9, title, strlen(title), VECDB_STATIC);
   if( vecdb_step(s)!=VECDB_DONE ) fail("insert", vecdb_errmsg(v->db));
 }
 
@@ -280,7 +208,7 @@ static void sqlite_insert_row(sqlite3 *db, sqlite3_stmt *s, int64_t id,
   sqlite3_bind_double(s, 7, 1/(double)(id+1));
   sqlite3_bind_int64(s, 8, id&1);
   sqlite3_bind_text(s, 9, "de", 2, SQLITE_STATIC);
-  sqlite3_bind_text(s, 10, title, sizeof(title)-1, SQLITE_STATIC);
+  sqlite3_bind_text(s, 10, title, strlen(title), SQLITE_STATIC);
   if( sqlite3_step(s)!=SQLITE_DONE ) fail("insert", sqlite3_errmsg(db));
   sqlite3_reset(s);
 }
@@ -302,14 +230,14 @@ static sqlite3 *open_sqlite(const char *path, sqlite3_stmt **insert){
 /* Frames and syncs of single inserts, looked at one by one: most inserts
 ** fill no page and run no checkpoint, so medians and means are told apart. */
 static void insert_count(struct insert_vecdb *v, int64_t id, const float *x,
-                         int n){
+                         int n, const char *frames, const char *syncs){
   vecdb_stats a, b;
-  for(int i=0; i<n && i<REPS_MAX; i++){
+  for(int i=0; i<n; i++){
     a = stats_of(v->db);
     vecdb_insert_row(v, id+i, x);
     b = stats_of(v->db);
-    record("insert/frames", (double)(b.n_frame - a.n_frame));
-    record("insert/syncs", (double)(b.n_sync - a.n_sync));
+    record(frames, (double)(b.n_frame - a.n_frame));
+    record(syncs, (double)(b.n_sync - a.n_sync));
   }
 }
 
@@ -343,7 +271,10 @@ static void part_insert(void){
     record("insert/sqlite rows/s", n/(t2-t1));
   }
   b = stats_of(v.db);
-  insert_count(&v, id, x, 100);
+  insert_count(&v, id, x, 100, "insert/frames", "insert/syncs");
+  title = "short";
+  insert_count(&v, id+100, x, 100, "insert/frames, short text",
+               "insert/syncs, short text");
   figure("insert, vecdb", median("insert/vecdb rows/s"), "rows/s", 0, 0);
   figure("insert, SQLite", median("insert/sqlite rows/s"), "rows/s", 0, 0);
   figure("insert, vecdb against SQLite",
@@ -351,6 +282,8 @@ static void part_insert(void){
          AT_LEAST, 0.7);
   figure("insert, frames of one", median("insert/frames"), "frames",
          AT_MOST, 6);
+  figure("   when its texts have at most 12 bytes",
+         median("insert/frames, short text"), "frames", AT_MOST, 6);
   figure("insert, syncs of one", median("insert/syncs"), "syncs",
          AT_MOST, 1);
   figure("insert, frames on average, checkpoints included",
@@ -387,12 +320,12 @@ static void bulk_chunk(float **x, int64_t **year, double **score){
   }
 }
 
-/* out: seconds, then the peak of the library's memory. */
+/* out: seconds, processor seconds, the peak of the library's memory. */
 static void bulk_vecdb(double *out, const void *arg){
   const struct bulk_args *a = arg;
   vecdb_column_data col[3];
   int64_t *year;
-  double *score, t;
+  double *score, t, cpu;
   float *x;
   vecdb *db;
   vecdb_collection *c;
@@ -414,6 +347,7 @@ static void bulk_vecdb(double *out, const void *arg){
   db = open_vecdb(a->path);
   c = open_collection(db, "t", BULK_SCHEMA);
   t = seconds();
+  cpu = cpu_seconds();
   must(db, vecdb_begin(db, VECDB_WRITE), "begin");
   for(int64_t i=0; i<a->n; i+=CHUNK){
     size_t n = a->n-i<CHUNK ? (size_t)(a->n-i) : CHUNK;
@@ -421,7 +355,8 @@ static void bulk_vecdb(double *out, const void *arg){
   }
   must(db, vecdb_commit(db), "commit");
   out[0] = seconds() - t;
-  out[1] = (double)stats_of(db).mem_peak_bytes;
+  out[1] = cpu_seconds() - cpu;
+  out[2] = (double)stats_of(db).mem_peak_bytes;
   vecdb_close(db);
 }
 
@@ -430,12 +365,13 @@ static void bulk_plain(double *out, const void *arg){
   const struct bulk_args *a = arg;
   int64_t *year, left = a->n*(BULK_DIM*4 + 24);
   int fd = open(a->path, O_RDWR|O_CREAT|O_TRUNC, 0600);
-  double *score, t;
+  double *score, t, cpu;
   float *x;
 
   if( fd<0 ) fail(a->path, strerror(errno));
   bulk_chunk(&x, &year, &score);
   t = seconds();
+  cpu = cpu_seconds();
   while( left>0 ){
     size_t n = left<(1<<20) ? (size_t)left : 1<<20;
     if( write(fd, x, n)!=(ssize_t)n ) fail("write", strerror(errno));
@@ -443,13 +379,14 @@ static void bulk_plain(double *out, const void *arg){
   }
   if( fdatasync(fd)!=0 ) fail("fdatasync", strerror(errno));
   out[0] = seconds() - t;
+  out[1] = cpu_seconds() - cpu;
   close(fd);
   unlink(a->path);
 }
 
 static void part_bulk(void){
   int n_rep = reps_or(opt.quick ? 3 : 5);
-  double mb = (double)opt.n_bulk*(BULK_DIM*4 + 24)/1e6, out[2];
+  double mb = (double)opt.n_bulk*(BULK_DIM*4 + 24)/1e6, out[3];
   struct bulk_args v = { path_of("bulk.vdb"), opt.n_bulk };
   struct bulk_args w = { path_of("bulk.raw"), opt.n_bulk };
 
@@ -457,15 +394,17 @@ static void part_bulk(void){
     for(int k=0; k<2; k++){            /* changes with the repetition */
       bool is_plain = (r+2+k)%2==0;
       double bytes;
-      if( is_plain ) in_child(bulk_plain, &w, out, 2);
-      else in_child(bulk_vecdb, &v, out, 2);
+      if( is_plain ) in_child(bulk_plain, &w, out, 3);
+      else in_child(bulk_vecdb, &v, out, 3);
       bytes = file_bytes(v.path);
       remove_database(v.path);
       if( r<0 ) continue;
       record(is_plain ? "bulk/write MB/s" : "bulk/vecdb MB/s", mb/out[0]);
+      record(is_plain ? "bulk/write cpu ms/MB" : "bulk/vecdb cpu ms/MB",
+             1e3*out[1]/mb);
       if( is_plain ) continue;
       record("bulk/vecdb rows/s", (double)opt.n_bulk/out[0]);
-      record("bulk/peak MiB", out[1]/(1<<20));
+      record("bulk/peak MiB", out[2]/(1<<20));
       record("bulk/file bytes", bytes);
     }
   }
@@ -477,6 +416,10 @@ static void part_bulk(void){
   figure("bulk, vecdb against write and fdatasync",
          median_ratio("bulk/vecdb MB/s", "bulk/write MB/s"), "x",
          AT_LEAST, 0.7);
+  figure("   processor time, write and fdatasync",
+         median("bulk/write cpu ms/MB"), "ms/MB", 0, 0);
+  figure("   processor time, vecdb", median("bulk/vecdb cpu ms/MB"), "ms/MB",
+         0, 0);
   figure("bulk, file against vectors and metadata",
          median("bulk/file bytes")/(mb*1e6), "x", AT_MOST, 1.05);
   figure("bulk, peak memory of the library", median("bulk/peak MiB"), "MiB",
@@ -485,20 +428,25 @@ static void part_bulk(void){
 
 /* ------------------------------------------------------------------ open */
 
-struct first { double open_ms, open_row_ms, open_search_ms, search_ms; };
-
-static double search_once(vecdb *db, vecdb_collection *c, const float *q){
+/* Milliseconds of a search, among n_key rows when that is not 0. */
+static double search_among(vecdb *db, vecdb_collection *c, const float *q,
+                           const int64_t *key, size_t n_key){
   vecdb_search_options so = VECDB_SEARCH_OPTIONS_INIT;
   vecdb_stmt *s = NULL;
   double t = seconds();
   int rc;
   must(db, vecdb_prepare_search(c, &so, &s), "prepare");
+  if( n_key>0 ) must(db, vecdb_search_set_keys(s, n_key, key), "keys");
   must(db, vecdb_bind_vector(s, VECDB_QUERY, VECDB_F32, q,
                              BULK_DIM*sizeof(float), VECDB_STATIC), "bind");
   while( (rc = vecdb_step(s))==VECDB_ROW ) {}
   if( rc!=VECDB_DONE ) fail("search", vecdb_errmsg(db));
   vecdb_finalize(s);
   return 1e3*(seconds() - t);
+}
+
+static double search_once(vecdb *db, vecdb_collection *c, const float *q){
+  return search_among(db, c, q, NULL, 0);
 }
 
 static void row_once(vecdb *db, vecdb_collection *c, int64_t id){
@@ -509,61 +457,62 @@ static void row_once(vecdb *db, vecdb_collection *c, int64_t id){
   vecdb_finalize(s);
 }
 
-/* In a child: nothing in the process remembers the file. */
+enum { OPEN_ALONE, OPEN_ROW, OPEN_KEYS, OPEN_SEARCH, OPEN_AGAIN, N_OPEN };
+
+/* In a child, so that nothing in the process remembers the file. */
 static void open_and_look(double *out, const void *arg){
   const struct bulk_args *a = arg;
+  int64_t key[100];
   float q[BULK_DIM];
   vecdb_collection *c;
   vecdb *db;
   double t;
 
   floats_fill(q, BULK_DIM, 7);
-  t = seconds();
-  db = open_vecdb(a->path);
-  out[0] = 1e3*(seconds() - t);
-  c = open_collection(db, "t", NULL);
-  row_once(db, c, a->n/2);
-  out[1] = 1e3*(seconds() - t);
-  vecdb_close(db);
-  t = seconds();
-  db = open_vecdb(a->path);
-  c = open_collection(db, "t", NULL);
-  search_once(db, c, q);
-  out[2] = 1e3*(seconds() - t);
-  out[3] = search_once(db, c, q);
-  vecdb_close(db);
+  for(int i=0; i<100; i++) key[i] = 1 + a->n/2 + i;
+  for(int what=OPEN_ALONE; what<OPEN_AGAIN; what++){
+    t = seconds();
+    db = open_vecdb(a->path);
+    if( what!=OPEN_ALONE ) c = open_collection(db, "t", NULL);
+    if( what==OPEN_ROW ) row_once(db, c, a->n/2);
+    if( what==OPEN_KEYS ) search_among(db, c, q, key, 100);
+    if( what==OPEN_SEARCH ) search_once(db, c, q);
+    out[what] = 1e3*(seconds() - t);
+    if( what==OPEN_SEARCH ) out[OPEN_AGAIN] = search_once(db, c, q);
+    vecdb_close(db);
+  }
 }
 
 static void part_open(void){
-  int n_rep = reps_or(opt.quick ? 5 : 9);
+  static const char *const key[N_OPEN] = {
+    "open/alone ms", "open/and first row ms",
+    "open/and first search of 100 rows ms", "open/and first search ms",
+    "open/search again ms"
+  };
+  int n_rep = reps_or(opt.quick ? 5 : 15);
   struct bulk_args v = { path_of("open.vdb"), 2*opt.n_bulk };
-  double out[4];
+  double out[N_OPEN];
 
-  in_child(bulk_vecdb, &v, out, 4);
+  in_child(bulk_vecdb, &v, out, N_OPEN);
   for(int r=-1; r<n_rep; r++){                   /* -1 warms the file */
-    in_child(open_and_look, &v, out, 4);
-    if( r<0 ) continue;
-    record("open/open ms", out[0]);
-    record("open/open and first row ms", out[1]);
-    record("open/open and first search ms", out[2]);
-    record("open/search again ms", out[3]);
-    record("open/first search beyond the next ms", out[2]-out[3]);
+    in_child(open_and_look, &v, out, N_OPEN);
+    for(int i=0; r>=0 && i<N_OPEN; i++) record(key[i], out[i]);
   }
   figure("open, size of the file", file_bytes(v.path)/1e6, "MB", 0, 0);
-  figure("open alone", median("open/open ms"), "ms", 0, 0);
-  figure("open and first row by key", median("open/open and first row ms"),
-         "ms", AT_MOST, 1);
-  figure("open and first search (flat: reads all vectors)",
-         median("open/open and first search ms"), "ms", 0, 0);
-  figure("the same search again", median("open/search again ms"), "ms", 0, 0);
-  figure("open and first search beyond the next one",
-         median("open/first search beyond the next ms"), "ms", AT_MOST, 1);
+  figure("open alone", median(key[OPEN_ALONE]), "ms", 0, 0);
+  figure("open and first row by key", median(key[OPEN_ROW]), "ms", AT_MOST,
+         1);
+  figure("open and first search, among 100 neighbouring keys",
+         median(key[OPEN_KEYS]), "ms", AT_MOST, 1);
+  figure("open and first exact search: reads and verifies all",
+         median(key[OPEN_SEARCH]), "ms", 0, 0);
+  figure("   the same search again", median(key[OPEN_AGAIN]), "ms", 0, 0);
   remove_database(v.path);
 }
 
 /* --------------------------------------------------------------- readers */
 
-enum { READER_ROWS = 20000 };
+enum { READER_ROWS = 50000, READER_QUERIES = 16 };
 
 static void readers_prepare(double *out, const void *arg){
   struct bulk_args a = { arg, READER_ROWS };
@@ -575,27 +524,29 @@ static void readers_prepare(double *out, const void *arg){
 }
 
 struct reader_args { const char *path; double seconds; };
+struct reading { double per_s, cpu_us; };     /* searches; cost of one */
 
 static void reader_run(double *out, const void *arg){
   const struct reader_args *a = arg;
   vecdb *db = open_vecdb(a->path);
   vecdb_collection *c = open_collection(db, "t", NULL);
-  float q[BULK_DIM];
-  double t, n = 0;
+  float q[READER_QUERIES][BULK_DIM];
+  double t, cpu;
+  long n = 0;
 
-  floats_fill(q, BULK_DIM, 7);
-  search_once(db, c, q);
+  floats_fill(q[0], READER_QUERIES*BULK_DIM, 7);
+  search_once(db, c, q[0]);
   t = seconds();
-  while( seconds()-t < a->seconds ){
-    search_once(db, c, q);
-    n++;
-  }
-  out[0] = n/(seconds()-t);
+  cpu = cpu_seconds();
+  while( seconds()-t < a->seconds ) search_once(db, c, q[n++%READER_QUERIES]);
+  out[0] = (double)n/(seconds()-t);
+  out[1] = 1e6*(cpu_seconds()-cpu)/(double)n;
   vecdb_close(db);
 }
 
-/* Commit single rows until killed. The row of one key is put over and over,
-** so that what readers have to scan does not grow while they are timed. */
+/* Commit single rows until killed. The rows of a few keys are put over and
+** over, so that what readers have to scan does not grow while they are
+** timed. */
 static void writer_run(const char *path, const char *collection, int fd){
   vecdb *db = open_vecdb(path);
   vecdb_collection *c = open_collection(db, collection, NULL);
@@ -615,15 +566,15 @@ static void writer_run(const char *path, const char *collection, int fd){
   }
 }
 
-/* A reader's rate while a writer runs; commits a second beside it. */
-static double read_beside_writer(const struct reader_args *a,
-                                 const char *collection, double *commits){
+/* A reader beside a writer; commits a second are recorded under key. */
+static struct reading read_beside_writer(const struct reader_args *a,
+                                         const char *collection,
+                                         const char *key){
   char buf[4096];
-  double out[1];
+  double out[2], t;
   long n = 0, got;
   int fd[2];
   pid_t pid;
-  double t;
 
   if( pipe(fd)!=0 ) fail("pipe", strerror(errno));
   fcntl(fd[0], F_SETPIPE_SZ, 1<<20);
@@ -637,160 +588,53 @@ static double read_beside_writer(const struct reader_args *a,
   close(fd[1]);
   if( read(fd[0], buf, 1)!=1 ) fail("writer", "it failed");
   t = seconds();
-  in_child(reader_run, a, out, 1);
+  in_child(reader_run, a, out, 2);
   t = seconds() - t;
   kill(pid, SIGKILL);
   waitpid(pid, NULL, 0);
   while( (got = read(fd[0], buf, sizeof(buf)))>0 ) n += got;
   close(fd[0]);
-  *commits = (double)n/t;
-  return out[0];
+  record(key, (double)n/t);
+  return (struct reading){ out[0], out[1] };
 }
 
 static void part_readers(void){
-  int n_rep = reps_or(opt.quick ? 3 : 7);
-  struct reader_args a = { path_of("readers.vdb"), opt.quick ? 0.5 : 2 };
-  double out[2], commits;
+  int n_rep = reps_or(opt.quick ? 5 : 15);
+  struct reader_args a = { path_of("readers.vdb"), opt.quick ? 0.25 : 0.5 };
+  struct reading r;
+  double out[3];
 
-  in_child(readers_prepare, a.path, out, 2);
-  for(int r=0; r<n_rep; r++){
-    in_child(reader_run, &a, out, 1);
+  in_child(readers_prepare, a.path, out, 3);
+  for(int i=0; i<n_rep; i++){
+    in_child(reader_run, &a, out, 2);
     record("readers/alone searches/s", out[0]);
-    record("readers/writer elsewhere searches/s",
-           read_beside_writer(&a, "other", &commits));
-    record("readers/writer elsewhere commits/s", commits);
-    record("readers/writer here searches/s",
-           read_beside_writer(&a, "t", &commits));
-    record("readers/writer here commits/s", commits);
+    record("readers/alone cpu us", out[1]);
+    r = read_beside_writer(&a, "other", "readers/writer elsewhere commits/s");
+    record("readers/writer elsewhere searches/s", r.per_s);
+    record("readers/writer elsewhere cpu us", r.cpu_us);
+    r = read_beside_writer(&a, "t", "readers/writer here commits/s");
+    record("readers/writer here searches/s", r.per_s);
+    record("readers/writer here cpu us", r.cpu_us);
   }
+  remove_database(a.path);
   figure("searches, reader alone", median("readers/alone searches/s"), "1/s",
          0, 0);
-  figure("commits beside it, other collection",
-         median("readers/writer elsewhere commits/s"), "1/s", 0, 0);
   figure("searches beside a writer to another collection",
          median_ratio("readers/writer elsewhere searches/s",
                       "readers/alone searches/s"), "x", AT_LEAST, 0.9);
-  figure("commits beside it, same collection",
-         median("readers/writer here commits/s"), "1/s", 0, 0);
+  figure("   processor time of one, against alone",
+         median_ratio("readers/writer elsewhere cpu us",
+                      "readers/alone cpu us"), "x", 0, 0);
+  figure("   commits of that writer",
+         median("readers/writer elsewhere commits/s"), "1/s", 0, 0);
   figure("searches beside a writer to the same collection",
          median_ratio("readers/writer here searches/s",
                       "readers/alone searches/s"), "x", AT_LEAST, 0.9);
-  remove_database(a.path);
-}
-
-/* ---------------------------------------------------------------- result */
-
-/* The value of a line "key : value" of a file in /proc. */
-static void proc_value(const char *path, const char *key, char *out,
-                       size_t n){
-  char line[400], *z;
-  FILE *f = fopen(path, "r");
-  snprintf(out, n, "unknown");
-  while( f && fgets(line, sizeof(line), f) ){
-    if( strncmp(line, key, strlen(key))!=0 || !(z = strchr(line, ':')) ){
-      continue;
-    }
-    z += 1 + strspn(z+1, " \t");
-    z[strcspn(z, "\n")] = 0;
-    snprintf(out, n, "%.*s", (int)n-1, z);
-    break;
-  }
-  if( f ) fclose(f);
-}
-
-/* The type of the file system that holds the folder: of all mount points
-** above it the longest. */
-static void file_system_type(char *out, size_t n){
-  char line[2000], real[4096], at[1000], type[64];
-  size_t best = 0, len;
-  FILE *f = fopen("/proc/self/mounts", "r");
-  snprintf(out, n, "unknown");
-  if( !realpath(opt.folder, real) ) real[0] = 0;
-  while( f && fgets(line, sizeof(line), f) ){
-    if( sscanf(line, "%*s %999s %63s", at, type)!=2 ) continue;
-    len = strlen(at);
-    if( strncmp(real, at, len)!=0 || len<best ) continue;
-    if( len>1 && real[len] && real[len]!='/' ) continue;
-    best = len;
-    snprintf(out, n, "%s", type);
-  }
-  if( f ) fclose(f);
-}
-
-static void json_string(FILE *f, const char *z){
-  fputc('"', f);
-  for(; *z; z++){
-    if( *z=='"' || *z=='\\' ) fputc('\\', f);
-    fputc((unsigned char)*z<' ' ? ' ' : *z, f);
-  }
-  fputc('"', f);
-}
-
-static void json_member(FILE *f, const char *key, const char *value){
-  json_string(f, key);
-  fputs(": ", f);
-  json_string(f, value);
-}
-
-static void json_machine(FILE *f){
-  char cpu[200], fs[64], memory[64], cores[24];
-  struct utsname u;
-  proc_value("/proc/cpuinfo", "model name", cpu, sizeof(cpu));
-  proc_value("/proc/meminfo", "MemTotal", memory, sizeof(memory));
-  file_system_type(fs, sizeof(fs));
-  snprintf(cores, sizeof(cores), "%ld", sysconf(_SC_NPROCESSORS_ONLN));
-  if( uname(&u)!=0 ) memset(&u, 0, sizeof(u));
-  fputs(" \"machine\": {", f);
-  json_member(f, "cpu", cpu);
-  fprintf(f, ", \"cores\": %s, ", cores);
-  json_member(f, "memory", memory);
-  fputs(", ", f);
-  json_member(f, "kernel", u.release);
-  fputs(", ", f);
-  json_member(f, "file system", fs);
-  fputs("},\n", f);
-}
-
-static void json_write(const char *path){
-  FILE *f = fopen(path, "w");
-  if( !f ) fail(path, strerror(errno));
-  fputs("{", f);
-  json_member(f, "benchmark", "store");
-  fputs(",\n ", f);
-  json_member(f, "command", opt.command);
-  fputs(",\n ", f);
-  json_member(f, "version", vecdb_libversion());
-  fputs(",\n ", f);
-  json_member(f, "sqlite", sqlite3_libversion());
-  fputs(",\n", f);
-  json_machine(f);
-  fputs(" \"figures\": [\n", f);
-  for(int i=0; i<n_figure; i++){
-    const struct figure *g = &figures[i];
-    fputs("  {", f);
-    json_member(f, "name", g->key);
-    fprintf(f, ", \"value\": %.6g, ", g->value);
-    json_member(f, "unit", g->unit);
-    if( g->goal!=GOAL_NONE ){
-      fprintf(f, ", \"goal\": \"%s %.6g\", \"met\": %s",
-              g->goal==AT_LEAST ? ">=" : "<=", g->bound,
-              (g->goal==AT_LEAST ? g->value>=g->bound : g->value<=g->bound)
-              ? "true" : "false");
-    }
-    fprintf(f, "}%s\n", i+1<n_figure ? "," : "");
-  }
-  fputs(" ],\n \"series\": {\n", f);
-  for(int i=0; i<n_series; i++){
-    fputs("  ", f);
-    json_string(f, series[i].key);
-    fputs(": [", f);
-    for(int k=0; k<series[i].n; k++){
-      fprintf(f, "%s%.6g", k ? ", " : "", series[i].v[k]);
-    }
-    fprintf(f, "]%s\n", i+1<n_series ? "," : "");
-  }
-  fputs(" }\n}\n", f);
-  if( fclose(f)!=0 ) fail(path, strerror(errno));
+  figure("   processor time of one, against alone",
+         median_ratio("readers/writer here cpu us", "readers/alone cpu us"),
+         "x", 0, 0);
+  figure("   commits of that writer",
+         median("readers/writer here commits/s"), "1/s", 0, 0);
 }
 
 static const struct { const char *name; void (*run)(void); } parts[] = {
@@ -807,6 +651,11 @@ static void usage(void){
 
 int main(int argc, char **argv){
   const char *result = VDB_SRCDIR "/bench/results/store.json";
+  const char *about[] = {
+    "benchmark", "store", "command", opt.command,
+    "version", vecdb_libversion(), "sqlite", sqlite3_libversion(), NULL
+  };
+  const char *n_bulk = "0";
   unsigned chosen = 0;
 
   opt.folder = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
@@ -819,7 +668,7 @@ int main(int argc, char **argv){
     bool has_arg = i+1<argc;
     if( strcmp(argv[i], "--quick")==0 ) opt.quick = true;
     else if( strcmp(argv[i], "-r")==0 && has_arg ) opt.reps = atoi(argv[++i]);
-    else if( strcmp(argv[i], "-n")==0 && has_arg ) opt.n_bulk = atoll(argv[++i]);
+    else if( strcmp(argv[i], "-n")==0 && has_arg ) n_bulk = argv[++i];
     else if( strcmp(argv[i], "-d")==0 && has_arg ) opt.folder = argv[++i];
     else if( strcmp(argv[i], "-o")==0 && has_arg ) result = argv[++i];
     else{
@@ -830,13 +679,14 @@ int main(int argc, char **argv){
       if( chosen==before ) usage();
     }
   }
+  opt.n_bulk = atoll(n_bulk);
   if( opt.n_bulk<=0 ) opt.n_bulk = opt.quick ? 100000 : 1000000;
   if( opt.reps<0 || opt.reps>REPS_MAX ) usage();
   opt.pid = (long)getpid();
   for(size_t k=0; k<sizeof(parts)/sizeof(parts[0]); k++){
     if( chosen==0 || (chosen>>k & 1) ) parts[k].run();
   }
-  json_write(result);
+  json_write(result, opt.folder, about);
   printf("%d goals missed\n", n_missed);
   return 0;
 }
