@@ -89,6 +89,11 @@ static int header_check(struct fstore *fs, const unsigned char *b,
     return VDB_CORRUPT(fs->err, "cannot open %s: page size %u is not a power "
                        "of two in 4096..65536", name, n);
   }
+  if( h->txid==0 || h->txid>TXID_MAX || h->seq>TXID_MAX ){
+    return VDB_CORRUPT(fs->err, "cannot open %s: transaction %llu, header %llu",
+                       name, (unsigned long long)h->txid,
+                       (unsigned long long)h->seq);
+  }
   if( h->pg_root!=first_page(n) || h->n_page<=h->pg_root ){
     return VDB_CORRUPT(fs->err, "cannot open %s: root page %u of %u, expected "
                        "%u", name, h->pg_root, h->n_page, first_page(n));
@@ -215,6 +220,20 @@ static void header_init(struct fstore *fs, struct header *h){
   vdb_pager_random(p, 2, &h->salt, 8);
 }
 
+/* What an interrupted creation left must go first, durably: slot A torn, then
+** slot B torn by a second attempt would leave nothing to know it by. */
+static int unborn_clear(struct fstore *fs){
+  uint64_t sz = 0;
+  int rc = VECDB_OK;
+
+  TRY( fs->ops->size(fs->main, &sz, fs->err) );
+  if( sz==0 ) return VECDB_OK;
+  TRY( fs->ops->truncate(fs->main, 0, fs->err) );
+  TRY( vdb_header_sync(fs) );
+done:
+  return rc;
+}
+
 /* Make the file, which is unborn. We are alone with it. */
 int vdb_header_create(struct fstore *fs){
   struct header h;
@@ -222,6 +241,7 @@ int vdb_header_create(struct fstore *fs){
   int rc = VECDB_OK;
 
   header_init(fs, &h);
+  TRY( unborn_clear(fs) );
   root = vdb_malloc(h.sz_page);
   if( root==NULL ) TRY( VECDB_NOMEM );
   vdb_root_format(root, h.sz_page, h.pg_root);

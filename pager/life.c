@@ -185,7 +185,7 @@ static int open_alone(struct fstore *fs){
   }
   TRY( header_adopt(fs) );
   rc = shm_create(fs);
-  if( rc==VECDB_READONLY || rc==VECDB_CANTOPEN ){
+  if( rc==VECDB_READONLY ){
     /* The folder cannot be written: read without shared memory. */
     file_close(fs, &fs->shm);
     fs->mode = FSTORE_VIEW;

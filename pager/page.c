@@ -31,6 +31,12 @@ void vdb_page_seal(unsigned char *data, uint32_t usable, page_no pgno,
   put_u32(data + PAGEHDR_CRC, page_checksum(data, usable));
 }
 
+bool vdb_page_verify_bytes(const unsigned char *data, uint32_t usable,
+                           page_no pgno){
+  return get_u32(data + PAGEHDR_CRC)==page_checksum(data, usable)
+      && get_u32(data + PAGEHDR_PGNO)==pgno;
+}
+
 int vdb_page_verify(struct pager *p, const unsigned char *data, page_no pgno){
   uint32_t found = page_checksum(data, p->store->usable);
   uint32_t expected = get_u32(data + PAGEHDR_CRC);

@@ -92,6 +92,9 @@ void vdb_pager_forget(struct pager *p, page_no pgno);
 void vdb_page_seal(unsigned char *data, uint32_t usable, page_no pgno,
                    txn_id txid);
 int  vdb_page_verify(struct pager *p, const unsigned char *data, page_no pgno);
+/* The same without a message. */
+bool vdb_page_verify_bytes(const unsigned char *data, uint32_t usable,
+                           page_no pgno);
 /* Fresh, pinned, dirty and zero; the number is the caller's. */
 int  vdb_page_make(struct pager *p, page_no pgno, enum page_type type,
                    struct page **out);

@@ -16,10 +16,10 @@
 **          how far the log was synced before it was written: if a later one,
 **          valid against the CRC stored in the frame before it, says that s
 **          was synced, then s has rotted: VECDB_CORRUPT_WAL. The same if the
-**          log header is bad although a COMMIT in the file is not home yet. A
-**          log begins to be used after its header was synced, so a header torn
-**          by a crash has only frames of the log before it behind it, and
-**          those are home.
+**          log header is bad although a COMMIT in the chain behind it is not
+**          home yet. A log begins to be used after its header was synced, so a
+**          header torn by a crash has only frames of the log before it behind
+**          it; those that were ever valid are home.
 **
 **          Frames are found again after s by their salt: every frame begins at
 **          a multiple of 8, since all sizes are.
@@ -117,6 +117,7 @@ static void frame_decode(const struct fstore *fs, const unsigned char *b,
   n = vdb_frame_payload(fs, f->kind);
   f->sz = n ? FRAME_SIZE + n : 0;
   if( (f->kind==FRAME_PAGE) != (f->pgno!=0) ) f->sz = 0;
+  if( f->txid==0 || f->txid>TXID_MAX ) f->sz = 0;
 }
 
 /* The CRC of a whole frame; the header comes first, without its CRC. */
@@ -171,7 +172,7 @@ static int frame_apply(struct fstore *fs, const struct frame *f,
 }
 
 /* What a search for later frames looks for. */
-struct search { uint64_t salt, seq_min; txn_id txid_above; bool found; };
+struct search { uint64_t salt, seq_min; bool found; };
 
 /* Is the frame after the one whose header is at h (offset off) valid against
 ** it, and does it tell of a loss? */
@@ -188,9 +189,7 @@ static int search_try(struct fstore *fs, struct search *s,
   }
   if( next.kind==FRAME_COMMIT || next.kind==FRAME_PREPARE ){
     uint64_t synced = get_u64(b + FRAME_SIZE + COMMIT_SYNCED);
-    if( s->txid_above ? next.txid>s->txid_above : synced>=s->seq_min ){
-      s->found = true;
-    }
+    if( synced>=s->seq_min ) s->found = true;
   }
   return VECDB_OK;
 }
@@ -228,7 +227,7 @@ static int wal_rotten(struct fstore *fs, uint64_t seq){
 /* The scan stopped where frame seq should begin: torn, or rotten? */
 static int tail_judge(struct fstore *fs, uint64_t seq, uint64_t off,
                       uint64_t salt){
-  struct search s = { salt, seq, 0, false };
+  struct search s = { salt, seq, false };
   int rc = search_run(fs, off, &s);
   return rc==VECDB_OK && s.found ? wal_rotten(fs, seq) : rc;
 }
@@ -269,19 +268,53 @@ static int recover_without_log(struct fstore *fs, const char *why){
   return VECDB_OK;
 }
 
+/* The first frame of a log whose header is bad: nothing seeds its CRC, but a
+** page has one of its own. */
+static bool frame_read_first(struct fstore *fs, unsigned char *b,
+                             struct frame *f, int *rc){
+  size_t n = 0;
+
+  *rc = fs->ops->read(fs->wal, WALHDR_SIZE, b, FRAME_SIZE + fs->sz_page, &n,
+                      fs->err);
+  if( *rc!=VECDB_OK || n<FRAME_SIZE ) return false;
+  frame_decode(fs, b, f);
+  return f->sz!=0 && f->sz<=n && f->seq==1
+      && (f->kind!=FRAME_PAGE
+          || vdb_page_verify_bytes(b+FRAME_SIZE, fs->sz_page, f->pgno));
+}
+
+/* Is a COMMIT or an undecided PREPARE that is not home in the unbroken chain
+** that begins behind the bad header? What follows a break was never complete
+** and says nothing: the tail of a transaction that a crash tore may stay there
+** when the log is begun anew. */
+static int chain_is_needed(struct fstore *fs, bool *is_needed){
+  unsigned char *b = vdb_malloc(FRAME_SIZE + fs->sz_page);
+  txn_id txid_prepared = 0, txid_home = fs->header.txid;
+  uint64_t off = WALHDR_SIZE;
+  struct frame f;
+  bool more;
+  int rc = b ? VECDB_OK : VECDB_NOMEM;
+
+  *is_needed = false;
+  if( rc!=VECDB_OK ) return rc;
+  for(more=frame_read_first(fs, b, &f, &rc); more && !*is_needed;
+      more=frame_read(fs, off, f.seq+1, f.salt, f.crc, b, &f, &rc)){
+    if( f.kind==FRAME_COMMIT && f.txid>txid_home ) *is_needed = true;
+    if( f.kind!=FRAME_PAGE ) txid_prepared = f.kind==FRAME_PREPARE ? f.txid : 0;
+    off += f.sz;
+  }
+  if( txid_prepared>txid_home ) *is_needed = true;
+  vdb_free(b);
+  return rc;
+}
+
 /* The log header is bad. Harmless, unless a commit behind it is not home. */
 static int recover_bad_header(struct fstore *fs){
-  unsigned char b[FRAME_SIZE];
-  struct search s = { 0, 0, fs->header.txid, false };
-  size_t n = 0;
+  bool is_needed = false;
   int rc = VECDB_OK;
 
-  TRY( fs->ops->read(fs->wal, WALHDR_SIZE, b, sizeof(b), &n, fs->err) );
-  if( n==sizeof(b) ){
-    s.salt = get_u64(b + FRAME_SALT);
-    TRY( search_run(fs, WALHDR_SIZE, &s) );
-  }
-  if( s.found ){
+  TRY( chain_is_needed(fs, &is_needed) );
+  if( is_needed ){
     return vdb_error(fs->err, VECDB_CORRUPT_WAL, "the header of the log of %s "
                      "is damaged although it was synced; .recover in the "
                      "shell saves what can be read",

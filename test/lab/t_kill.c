@@ -29,7 +29,8 @@ static const char *const role_name[N_ROLE] = {
 enum message_kind { MESSAGE_BEGIN = 1, MESSAGE_DONE = 2, MESSAGE_BAD = 3 };
 struct message {                   /* from a worker; shorter than PIPE_BUF */
   uint64_t kind, state, digest;
-  char text[104];
+  uint64_t base;                   /* BEGIN: digest of the state before */
+  char text[96];
 };
 
 struct arena {
@@ -53,12 +54,14 @@ static void arena_config(const struct arena *a, struct toy_config *cfg){
 }
 
 static void message_send(struct arena *a, enum message_kind kind,
-                         uint64_t state, uint64_t digest, const char *text){
+                         uint64_t state, uint64_t digest, uint64_t base,
+                         const char *text){
   struct message m;
   memset(&m, 0, sizeof(m));
   m.kind = kind;
   m.state = state;
   m.digest = digest;
+  m.base = base;
   snprintf(m.text, sizeof(m.text), "%s", text);
   while( write(a->pipe[1], &m, sizeof(m))<0 && errno==EINTR ){}
 }
@@ -67,27 +70,27 @@ static void message_send(struct arena *a, enum message_kind kind,
 
 static void worker_die(struct arena *a, const char *doing, int rc,
                        const struct toy *t){
-  char text[104];
+  char text[96];
   snprintf(text, sizeof(text), "%s: %d, %.80s", doing, rc, t->err.msg);
-  message_send(a, MESSAGE_BAD, 0, 0, text);
+  message_send(a, MESSAGE_BAD, 0, 0, 0, text);
   _exit(1);
 }
 
 static void writer_run(struct arena *a, struct toy *t, struct vdb_rng *r){
   for(;;){
-    uint64_t state, digest;
+    uint64_t state, digest, base;
     int rc = toy_begin_write(t);
     if( rc!=VECDB_OK ) worker_die(a, "writer: begin", rc, t);
-    rc = toy_digest(t, &state, &digest);
+    rc = toy_digest(t, &state, &base);
     if( rc==VECDB_OK ) rc = toy_change(t, vdb_rng_u64(r),
                                        1 + vdb_rng_below(r, 12));
     if( rc==VECDB_OK ) rc = toy_set_state(t, state + 1);
     if( rc==VECDB_OK ) rc = toy_digest(t, &state, &digest);
     if( rc!=VECDB_OK ) worker_die(a, "writer: change", rc, t);
-    message_send(a, MESSAGE_BEGIN, state, digest, "");
+    message_send(a, MESSAGE_BEGIN, state, digest, base, "");
     rc = toy_commit(t);
     if( rc!=VECDB_OK ) worker_die(a, "writer: commit", rc, t);
-    message_send(a, MESSAGE_DONE, state, digest, "");
+    message_send(a, MESSAGE_DONE, state, digest, 0, "");
   }
 }
 
@@ -155,15 +158,32 @@ static void worker_kill(struct arena *a, enum role role){
   a->pids[role] = 0;
 }
 
+/* A writer stands on the acknowledged state; or on the announced one, whose
+** writer died when it was in the log and not yet published: the next writer
+** finds it there. */
+static void arena_begin(struct arena *a, const struct message *m){
+  if( m->state==a->begun + 1 && m->base==a->digest_begun ){
+    a->acked = a->begun;
+    a->digest_acked = a->digest_begun;
+  }else if( m->state!=a->acked + 1
+         || (a->acked>0 && m->base!=a->digest_acked) ){
+    FAIL("a writer stands on state %llu; %llu was acknowledged, %llu announced",
+         (unsigned long long)m->state - 1, (unsigned long long)a->acked,
+         (unsigned long long)a->begun);
+    a->is_bad = true;
+  }
+  a->begun = m->state;
+  a->digest_begun = m->digest;
+}
+
 static void arena_listen(struct arena *a){
   struct message m;
   while( read(a->pipe[0], &m, sizeof(m))==(ssize_t)sizeof(m) ){
     if( m.kind==MESSAGE_BAD ){
-      FAIL("%.100s", m.text);
+      FAIL("%.96s", m.text);
       a->is_bad = true;
     }else if( m.kind==MESSAGE_BEGIN ){
-      a->begun = m.state;
-      a->digest_begun = m.digest;
+      arena_begin(a, &m);
     }else{
       a->acked = m.state;
       a->digest_acked = m.digest;
@@ -188,7 +208,7 @@ static void look_run(struct arena *a){
   if( rc!=VECDB_OK ) worker_die(a, "cannot be read after a kill", rc, &t);
   rc = toy_check(&t, &n);
   if( rc!=VECDB_OK || n>0 ) worker_die(a, "is not sound after a kill", rc, &t);
-  message_send(a, MESSAGE_DONE, state, digest, "");
+  message_send(a, MESSAGE_DONE, state, digest, 0, "");
   toy_close(&t);
   _exit(0);
 }
