@@ -470,6 +470,19 @@ static int free_list_merge(struct pager *p, struct free_list *fl,
   return VECDB_OK;
 }
 
+/* A savepoint wants to know what a trunk held. */
+static int trunk_save(struct pager *p, page_no pgno){
+  struct page *trunk = NULL;
+  int rc = VECDB_OK;
+
+  if( p->n_save==0 ) return VECDB_OK;
+  TRY( vdb_page_get(p, pgno, PAGE_FREE, &trunk) );
+  TRY( vdb_page_write(p, trunk) );
+done:
+  vdb_page_unpin(p, trunk);
+  return rc;
+}
+
 /* Write entries [*i, ..) into trunk page pgno, as many as fit. */
 static int trunk_fill(struct pager *p, const struct free_list *fl, size_t *i,
                       page_no pgno, page_no pg_next){
@@ -477,6 +490,7 @@ static int trunk_fill(struct pager *p, const struct free_list *fl, size_t *i,
   uint32_t n = 0, n_max = trunk_capacity(p);
   int rc = VECDB_OK;
 
+  TRY( trunk_save(p, pgno) );
   TRY( vdb_page_make(p, pgno, PAGE_FREE, &trunk) );
   for(; n<n_max && *i<fl->n; n++, (*i)++){
     entry_set(trunk->data, n, fl->run[*i]);

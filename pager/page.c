@@ -114,6 +114,8 @@ int vdb_page_load(struct pager *p, page_no pgno, struct cpage **out){
     vdb_pcache_drop(&p->cache, cp);
     goto done;
   }
+  /* What was read back may be what this transaction spilled. */
+  cp->is_in_txn = p->state==PAGER_WRITE && p->cache.has_in_txn;
   *out = cp;
 done:
   return rc;
@@ -165,11 +167,12 @@ int vdb_page_make(struct pager *p, page_no pgno, enum page_type type,
     return VDB_CORRUPT(p->err, "page %u of %s is in use and on the free list",
                        pgno, vdb_pager_name(p));
   }
+  /* What the cache has of a free page is stale and no before-image: put back
+  ** as a page it would be written over what is there by now. */
+  TRY( vdb_save_before_new(p, pgno) );
   if( cp ){
-    TRY( vdb_save_before_change(p, cp) );
     vdb_pcache_pin(&p->cache, cp);
   }else{
-    TRY( vdb_save_before_new(p, pgno) );
     TRY( cache_make_room(p) );
     TRY( vdb_pcache_add(&p->cache, pgno, &cp) );
   }

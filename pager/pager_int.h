@@ -95,7 +95,8 @@ int  vdb_page_verify(struct pager *p, const unsigned char *data, page_no pgno);
 /* The same without a message. */
 bool vdb_page_verify_bytes(const unsigned char *data, uint32_t usable,
                            page_no pgno);
-/* Fresh, pinned, dirty and zero; the number is the caller's. */
+/* Fresh, pinned, dirty and zero; the number is the caller's. What the page
+** held is of no interest, also to a savepoint (else: vdb_page_write first). */
 int  vdb_page_make(struct pager *p, page_no pgno, enum page_type type,
                    struct page **out);
 int  vdb_page_load(struct pager *p, page_no pgno, struct cpage **out);

@@ -21,8 +21,8 @@ struct cpage {
   struct cpage *prev, *next;        /* in the LRU or the dirty list, if any */
   uint32_t n_pin;                   /* users holding it */
   bool is_dirty;                    /* in the dirty list */
-  bool is_in_txn;                   /* written out by the running transaction:
-                                    ** not what is committed */
+  bool is_in_txn;                   /* maybe written out by the running
+                                    ** transaction: not what is committed */
 };
 
 struct cpage_list { struct cpage *first, *last; };
