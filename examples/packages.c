@@ -319,7 +319,10 @@ static void embed(const char *path, const char *text){
 int main(int argc, char **argv){
   if( argc==3 && !strcmp(argv[1], "build") ) build(argv[2]);
   else if( argc==4 && !strcmp(argv[1], "embed") ) embed(argv[2], argv[3]);
-  else die("usage: packages build FILE.vdb < descriptions | "
-           "packages embed FILE.vdb WORDS");
+  else{
+    puts("usage: packages build FILE.vdb < descriptions\n"
+         "       packages embed FILE.vdb WORDS");
+    return argc>1;
+  }
   return 0;
 }
