@@ -75,7 +75,7 @@ static int entry_decode(struct store *st, const unsigned char *p, size_t n,
   return vdb_str_rc(&e->text);
 }
 
-static int entry_get(struct store *st, const char *name,
+static int entry_find(struct store *st, const char *name,
                      struct catalog_entry *e){
   unsigned char key[STORE_NAME_MAX];
   struct vdb_str val = VDB_STR_INIT;
@@ -225,7 +225,7 @@ static int locate_one(void *arg, uint64_t id, page_no page, const char *name,
 /* c's entry: by its name, else by its id. */
 static int entry_locate(struct coll *c, struct catalog_entry *e){
   struct locate_arg a = { c->id, e };
-  int rc = entry_get(c->st, c->name, e);
+  int rc = entry_find(c->st, c->name, e);
 
   if( rc==VECDB_OK && e->id==c->id ) return VECDB_OK;
   if( rc!=VECDB_OK && rc!=VECDB_NOTFOUND ) return rc;
@@ -296,7 +296,7 @@ int vdb_catalog_create(struct store *st, const char *name, const char *text,
   char *canonical = NULL;
   int rc;
 
-  rc = entry_get(st, name, &e);
+  rc = entry_find(st, name, &e);
   if( rc==VECDB_OK ){
     TRY( vdb_error(st->err, VECDB_EXISTS,
                    "there already is a collection \"%s\"", e.name.z) );
@@ -348,10 +348,10 @@ int vdb_store_rename(struct store *st, const char *from, const char *to){
   struct schema *schema = NULL;
   int rc;
 
-  rc = entry_get(st, from, &e);
+  rc = entry_find(st, from, &e);
   if( rc==VECDB_NOTFOUND ) rc = not_found(st, from);
   if( rc!=VECDB_OK ) goto done;
-  rc = entry_get(st, to, &other);
+  rc = entry_find(st, to, &other);
   if( rc==VECDB_OK && other.id!=e.id ){        /* letter case may change */
     TRY( vdb_error(st->err, VECDB_EXISTS,
                    "there already is a collection \"%s\"", other.name.z) );
@@ -382,7 +382,7 @@ int vdb_store_coll_open(struct store *st, const char *name,
   int rc;
 
   *out = NULL;
-  rc = entry_get(st, name, &e);
+  rc = entry_find(st, name, &e);
   if( rc==VECDB_NOTFOUND ) rc = not_found(st, name);
   if( rc!=VECDB_OK ) goto done;
   for(c=st->coll; c!=NULL; c=c->next){

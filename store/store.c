@@ -129,8 +129,8 @@ int vdb_store_begin_write(struct store *st){
   return rc;
 }
 
-/* optimize=commit: tidy up one collection that this transaction has changed,
-** all or nothing. A failure is no reason to lose the user's changes: they are
+/* optimize=commit, and =background until it has a thread: tidy up one
+** collection that this transaction has changed, all or nothing. A failure is no reason to lose the user's changes: they are
 ** committed untidy, and the log hears of it. Only an interrupt is passed on. */
 static int policy_run(struct store *st, struct coll *c){
   unsigned n;
@@ -142,7 +142,7 @@ static int policy_run(struct store *st, struct coll *c){
     return VECDB_OK;
   }
   if( rc!=VECDB_OK ) return rc;
-  if( c->schema->policy!=POLICY_COMMIT ) return VECDB_OK;
+  if( c->schema->policy==POLICY_MANUAL ) return VECDB_OK;
   if( !vdb_coll_wants_tidying(c) ) return VECDB_OK;
   rc = vdb_pager_savepoint(st->p, &n);
   if( rc!=VECDB_OK ) return rc;

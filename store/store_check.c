@@ -265,6 +265,41 @@ done:
   return rc;
 }
 
+/* C5, the other way: what a row says is in the heap is there, and complete. */
+static int check_row_values(struct check *k, slot_no slot,
+                            struct vdb_str *buf){
+  const struct schema *schema = k->c->schema;
+  struct vdb_value v;
+  int rc = VECDB_OK;
+
+  for(int i=0; i<schema->n_col; i++){
+    if( schema->col[i].role!=VECDB_ROLE_AUX &&
+        schema->col[i].type!=VECDB_TEXT ){
+      continue;
+    }
+    CHECK_TRY( k, vdb_coll_value(k->c, i, slot, buf, &v) );
+  }
+done:
+  return rc;
+}
+
+static int check_values(struct check *k, const struct live_map *live){
+  struct vdb_str buf = VDB_STR_INIT;
+  int rc = VECDB_OK;
+
+  if( k->c->s.heap==0 || vdb_census_is_quick(k->census) ) return VECDB_OK;
+  for(uint64_t s=0; s<live->n_bit; s++){
+    if( !vdb_bit_get(live->word, (size_t)s) ) continue;
+    TRY( check_row_values(k, (slot_no)s, &buf) );
+    if( s%8192==0 ){
+      TRY( vdb_store_progress(k->st, "check", "rows", s, live->n_bit) );
+    }
+  }
+done:
+  vdb_str_clear(&buf);
+  return rc;
+}
+
 static int check_invariants(struct check *k){
   struct live_map *live = NULL;
   int rc;
@@ -279,6 +314,7 @@ static int check_invariants(struct check *k){
   }
   CHECK_TRY( k, check_keys(k, live) );
   CHECK_TRY( k, check_heap(k, live) );
+  TRY( check_values(k, live) );
 done:
   vdb_live_unref(live);
   return rc;

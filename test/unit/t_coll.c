@@ -401,6 +401,50 @@ TEST(coll__equal_distances_are_ordered_by_key){
   simple_close(&s);
 }
 
+/* Keys are read from several threads of one search. */
+TEST(coll__ties_are_the_same_on_several_threads){
+  enum { N = 40000, K = 50 };
+  struct flat_search fs;
+  struct coll_runs runs;
+  struct coll_bulk *b;
+  struct vdb_hit one[K], many[K];
+  struct simple s;
+  float q[2] = { 1, 1 };
+  size_t n_one, n_many;
+
+  simple_open(&s, DB_FILE, "v float[2], n int");
+  OK(&s.db, vdb_store_begin_write(s.db.st));
+  OK(&s.db, vdb_coll_bulk_begin(s.c, 0, &b));
+  for(int i=0; i<N; i++){
+    simple_row(&s, 1 + i*7919%N, i%3);
+    s.v[1] = 0;
+    OK(&s.db, vdb_coll_bulk_add(b, s.row, NULL, NULL));
+  }
+  OK(&s.db, vdb_coll_bulk_end(b, true));
+  OK(&s.db, vdb_coll_insert(s.c, simple_row(&s, -1, 0), 0, NULL, NULL));
+  OK(&s.db, vdb_store_commit(s.db.st));
+  OK(&s.db, vdb_store_begin_read(s.db.st));
+  OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  memset(&fs, 0, sizeof(fs));
+  fs.metric = VECDB_L2;
+  fs.type = VECDB_F32;
+  fs.dim = 2;
+  fs.runs = runs.run;
+  fs.n_runs = runs.n_run;
+  fs.tie = runs.tie;
+  fs.tie_arg = runs.tie_arg;
+  OK(&s.db, vdb_flat_knn(&fs, q, K, one, &n_one));
+  fs.n_thread = 4;
+  OK(&s.db, vdb_flat_knn(&fs, q, K, many, &n_many));
+  CHECK_RC(VECDB_OK, vdb_coll_runs_error(&runs));
+  REQUIRE_U64(K, n_one);
+  REQUIRE_U64(K, n_many);
+  for(size_t i=0; i<K; i++) REQUIRE_INT(one[i].slot, many[i].slot);
+  vdb_coll_runs_close(&runs);
+  OK(&s.db, vdb_store_end_read(s.db.st));
+  simple_close(&s);
+}
+
 TEST(coll__equal_distances_are_ordered_by_text_key){
   static const int64_t want[] = { 1, 3, 4, 7 }, order[] = { 4, 1, 7, 3 };
   struct write_scope w;
