@@ -143,6 +143,7 @@ static const struct vecdb_page_store host_store = {
 /* --------------------------------------------------------------- helpers */
 
 struct bench {                          /* a database with one or two trees */
+  struct vecdb_file_ops *ops;           /* of a file in RAM, or NULL */
   struct vdb_err err;
   struct pager *p;
   page_no root;
@@ -154,16 +155,11 @@ struct bench {                          /* a database with one or two trees */
   unsigned char *val;                   /* scratch */
 };
 
-static void bench_open(struct bench *b, uint32_t sz_page, uint64_t seed){
-  struct pager_config cfg;
-  memset(b, 0, sizeof(*b));
-  memset(&cfg, 0, sizeof(cfg));
-  cfg.open_flags = VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE;
-  if( sz_page==HOST_USABLE ) cfg.store = &host_store;
-  else cfg.open_flags |= VECDB_OPEN_MEMORY;
-  cfg.sz_page = sz_page==HOST_USABLE ? 0 : sz_page;
-  cfg.fixed_seed = 1;
-  REQUIRE_RC(VECDB_OK, vdb_pager_open(&cfg, &b->err, &b->p));
+static void bench_open_with(struct bench *b, struct pager_config *cfg,
+                            uint64_t seed){
+  cfg->open_flags |= VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE;
+  cfg->fixed_seed = 1;
+  REQUIRE_RC(VECDB_OK, vdb_pager_open(cfg, &b->err, &b->p));
   vdb_rng_init(&b->rng, seed);
   b->n_key_max = 40;
   b->n_val_max = 100;
@@ -173,9 +169,33 @@ static void bench_open(struct bench *b, uint32_t sz_page, uint64_t seed){
   REQUIRE_RC(VECDB_OK, vdb_pager_commit(b->p));
 }
 
+static void bench_open(struct bench *b, uint32_t sz_page, uint64_t seed){
+  struct pager_config cfg;
+  memset(b, 0, sizeof(*b));
+  memset(&cfg, 0, sizeof(cfg));
+  if( sz_page==HOST_USABLE ) cfg.store = &host_store;
+  else cfg.open_flags = VECDB_OPEN_MEMORY;
+  cfg.sz_page = sz_page==HOST_USABLE ? 0 : sz_page;
+  bench_open_with(b, &cfg, seed);
+}
+
+/* A file, and the smallest cache there is: dirty pages go to the log before
+** the commit and come back from it. */
+static void bench_open_spilling(struct bench *b, uint64_t seed){
+  struct pager_config cfg;
+  memset(b, 0, sizeof(*b));
+  memset(&cfg, 0, sizeof(cfg));
+  REQUIRE_RC(VECDB_OK, vdb_file_mem_create(1, &b->ops));
+  cfg.path = "t.vdb";
+  cfg.file = b->ops;
+  cfg.sz_cache = 1;
+  bench_open_with(b, &cfg, seed);
+}
+
 static void bench_close(struct bench *b){
   if( vdb_pager_state(b->p)!=PAGER_NONE ) vdb_pager_rollback(b->p);
   CHECK_RC(VECDB_OK, vdb_pager_close(b->p));
+  if( b->ops ) vdb_file_mem_destroy(b->ops);
   free(b->val);
   free(b->m.e);
   while( entry_list ){
@@ -513,6 +533,17 @@ TEST(btree__agrees_with_a_model_for_long_values){
 }
 TEST(btree__agrees_with_a_model_for_large_pages){
   stream_test(65536, BTREE_KEY_MAX, 100000, 15000);
+}
+TEST(btree__agrees_with_a_model_when_the_cache_spills){
+  struct pager_stats st;
+  struct bench b;
+  bench_open_spilling(&b, vt_seed());
+  b.n_key_max = 300;
+  b.n_val_max = 100000;
+  stream_run(&b, 20000*(unsigned)vt_scale());
+  REQUIRE_RC(VECDB_OK, vdb_pager_stats(b.p, &st));
+  CHECK(st.n_frame>1000);
+  bench_close(&b);
 }
 static void deep_test(uint32_t sz_page){
   struct bench b;
