@@ -12,6 +12,10 @@
 **          distance, k, ef, recall, exact, filter, mmr_lambda. A table with a
 **          text key is WITHOUT ROWID.
 **
+** BROKEN   A table whose file or collection is gone still connects, with the
+**          columns its text gives, so that it can be dropped; whatever else is
+**          done with it reports what is missing.
+**
 ** Transactions are in vtab_conn.c and vtab_guard.c, plans in vtab_plan.c.
 */
 #include "sql/vtab_int.h"
@@ -31,6 +35,11 @@ int vdb_table_set_error(struct sql_table *t, int rc, char *msg){
 
 int vdb_table_error(struct sql_table *t, int engine_rc){
   return vdb_conn_error(t->conn, engine_rc, &t->base.zErrMsg);
+}
+
+int vdb_table_usable(struct sql_table *t){
+  if( t->broken==NULL ) return SQLITE_OK;
+  return vdb_table_set_error(t, SQLITE_ERROR, vdb_sql_strdup(t->broken));
 }
 
 /* ---- Hidden columns ----------------------------------------------------- */
@@ -147,6 +156,7 @@ static void table_free(struct sql_table *t){
   sqlite3_free(t->schema);
   sqlite3_free(t->name);
   sqlite3_free(t->collection);
+  sqlite3_free(t->broken);
   sqlite3_free(t->base.zErrMsg);
   sqlite3_free(t);
 }
@@ -171,8 +181,9 @@ static int table_alloc(struct sql_state *st, const char *const *argv,
   return SQLITE_OK;
 }
 
-static int table_read_columns(struct sql_table *t, char **err){
-  int i, n = vecdb_column_count(t->coll);
+static int table_read_columns(struct sql_table *t, vecdb_collection *coll,
+                              char **err){
+  int i, n = vecdb_column_count(coll);
 
   t->cols = sqlite3_malloc64(sizeof(t->cols[0])*(size_t)(n + 1));
   if( t->cols==NULL ) return SQLITE_NOMEM;
@@ -181,8 +192,11 @@ static int table_read_columns(struct sql_table *t, char **err){
     struct sql_column *c = &t->cols[i];
     int rc;
     c->info.size = sizeof(c->info);
-    rc = vecdb_column_describe(t->coll, i, &c->info);
-    if( rc!=VECDB_OK ) return vdb_conn_error(t->conn, rc, err);
+    rc = vecdb_column_describe(coll, i, &c->info);
+    if( rc!=VECDB_OK ){
+      return vdb_sql_fail(err, vdb_sql_code(rc), "cannot read the columns of "
+                          "table \"%s\"", t->name);
+    }
     c->name = vdb_sql_strdup(c->info.name);
     if( c->name==NULL ) return SQLITE_NOMEM;
     t->n_col = i + 1;
@@ -313,6 +327,67 @@ done:
   return rc;
 }
 
+/* Codes that say "not now" or "no memory", not "not there". */
+static int is_passing(int rc){
+  rc &= 0xff;
+  return rc==SQLITE_BUSY || rc==SQLITE_NOMEM || rc==SQLITE_LOCKED
+      || rc==SQLITE_INTERRUPT;
+}
+
+/* Give the table the columns of its text; *err becomes the reason. */
+static int table_break(struct sql_table *t, const char *schema, char **err){
+  vecdb *probe = NULL;
+  vecdb_collection *coll = NULL;
+  int rc = SQLITE_ERROR;
+
+  vecdb_collection_close(t->coll);
+  t->coll = NULL;
+  if( vecdb_open("", VECDB_OPEN_MEMORY, NULL, &probe)==VECDB_OK
+   && vecdb_create_collection(probe, "t", schema)==VECDB_OK
+   && vecdb_collection_open(probe, "t", &coll)==VECDB_OK ){
+    rc = table_read_columns(t, coll, NULL);
+  }
+  vecdb_collection_close(coll);
+  vecdb_close(probe);
+  if( rc==SQLITE_OK ){
+    t->broken = *err ? *err : vdb_sql_strdup("out of memory");
+    *err = NULL;
+  }
+  return rc;
+}
+
+static int table_connect_existing(struct sql_state *st, struct sql_table *t,
+                                  const struct sql_args *args, char **err){
+  int rc, rc2;
+  SQL_TRY( open_file(st, t, args, 0, err) );
+  SQL_TRY( open_collection(t, err) );
+  SQL_TRY( check_columns(t, args->schema, err) );
+  rc = table_read_columns(t, t->coll, err);
+done:
+  if( rc!=SQLITE_OK && !is_passing(rc) && args->schema[0] && t->cols==NULL ){
+    rc2 = table_break(t, args->schema, err);
+    if( rc2==SQLITE_OK ) rc = rc2;
+  }
+  return rc;
+}
+
+static int table_create_new(struct sql_state *st, struct sql_table *t,
+                            const struct sql_args *args, int *is_new,
+                            char **err){
+  int rc;
+  SQL_TRY( open_file(st, t, args, 1, err) );
+  SQL_TRY( vdb_token_create_table(t->conn, t->schema, err) );
+  if( args->schema[0] ){
+    SQL_TRY( create_collection(t, args->schema, is_new, err) );
+  }else{
+    SQL_TRY( open_collection(t, err) );
+  }
+  if( !*is_new ) SQL_TRY( check_columns(t, args->schema, err) );
+  rc = table_read_columns(t, t->coll, err);
+done:
+  return rc;
+}
+
 static int table_make(sqlite3 *db, struct sql_state *st, int argc,
                       const char *const *argv, int is_create,
                       sqlite3_vtab **out, char **err){
@@ -323,17 +398,11 @@ static int table_make(sqlite3 *db, struct sql_state *st, int argc,
   rc = vdb_args_parse(argc - 3, argv + 3, &args, err);
   if( rc!=SQLITE_OK ) return rc;
   SQL_TRY( table_alloc(st, argv, &args, &t) );
-  SQL_TRY( open_file(st, t, &args, is_create, err) );
   if( is_create ){
-    SQL_TRY( vdb_token_create_table(t->conn, t->schema, err) );
-  }
-  if( is_create && args.schema[0] ){
-    SQL_TRY( create_collection(t, args.schema, &is_new, err) );
+    SQL_TRY( table_create_new(st, t, &args, &is_new, err) );
   }else{
-    SQL_TRY( open_collection(t, err) );
+    SQL_TRY( table_connect_existing(st, t, &args, err) );
   }
-  if( !is_new ) SQL_TRY( check_columns(t, args.schema, err) );
-  SQL_TRY( table_read_columns(t, err) );
   SQL_TRY( table_declare(db, t, err) );
   sqlite3_vtab_config(db, SQLITE_VTAB_CONSTRAINT_SUPPORT, 1);
   /* A database that somebody else made must not reach files of ours, out of
@@ -410,7 +479,7 @@ static int table_destroy(sqlite3_vtab *vtab){
   char *err = NULL;
   int rc = SQLITE_OK;
 
-  if( !take_detached(t) ){
+  if( !take_detached(t) && t->broken==NULL ){
     vdb_table_forget_statements(t);
     SQL_TRY( vdb_conn_begin(t->conn, t->schema, &err) );
     SQL_TRY( vdb_guard_join(t->st, &err) );
@@ -435,6 +504,8 @@ static int table_rename(sqlite3_vtab *vtab, const char *name){
   int rc = SQLITE_OK;
 
   if( t->is_named ) return SQLITE_OK;
+  rc = vdb_table_usable(t);
+  if( rc!=SQLITE_OK ) return rc;
   copy = vdb_sql_strdup(name);
   if( copy==NULL ) return SQLITE_NOMEM;
   vdb_table_forget_statements(t);
@@ -496,7 +567,7 @@ int vdb_table_find(struct sql_state *st, const char *name,
   int rc;
 
   *out = table_lookup(st, name);
-  if( *out ) return SQLITE_OK;
+  if( *out && (*out)->broken==NULL ) return SQLITE_OK;
   sql = sqlite3_mprintf("SELECT * FROM \"%w\"", name);
   rc = sql ? sqlite3_prepare_v2(st->db, sql, -1, &s, NULL) : SQLITE_NOMEM;
   sqlite3_free(sql);
@@ -508,6 +579,9 @@ int vdb_table_find(struct sql_state *st, const char *name,
   }
   if( rc==SQLITE_OK ) *out = table_lookup(st, name);
   sqlite3_finalize(s);
+  if( rc==SQLITE_OK && *out && (*out)->broken ){
+    return vdb_sql_fail(err, SQLITE_ERROR, "%s", (*out)->broken);
+  }
   if( rc==SQLITE_OK && *out ) return SQLITE_OK;
   if( rc==SQLITE_OK ){
     return vdb_sql_fail(err, SQLITE_ERROR, "table \"%s\" is not a vecdb table",
@@ -647,6 +721,8 @@ static int table_find_function(sqlite3_vtab *vtab, int n_arg, const char *name,
 
 static int table_begin(sqlite3_vtab *vtab){
   struct sql_table *t = (struct sql_table*)vtab;
+  int rc = vdb_table_usable(t);
+  if( rc!=SQLITE_OK ) return rc;
   return vdb_conn_begin(t->conn, t->schema, &vtab->zErrMsg);
 }
 static int table_sync(sqlite3_vtab *vtab){

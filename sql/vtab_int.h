@@ -202,7 +202,8 @@ struct sql_table {
   struct sql_table *next;     /* in state->tables */
   struct sql_state *st;
   struct sql_conn *conn;
-  vecdb_collection *coll;
+  vecdb_collection *coll;     /* NULL: could not be opened */
+  char *broken;               /* why not; the table can only be dropped */
   char *schema, *name;        /* of the virtual table in SQLite */
   char *collection;           /* its name in the file */
   int is_named;               /* collection= was given */
@@ -221,6 +222,8 @@ int vdb_table_column_of(const struct sql_table *t, int hid);
 /* Take the engine's error as this table's message. */
 int vdb_table_error(struct sql_table *t, int engine_rc);
 int vdb_table_set_error(struct sql_table *t, int rc, char *msg);
+/* SQLITE_OK, or the error of a table that can only be dropped. */
+int vdb_table_usable(struct sql_table *t);
 void vdb_table_forget_statements(struct sql_table *t);
 /* The next DROP of this table on this connection keeps the collection. */
 int vdb_table_detach(struct sql_table *t);

@@ -585,6 +585,8 @@ int vdb_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
 
   memset(&s, 0, sizeof(s));
   s.t = (struct sql_table*)vtab;
+  rc = vdb_table_usable(s.t);
+  if( rc!=SQLITE_OK ) return rc;
   s.info = info;
   s.i_match = s.i_table = s.i_k = s.i_limit = s.i_offset = s.i_blind = -1;
   plan_init(&s.plan);

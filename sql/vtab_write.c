@@ -241,7 +241,10 @@ done:
 int vdb_table_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
                      sqlite3_int64 *rowid){
   struct sql_table *t = (struct sql_table*)vtab;
-  int rc = vdb_conn_begin(t->conn, t->schema, &vtab->zErrMsg);
+  int rc = vdb_table_usable(t);
+  if( rc==SQLITE_OK ){
+    rc = vdb_conn_begin(t->conn, t->schema, &vtab->zErrMsg);
+  }
   if( rc!=SQLITE_OK ) return rc;
   if( argc==1 ) return row_delete(t, argv[0]);
   if( sqlite3_value_type(argv[0])==SQLITE_NULL ){

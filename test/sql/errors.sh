@@ -54,9 +54,16 @@ if [ "$out" = 31 ]; then passed; else failed goes_on "$out"; fi
 # A file that is gone, or is another one.
 mv t.vdb kept.vdb
 fails file_gone 't.vdb' "SELECT count(*) FROM t;"
+fails file_gone_write 't.vdb' "INSERT INTO t(id,v) VALUES(1,$Q);"
+fails file_gone_stats 't.vdb' "SELECT * FROM vecdb_stats('t');"
+is file_gone_drop '0' "BEGIN; DROP TABLE t; SELECT count(*) FROM sqlite_schema WHERE name='t'; ROLLBACK;"
 is others_work '30' "SELECT count(*) FROM o;"
 mv kept.vdb t.vdb
 is file_back '31' "SELECT count(*) FROM t;"
+is collection_gone '0' "CREATE VIRTUAL TABLE again USING vecdb(file='t.vdb', collection='t'); DROP TABLE again; SELECT 0;"
+fails collection_gone_read 'no collection "t"' "SELECT count(*) FROM t;"
+is collection_gone_drop '0' "DROP TABLE t; SELECT count(*) FROM sqlite_schema WHERE name='t';"
+setup_pair 31
 chmod 444 t.vdb host.db
 is read_only_host '31' "SELECT count(*) FROM t WHERE v MATCH $Q AND k=99;"
 chmod 644 t.vdb host.db

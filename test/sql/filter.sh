@@ -8,13 +8,14 @@ D="vec_distance_l2(v,$Q)"
 # Each predicate: with k, with LIMIT, as a range search, in a scan, and with
 # k larger than what matches.
 pred() {
-  same "k: $1" "SELECT id, distance FROM t WHERE v MATCH $Q AND k=7 AND ($1);" \
-    "SELECT id, $D d FROM o WHERE $1 ORDER BY d, id LIMIT 7;"
-  same "limit: $1" "SELECT id, distance FROM t WHERE v MATCH $Q AND ($1) ORDER BY distance LIMIT 7;" \
-    "SELECT id, $D d FROM o WHERE $1 ORDER BY d, id LIMIT 7;"
-  same "all: $1" "SELECT id FROM t WHERE v MATCH $Q AND k=5000 AND ($1);" \
-    "SELECT id FROM o WHERE $1 ORDER BY $D, id;"
-  same "scan: $1" "SELECT id FROM t WHERE $1 ORDER BY id;" "SELECT id FROM o WHERE $1 ORDER BY id;"
+  same "$1" "SELECT id, distance FROM t WHERE v MATCH $Q AND k=7 AND ($1);
+SELECT id, distance FROM t WHERE v MATCH $Q AND ($1) ORDER BY distance LIMIT 7;
+SELECT id FROM t WHERE v MATCH $Q AND k=5000 AND ($1);
+SELECT id FROM t WHERE $1 ORDER BY id;" \
+    "SELECT id, $D d FROM o WHERE $1 ORDER BY d, id LIMIT 7;
+SELECT id, $D d FROM o WHERE $1 ORDER BY d, id LIMIT 7;
+SELECT id FROM o WHERE $1 ORDER BY $D, id;
+SELECT id FROM o WHERE $1 ORDER BY id;"
 }
 none() {
   is "none: $1" '' "SELECT id FROM t WHERE v MATCH $Q AND k=7 AND ($1);
