@@ -268,7 +268,7 @@ int vdb_slot_left(struct coll *c){
   if( c->s.next_slot<=SLOT_MAX ) return VECDB_OK;
   return vdb_error(vdb_coll_err(c), VECDB_FULL,
       "collection \"%s\" has used all %u slots; vacuum gives them back",
-      c->name, SLOT_MAX);
+      c->name, SLOT_MAX+1);
 }
 
 int vdb_row_kill(struct coll *c, slot_no slot){

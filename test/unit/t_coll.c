@@ -496,11 +496,11 @@ TEST(coll__cursor_seeks_by_key){
 
 /* ---- Space --------------------------------------------------------------- */
 
-TEST(coll__an_insert_delete_loop_does_not_grow_the_database){
+static void insert_delete_loop(enum db_kind kind){
   struct simple s;
   uint64_t n_before = 0;
 
-  simple_open(&s, DB_MEMORY, "v float[2], n int, merge_rows=100");
+  simple_open(&s, kind, "v float[2], n int, merge_rows=100");
   for(int round=0; round<60; round++){
     OK(&s.db, vdb_store_begin_write(s.db.st));
     for(int i=0; i<500; i++){
@@ -520,6 +520,16 @@ TEST(coll__an_insert_delete_loop_does_not_grow_the_database){
   CHECK_U64(0, simple_stats(&s).n_segment);
   CHECK_U64(0, simple_stats(&s).n_tombstone);
   simple_close(&s);
+}
+
+TEST(coll__an_insert_delete_loop_does_not_grow_memory){
+  insert_delete_loop(DB_MEMORY);
+}
+TEST(coll__an_insert_delete_loop_does_not_grow_a_file){
+  insert_delete_loop(DB_FILE);
+}
+TEST(coll__an_insert_delete_loop_does_not_grow_a_host){
+  insert_delete_loop(DB_HOST);
 }
 
 TEST(coll__a_commit_tidies_what_became_mostly_dead){
@@ -681,12 +691,11 @@ static int digest_chunk(void *arg, const struct coll_chunk *k){
   return VECDB_OK;
 }
 
-/* Keys, metadata and vectors by slot, in the newest state. */
-static uint64_t digest(struct simple *s){
+/* Keys, metadata and vectors by slot, in the state of the transaction. */
+static uint64_t digest_now(struct simple *s){
   struct coll_runs runs;
   uint64_t sum = 0;
 
-  OK(&s->db, vdb_store_begin_read(s->db.st));
   OK(&s->db, vdb_coll_scan(s->c, 0, 0, SLOT_NONE, digest_chunk, &sum));
   OK(&s->db, vdb_coll_scan(s->c, 2, 0, SLOT_NONE, digest_chunk, &sum));
   OK(&s->db, vdb_coll_runs_open(s->c, 1, &runs));
@@ -700,6 +709,14 @@ static uint64_t digest(struct simple *s){
     }
   }
   vdb_coll_runs_close(&runs);
+  return sum;
+}
+
+static uint64_t digest(struct simple *s){
+  uint64_t sum;
+
+  OK(&s->db, vdb_store_begin_read(s->db.st));
+  sum = digest_now(s);
   OK(&s->db, vdb_store_end_read(s->db.st));
   return sum;
 }
@@ -740,9 +757,14 @@ TEST(coll__two_connections_show_the_same_rows){
   OK(&s[1].db, db_try_open(&s[1].db));
   s[1].c = open_coll(&s[1].db, "t");
   for(int i=0; i<1500*vt_scale(); i++){
-    struct simple *a = &s[vdb_rng_below(&rng, 2)];
-    uint64_t sum;
-    bool undo = vdb_rng_below(&rng, 3)==0;
+    uint32_t who = vdb_rng_below(&rng, 2);
+    struct simple *a = &s[who], *b = &s[1-who];
+    uint64_t sum, sum_old = 0;
+    bool undo = vdb_rng_below(&rng, 3)==0, held = vdb_rng_below(&rng, 3)==0;
+    if( held ){
+      OK(&b->db, vdb_store_begin_read(b->db.st));
+      sum_old = digest_now(b);
+    }
     OK(&a->db, vdb_store_begin_write(a->db.st));
     for(uint32_t k=1+vdb_rng_below(&rng, 4); k>0; k--) random_change(a, &rng);
     if( vdb_rng_below(&rng, 2) ){                 /* fill its caches */
@@ -752,6 +774,10 @@ TEST(coll__two_connections_show_the_same_rows){
     }
     if( undo ) OK(&a->db, vdb_store_rollback(a->db.st));
     else OK(&a->db, vdb_store_commit(a->db.st));
+    if( held ){
+      REQUIRE_U64(sum_old, digest_now(b));        /* its snapshot stays */
+      OK(&b->db, vdb_store_end_read(b->db.st));
+    }
     sum = digest(&s[0]);
     REQUIRE_U64(sum, digest(&s[1]));
     if( i%100==99 ){                              /* nothing but the file */
@@ -825,6 +851,61 @@ TEST(coll__vacuum_shrinks_a_file){
   CHECK(after.sz_file<before.sz_file/5);
   CHECK_U64(1000, simple_stats(&s).n_row);
   CHECK_U64(1000, simple_stats(&s).n_slot);
+  simple_close(&s);
+}
+
+/* Rows wider than a page, in every column of which few fit an extent. */
+TEST(coll__the_widest_vectors_seal_and_come_back){
+  enum { DIM = 65535, N = 70 };
+  struct vdb_value row[3];
+  struct vdb_str buf = VDB_STR_INIT;
+  struct simple s;
+  float *v = vdb_malloc(DIM*sizeof(*v));
+  uint16_t *w = vdb_calloc(DIM, sizeof(*w));
+
+  REQUIRE(v!=NULL && w!=NULL);
+  simple_open(&s, DB_FILE, "v float[65535], w float16[65535]");
+  memset(row, 0, sizeof(row));
+  row[1] = (struct vdb_value){ VECDB_VECTOR, 0, 0, v, DIM*4 };
+  row[2] = (struct vdb_value){ VECDB_VECTOR, 0, 0, w, DIM*2 };
+  OK(&s.db, vdb_store_begin_write(s.db.st));
+  for(int i=0; i<N; i++){
+    for(int k=0; k<DIM; k++) v[k] = (float)(i*1000+k);
+    w[DIM-1] = (uint16_t)i;
+    OK(&s.db, vdb_coll_insert(s.c, row, 0, NULL, NULL));
+  }
+  OK(&s.db, vdb_store_commit(s.db.st));
+  CHECK(simple_stats(&s).n_delta<N);              /* 16 MiB seal it */
+  OK(&s.db, vdb_store_begin_read(s.db.st));
+  for(int i=0; i<N; i+=3){
+    struct vdb_value got;
+    OK(&s.db, vdb_coll_value(s.c, 1, (slot_no)i, &buf, &got));
+    for(int k=0; k<DIM; k++) v[k] = (float)(i*1000+k);
+    REQUIRE(memcmp(v, got.p, DIM*4)==0);
+    OK(&s.db, vdb_coll_value(s.c, 2, (slot_no)i, &buf, &got));
+    w[DIM-1] = (uint16_t)i;
+    REQUIRE(memcmp(w, got.p, DIM*2)==0);
+  }
+  OK(&s.db, vdb_store_end_read(s.db.st));
+  vdb_str_clear(&buf);
+  vdb_free(v);
+  vdb_free(w);
+  simple_close(&s);
+}
+
+TEST(coll__says_when_the_slots_are_used_up){
+  struct simple s;
+
+  simple_open(&s, DB_MEMORY, "v float[2], n int");
+  OK(&s.db, vdb_store_begin_write(s.db.st));
+  vdb_coll_change_begin(s.c);
+  s.c->s.next_slot = s.c->s.delta_first = SLOT_MAX+1;
+  OK(&s.db, vdb_coll_state_write(s.c));
+  CHECK_RC(VECDB_FULL, vdb_coll_insert(s.c, simple_row(&s, 1, 1), 0, NULL,
+                                       NULL));
+  CHECK_STR("collection \"t\" has used all 4294967294 slots; vacuum gives "
+            "them back", vdb_error_text(&s.db.err));
+  OK(&s.db, vdb_store_rollback(s.db.st));
   simple_close(&s);
 }
 
@@ -1039,6 +1120,42 @@ TEST(store__survives_every_failed_allocation_in_a_host){
 }
 TEST(store__survives_every_failed_allocation_on_a_file){
   fail_every_allocation(DB_FILE);
+}
+
+/* ---- Bytes --------------------------------------------------------------- */
+
+/* The same statements give the same file, whatever memory held before. */
+TEST(store__the_same_statements_give_the_same_bytes){
+  unsigned char *first = NULL;
+  size_t n_first = 0;
+
+  for(int round=0; round<2; round++){
+    const unsigned char *p;
+    struct simple s;
+    size_t n;
+    for(int i=0; i<200*round; i++){              /* litter the heap */
+      size_t sz = 37u*(size_t)(i%50+1)*(i%7 ? 1 : 1000);
+      void *litter = vdb_malloc(sz);
+      REQUIRE(litter!=NULL);
+      memset(litter, 0xa5, sz);
+      vdb_free(litter);
+    }
+    memset(&s, 0, sizeof(s));
+    db_open(&s.db, DB_FILE);
+    OK(&s.db, script(&s));
+    vdb_store_coll_close(s.c);
+    OK(&s.db, vdb_store_close(s.db.st));
+    OK(&s.db, vdb_file_mem_peek(s.db.ops, "/t.vdb", &p, &n));
+    if( round==0 ){
+      first = vdb_memdup(p, n);
+      n_first = n;
+    }else{
+      REQUIRE_U64(n_first, n);
+      CHECK_MEM(first, p, n);
+    }
+    vdb_file_mem_destroy(s.db.ops);
+  }
+  vdb_free(first);
 }
 
 /* ---- Damage -------------------------------------------------------------- */
