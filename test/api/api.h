@@ -10,8 +10,10 @@
 #define DONE(db, call)  api_rc((db), VECDB_DONE, (call), #call, __FILE__, __LINE__)
 #define ROW(db, call)   api_rc((db), VECDB_ROW, (call), #call, __FILE__, __LINE__)
 /* The call fails with the code and exactly this sentence. */
-#define REFUSES(db, rc, sentence, call) \
-  api_refuses((db), (rc), (sentence), (call), #call, __FILE__, __LINE__)
+#define REFUSES(db, rc, sentence, call) do{ \
+  int rc_call_ = (call);                 /* first: it may set db */ \
+  api_refuses((db), (rc), (sentence), rc_call_, #call, __FILE__, __LINE__); \
+}while(0)
 
 static inline bool api_rc(vecdb *db, int want, int rc, const char *text,
                           const char *file, int line){

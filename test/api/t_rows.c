@@ -529,7 +529,7 @@ TEST(vectors__of_every_element_type_come_back){
   };
   db = api_memory();
   for(int i=0; i<6; i++){
-    char name[8], schema[40];
+    char name[16], schema[40];
     vecdb_stmt *s;
     size_t n;
     const void *v;
