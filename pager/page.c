@@ -115,7 +115,8 @@ int vdb_page_load(struct pager *p, page_no pgno, struct cpage **out){
     goto done;
   }
   /* What was read back may be what this transaction spilled. */
-  cp->is_in_txn = p->state==PAGER_WRITE && p->cache.has_in_txn;
+  vdb_cpage_set_in_txn(&p->cache, cp,
+                       p->state==PAGER_WRITE && p->cache.has_in_txn);
   *out = cp;
 done:
   return rc;

@@ -112,6 +112,7 @@ int vdb_pcache_init(struct pcache *pc, uint32_t sz_page, uint64_t sz_max){
   memset(pc, 0, sizeof(*pc));
   pc->sz_page = sz_page;
   pc->sz_max = sz_max;
+  pc->i_txn = 1;
   pc->bucket = vdb_calloc(PCACHE_BUCKET_MIN, sizeof(*pc->bucket));
   if( pc->bucket==NULL ) return VECDB_NOMEM;
   pc->n_bucket = PCACHE_BUCKET_MIN;
@@ -163,7 +164,7 @@ int vdb_pcache_add(struct pcache *pc, page_no pgno, struct cpage **out){
   cp->pub.pgno = pgno;
   cp->n_pin = 1;
   pc->n_pin++;
-  cp->is_in_txn = false;
+  cp->i_txn = 0;
   if( pc->n_page>=pc->n_bucket ) hash_grow(pc);
   hash_insert(pc, cp);
   *out = cp;
@@ -201,7 +202,7 @@ void vdb_pcache_set_clean(struct pcache *pc, struct cpage *cp){
 
 void vdb_pcache_set_written(struct pcache *pc, struct cpage *cp){
   vdb_pcache_set_clean(pc, cp);
-  cp->is_in_txn = true;
+  vdb_cpage_set_in_txn(pc, cp, true);
   pc->has_in_txn = true;
 }
 
@@ -218,20 +219,20 @@ void vdb_pcache_drop_clean(struct pcache *pc){
   while( pc->lru.first ) vdb_pcache_drop(pc, pc->lru.first);
 }
 
+/* Counting on makes the marks of all pages stale, whatever their number. */
+void vdb_pcache_end_txn(struct pcache *pc){
+  pc->i_txn++;
+  pc->has_in_txn = false;
+}
+
 void vdb_pcache_drop_txn(struct pcache *pc){
   while( pc->dirty.first ) vdb_pcache_drop(pc, pc->dirty.first);
   if( !pc->has_in_txn ) return;
   for(struct cpage *cp=pc->lru.first, *next; cp; cp=next){
     next = cp->next;
-    if( cp->is_in_txn ) vdb_pcache_drop(pc, cp);
+    if( vdb_cpage_is_in_txn(pc, cp) ) vdb_pcache_drop(pc, cp);
   }
-  pc->has_in_txn = false;
-}
-
-void vdb_pcache_end_txn(struct pcache *pc){
-  if( !pc->has_in_txn ) return;
-  for(struct cpage *cp=pc->lru.first; cp; cp=cp->next) cp->is_in_txn = false;
-  pc->has_in_txn = false;
+  vdb_pcache_end_txn(pc);
 }
 
 void vdb_pcache_restore(struct pcache *pc, struct cpage *image){

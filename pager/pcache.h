@@ -21,8 +21,9 @@ struct cpage {
   struct cpage *prev, *next;        /* in the LRU or the dirty list, if any */
   uint32_t n_pin;                   /* users holding it */
   bool is_dirty;                    /* in the dirty list */
-  bool is_in_txn;                   /* maybe written out by the running
-                                    ** transaction: not what is committed */
+  uint64_t i_txn;                   /* pcache.i_txn: maybe written out by the
+                                    ** running transaction, not what is
+                                    ** committed; an older one, or 0: not */
 };
 
 struct cpage_list { struct cpage *first, *last; };
@@ -37,6 +38,7 @@ struct pcache {
   struct cpage_list lru;            /* clean and unpinned, oldest first */
   struct cpage_list dirty;          /* in order of becoming dirty */
   size_t n_pin;                     /* pins held, over all pages */
+  uint64_t i_txn;                   /* counts transactions that wrote out */
   bool has_in_txn;                  /* some page may be is_in_txn */
   uint64_t n_hit, n_miss;
 };
@@ -55,6 +57,14 @@ void vdb_pcache_pin(struct pcache *pc, struct cpage *cp);
 void vdb_pcache_unpin(struct pcache *pc, struct cpage *cp);
 void vdb_pcache_set_dirty(struct pcache *pc, struct cpage *cp);
 void vdb_pcache_set_clean(struct pcache *pc, struct cpage *cp);
+static inline bool vdb_cpage_is_in_txn(const struct pcache *pc,
+                                       const struct cpage *cp){
+  return cp->i_txn==pc->i_txn;
+}
+static inline void vdb_cpage_set_in_txn(const struct pcache *pc,
+                                        struct cpage *cp, bool on){
+  cp->i_txn = on ? pc->i_txn : 0;
+}
 /* Clean, because the running transaction has written it out. */
 void vdb_pcache_set_written(struct pcache *pc, struct cpage *cp);
 /* Forget a page without pins, dirty or not. NULL is fine. */
