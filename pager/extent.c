@@ -30,7 +30,8 @@
 struct seen {                       /* what is known of one extent (E1) */
   page_no head;                     /* 0: an empty place */
   txn_id txid;
-  uint64_t ok[CHUNKS_MAX/64];       /* chunks whose checksum was right */
+  uint32_t n_ok;                    /* chunks whose checksum was right, .. */
+  uint64_t ok[CHUNKS_MAX/64];       /* .. and which */
 };
 
 struct heap_extent {                /* an extent read into memory (E2) */
@@ -82,6 +83,20 @@ static int seen_rebuild(struct extent_cache *x, size_t n_cap,
   return VECDB_OK;
 }
 
+static void seen_reset(struct seen *s){
+  s->n_ok = 0;
+  memset(s->ok, 0, sizeof(s->ok));
+}
+
+static bool seen_is_ok(const struct seen *s, size_t i){
+  return s->ok[i/64]>>(i%64) & 1;
+}
+
+static void seen_set_ok(struct seen *s, size_t i){
+  s->ok[i/64] |= (uint64_t)1 << (i%64);
+  s->n_ok++;
+}
+
 /* The entry of an extent, made if needed. */
 static int seen_get(struct extent_cache *x, page_no head, txn_id txid,
                     struct seen **out){
@@ -97,7 +112,7 @@ static int seen_get(struct extent_cache *x, page_no head, txn_id txid,
     s->txid = txid;
     x->n_seen++;
   }else if( s->txid!=txid ){
-    memset(s->ok, 0, sizeof(s->ok));
+    seen_reset(s);
     s->txid = txid;
   }
   *out = s;
@@ -164,7 +179,7 @@ static int heap_read(struct pager *p, const struct extent *e, uint64_t no,
   h->sz = e->sz;
   p->cache.sz_other += h->sz;
   TRY( p->store->ops->extent_read(p->store, no, 0, h->data, h->sz) );
-  memset(s->ok, 0, sizeof(s->ok));              /* other bytes than before */
+  seen_reset(s);              /* other bytes than before */
   h->next = x->heap;
   x->heap = h;
   *out = h;
@@ -428,13 +443,14 @@ int vdb_extent_verify(struct pager *p, const struct extent *e, size_t off,
   }
   i_end = (off+n-1)/EXTENT_CHUNK + 1;
   TRY( seen_get(p->extents, e->head, e->txid, &s) );
-  while( i<i_end && (s->ok[i/64]>>(i%64) & 1) ) i++;
+  if( s->n_ok==(e->sz+EXTENT_CHUNK-1)/EXTENT_CHUNK ) return VECDB_OK;
+  while( i<i_end && seen_is_ok(s, i) ) i++;
   if( i==i_end ) return VECDB_OK;
   TRY( vdb_page_get(p, e->head, PAGE_EXTENT, &pg) );
   for(; i<i_end; i++){
-    if( s->ok[i/64]>>(i%64) & 1 ) continue;
+    if( seen_is_ok(s, i) ) continue;
     TRY( chunk_verify(p, e, pg, i) );
-    s->ok[i/64] |= (uint64_t)1 << (i%64);
+    seen_set_ok(s, i);
   }
 done:
   vdb_page_unpin(p, pg);
@@ -450,7 +466,7 @@ static void extent_forget(struct pager *p, page_no head){
 
   if( x->n_seen_cap ){
     struct seen *s = seen_slot(x->seen, x->n_seen_cap, head);
-    memset(s->ok, 0, sizeof(s->ok));
+    seen_reset(s);
   }
   for(struct heap_extent *h=x->heap; h; h=h->next){
     if( h->head==head ) h->head = 0;            /* found no more */

@@ -184,9 +184,7 @@ done:
 }
 
 int vdb_pager_end_read(struct pager *p){
-  int rc = pager_enter(p);
-
-  if( rc!=VECDB_OK ) return rc;
+  assert( assert_pager_state(p) );
   if( p->state==PAGER_NONE ) return VECDB_OK;
   if( p->state!=PAGER_READ ){
     return vdb_error(p->err, VECDB_MISUSE, "a write transaction is open");
