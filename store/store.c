@@ -79,6 +79,15 @@ static void store_kept(struct store *st){
   for(struct coll *c=st->coll; c!=NULL; c=c->next) c->is_dirty = false;
 }
 
+/* After a failure: if it has ended the write transaction (a failed sync does),
+** what that changed is gone. */
+static void store_broken(struct store *st){
+  if( vdb_pager_state(st->p)==PAGER_WRITE ) return;
+  store_undone(st);
+  store_kept(st);
+  st->is_explicit = false;
+}
+
 /* The pager's transaction is over; open reading statements get a new one. */
 static int store_ended(struct store *st){
   st->is_explicit = false;
@@ -175,6 +184,7 @@ int vdb_store_commit(struct store *st){
   store_kept(st);
   rc = store_ended(st);
 done:
+  if( rc!=VECDB_OK ) store_broken(st);
   return rc;
 }
 
@@ -275,7 +285,10 @@ static int scope_undo(struct store *st, struct write_scope *w, int rc){
 }
 
 int vdb_store_write_end(struct store *st, struct write_scope *w, int rc){
-  if( vdb_pager_state(st->p)!=PAGER_WRITE ) return rc;    /* it broke down */
+  if( vdb_pager_state(st->p)!=PAGER_WRITE ){
+    store_broken(st);
+    return rc!=VECDB_OK ? rc : VECDB_ABORT;
+  }
   if( rc!=VECDB_OK ) return scope_undo(st, w, rc);
   if( !w->is_own ) return vdb_pager_release(st->p, w->savepoint);
   rc = vdb_store_commit(st);
