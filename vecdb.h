@@ -260,7 +260,8 @@ VECDB_API int vecdb_check(vecdb *db, int quick, vecdb_check_fn report,
 
 /* Long operations call fn a few times a second and stop with
 ** VECDB_INTERRUPT when it returns nonzero. `phase` is a word or two, done and
-** total are in `unit` ("rows", "bytes", "pages"); total 0: unknown. */
+** total are in `unit` ("rows", "bytes", "pages"); total 0: unknown. Setting
+** and clearing it leaves vecdb_errcode and vecdb_errmsg as they are. */
 typedef struct vecdb_progress {
   uint32_t size, reserved;
   const char *phase, *unit;
@@ -388,8 +389,13 @@ VECDB_API int vecdb_collection_set(vecdb_collection *c, const char *name,
 **             1..; step: rows in order of (distance, key).
 **
 ** After VECDB_DONE or an error a statement is reset before it is stepped
-** again (vecdb_step does it when you do not). Bindings stay. A search or
-** scan keeps its snapshot until it is reset or has returned VECDB_DONE. */
+** again (vecdb_step does it when you do not). Bindings stay; between
+** VECDB_ROW and the reset nothing can be bound (MISUSE). A search or scan
+** keeps its snapshot until it is reset or has returned VECDB_DONE, or until
+** its own handle writes, or begins or commits a transaction: it then goes on
+** behind the row it stands on, with rows as they are by now and without those
+** that are gone (so a scan may delete what it finds). After a rollback, also
+** to a savepoint, its next step says VECDB_ABORT. */
 
 #define VECDB_KEY    (-1)
 #define VECDB_QUERY  (-2)

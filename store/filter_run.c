@@ -8,10 +8,11 @@
 **
 ** LEAVES    A comparison that involves a single column, which has cells, and
 **           constants is answered from the cells: integers and reals against a
-**           closed range, equality of texts against length and prefix, and
-**           whatever else by decoding cell by cell. Other leaves, and masks
-**           with few rows, are answered row by row (row_truth), which is also
-**           how one row is tested (vdb_filter_row).
+**           closed range, lists of integers by bisection, equality of texts
+**           against length and prefix, and whatever else by decoding cell by
+**           cell. Other leaves, and masks with few rows, are answered row by
+**           row (row_truth), which is also how one row is tested
+**           (vdb_filter_row).
 **
 ** CONSTANTS are converted by the affinity of what they are compared with, and
 **           lists of IN are sorted, once per run (plan_node).
@@ -37,6 +38,7 @@ enum leaf_kind {
   LEAF_ROWS = 0,       /* row by row */
   LEAF_INT,            /* integer or boolean cell in lo_i..hi_i */
   LEAF_REAL,           /* real cell in lo_r..hi_r */
+  LEAF_INT_SET,        /* integer or boolean cell in the set */
   LEAF_TEXT_EQ,        /* text cell equal to val of `con` */
   LEAF_IS_NULL,        /* cell is NULL */
   LEAF_CELL            /* decode the cell, then row_truth */
@@ -54,6 +56,8 @@ struct plan {                      /* of one node */
   struct vdb_value *set;           /* IN over constants: sorted, no NULLs */
   size_t n_set;
   bool has_set, set_has_null;
+  int64_t *ints;                   /* LEAF_INT_SET: the same as integers */
+  size_t n_ints;
   enum affinity aff;               /* CMP, IS, IN: of the comparison */
   enum filter_coll coll;
 };
@@ -415,6 +419,27 @@ static int plan_in(struct filter_run *r, uint32_t i){
   return VECDB_OK;
 }
 
+/* x IN (constants), x an integer column without NULLs in the list: the list
+** as integers. What is none cannot be equal to one. */
+static int plan_int_set(struct filter_run *r, uint32_t i, uint32_t col){
+  struct plan *p = &r->plan[i];
+  int type = r->f->col_type[r->f->node[col].n];
+  int64_t v;
+  if( !p->has_set || p->set_has_null || p->n_set==0
+   || (type!=VECDB_INTEGER && type!=VECDB_BOOLEAN) ) return VECDB_OK;
+  p->ints = vdb_malloc_array(p->n_set, sizeof(*p->ints));
+  if( p->ints==NULL ) return VECDB_NOMEM;
+  for(size_t k=0; k<p->n_set; k++){
+    const struct vdb_value *c = &p->set[k];
+    if( c->type==VECDB_INTEGER ) v = c->i;
+    else if( c->type!=VECDB_REAL || !vdb_real_is_int(c->r, &v) ) continue;
+    p->ints[p->n_ints++] = v;
+  }
+  p->leaf = LEAF_INT_SET;
+  p->flip = r->f->node[i].is_not;
+  return VECDB_OK;
+}
+
 static int plan_node(struct filter_run *r, uint32_t i){
   const struct filter *f = r->f;
   const struct filter_node *x = &f->node[i];
@@ -439,6 +464,8 @@ static int plan_node(struct filter_run *r, uint32_t i){
   if( x->kind==F_NULL && col==a ){
     p->leaf = LEAF_IS_NULL;
     p->flip = x->is_not;
+  }else if( x->kind==F_IN && col==a ){
+    TRY( plan_int_set(r, i, col) );
   }else if( x->kind==F_CMP && col==a && node_is_const(r, b) ){
     plan_cells(r, i, a, b, x->op);
   }else if( x->kind==F_CMP && col==b && node_is_const(r, a) ){
@@ -484,6 +511,26 @@ static uint64_t word_real(const unsigned char *cell, unsigned n,
   for(unsigned j=0; j<n; j++){
     double v = vdb_cell_real(cell + 8*j);
     w |= (uint64_t)(v>=p->lo_r && v<=p->hi_r) << j;
+  }
+  return w;
+}
+
+static bool ints_contain(const struct plan *p, int64_t v){
+  size_t lo = 0, hi = p->n_ints;
+  while( lo<hi ){
+    size_t mid = lo + (hi-lo)/2;
+    if( p->ints[mid]<v ) lo = mid+1;
+    else hi = mid;
+  }
+  return lo<p->n_ints && p->ints[lo]==v;
+}
+
+static uint64_t word_int_set(const unsigned char *cell, unsigned width,
+                             unsigned n, const struct plan *p){
+  uint64_t w = 0;
+  for(unsigned j=0; j<n; j++){
+    int64_t v = width==1 ? vdb_cell_bool(cell+j) : vdb_cell_int(cell+8*j);
+    w |= (uint64_t)ints_contain(p, v) << j;
   }
   return w;
 }
@@ -585,6 +632,9 @@ static int leaf_word(struct leaf_scan *s, const struct coll_chunk *k,
     case LEAF_REAL:
       w = word_real(cell, n, p);
       break;
+    case LEAF_INT_SET:
+      w = word_int_set(cell, k->width, n, p);
+      break;
     default:
       rc = word_text(s, cell, k->lo+off, mask & ~null, &w);
   }
@@ -681,6 +731,41 @@ done:
   return rc;
 }
 
+/* ---- Keys ----------------------------------------------------------------- */
+
+/* Does node i say that the key is one of a few constants? Then their values:
+** *n of them, from v[0] or, for an IN, in order. */
+static bool node_names_keys(const struct filter_run *r, uint32_t i,
+                            const struct vdb_value **v, size_t *n){
+  const struct filter_node *x = &r->f->node[i];
+  uint32_t a = x->child, b = a ? r->f->node[a].next : 0;
+  if( x->kind==F_CMP && x->op==OP_EQ && node_is_const(r, a) ){
+    uint32_t t = a;
+    a = b;
+    b = t;
+  }
+  if( a==0 || r->f->node[a].kind!=F_COLUMN || r->f->node[a].n!=0
+   || r->plan[i].coll>COLL_BINARY ) return false;
+  if( x->kind==F_CMP && x->op==OP_EQ && node_is_const(r, b) ){
+    *v = &r->plan[b].val;
+    *n = 1;
+    return true;
+  }
+  *v = r->plan[i].set;
+  *n = r->plan[i].n_set;
+  return x->kind==F_IN && !x->is_not && r->plan[i].has_set;
+}
+
+bool vdb_filter_keys(const struct filter_run *r, const struct vdb_value **v,
+                     size_t *n){
+  uint32_t i = r->f->root;
+  if( r->f->node[i].kind!=F_AND ) return node_names_keys(r, i, v, n);
+  for(uint32_t c=r->f->node[i].child; c; c=r->f->node[c].next){
+    if( node_names_keys(r, c, v, n) ) return true;
+  }
+  return false;
+}
+
 /* ---- Runs ----------------------------------------------------------------- */
 
 void vdb_filter_end(struct filter_run *r){
@@ -688,6 +773,7 @@ void vdb_filter_end(struct filter_run *r){
   for(size_t i=0; r->plan && i<r->f->n_node; i++){
     vdb_str_clear(&r->plan[i].buf);
     vdb_free(r->plan[i].set);
+    vdb_free(r->plan[i].ints);
   }
   vdb_str_clear(&r->cell_buf);
   vdb_free(r->plan);

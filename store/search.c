@@ -18,6 +18,7 @@
 #include <stdlib.h>
 
 #include "simd/simd.h"
+#include "store/value.h"
 #include "util/bitset.h"
 #include "util/mem.h"
 #include "util/pool.h"
@@ -30,47 +31,65 @@ static int key_int_order(const void *a, const void *b){
 }
 
 static int key_text_order(const void *a, const void *b){
-  return strcmp(*(char *const*)a, *(char *const*)b);
+  const struct key_text *x = a, *y = b;
+  int cmp = memcmp(x->p, y->p, vdb_min_sz(x->n, y->n));
+  return cmp ? cmp : x->n<y->n ? -1 : x->n>y->n;
 }
 
-static int keyset_texts(struct keyset *k, size_t n, const char *const *z){
-  size_t n_kept = 0;
-  k->z = vdb_calloc(n, sizeof(*k->z));
-  if( k->z==NULL ) return VECDB_NOMEM;
-  for(size_t i=0; i<n; i++){
-    if( z[i]==NULL ) continue;
-    k->z[k->n] = vdb_strdup(z[i]);
-    if( k->z[k->n]==NULL ) return VECDB_NOMEM;
-    k->n++;
+/* An empty set with room for n keys. */
+static int keyset_alloc(int type, size_t n, struct keyset **out){
+  struct keyset *k = vdb_calloc(1, sizeof(*k));
+  *out = NULL;
+  if( k==NULL ) return VECDB_NOMEM;
+  k->type = type;
+  if( type==VECDB_INTEGER ) k->i = vdb_malloc_array(n, sizeof(*k->i));
+  else k->t = vdb_malloc_array(n, sizeof(*k->t));
+  if( k->i==NULL && k->t==NULL ){
+    vdb_free(k);
+    return VECDB_NOMEM;
   }
-  qsort(k->z, k->n, sizeof(*k->z), key_text_order);
-  for(size_t i=0; i<k->n; i++){
-    if( n_kept>0 && strcmp(k->z[n_kept-1], k->z[i])==0 ) vdb_free(k->z[i]);
-    else k->z[n_kept++] = k->z[i];
-  }
-  k->n = n_kept;
+  *out = k;
   return VECDB_OK;
 }
 
-static int keyset_ints(struct keyset *k, size_t n, const int64_t *v){
-  k->i = vdb_malloc_array(n, sizeof(*k->i));
-  if( k->i==NULL ) return VECDB_NOMEM;
-  if( n>0 ) memcpy(k->i, v, n*sizeof(*k->i));
-  qsort(k->i, n, sizeof(*k->i), key_int_order);
-  for(size_t i=0; i<n; i++){
-    if( k->n==0 || k->i[k->n-1]!=k->i[i] ) k->i[k->n++] = k->i[i];
-  }
+static int keyset_add_text(struct keyset *k, const void *p, size_t n){
+  char *copy = vdb_strndup(p, n);
+  if( copy==NULL ) return VECDB_NOMEM;
+  k->t[k->n].p = copy;
+  k->t[k->n++].n = n;
   return VECDB_OK;
+}
+
+/* Sort, and drop what is there twice. */
+static void keyset_finish(struct keyset *k){
+  size_t n = 0;
+  if( k->type==VECDB_INTEGER ){
+    qsort(k->i, k->n, sizeof(*k->i), key_int_order);
+    for(size_t i=0; i<k->n; i++){
+      if( n==0 || k->i[n-1]!=k->i[i] ) k->i[n++] = k->i[i];
+    }
+  }else{
+    qsort(k->t, k->n, sizeof(*k->t), key_text_order);
+    for(size_t i=0; i<k->n; i++){
+      if( n>0 && key_text_order(&k->t[n-1], &k->t[i])==0 ) vdb_free(k->t[i].p);
+      else k->t[n++] = k->t[i];
+    }
+  }
+  k->n = n;
 }
 
 int vdb_keyset_create(size_t n, const int64_t *i, const char *const *z,
                       struct keyset **out){
-  struct keyset *k = vdb_calloc(1, sizeof(*k));
+  struct keyset *k = NULL;
   int rc;
   *out = NULL;
-  if( k==NULL ) return VECDB_NOMEM;
-  k->type = z ? VECDB_TEXT : VECDB_INTEGER;
-  TRY( z ? keyset_texts(k, n, z) : keyset_ints(k, n, i) );
+  TRY( keyset_alloc(z ? VECDB_TEXT : VECDB_INTEGER, n, &k) );
+  for(size_t j=0; z && j<n; j++){
+    if( z[j] ) TRY( keyset_add_text(k, z[j], strlen(z[j])) );
+  }
+  if( z==NULL && n>0 ) memcpy(k->i, i, n*sizeof(*k->i));
+  if( z==NULL ) k->n = n;
+  keyset_finish(k);
   *out = k;
   k = NULL;
 done:
@@ -78,10 +97,35 @@ done:
   return rc;
 }
 
+int vdb_keyset_of_rows(struct coll *c, const uint64_t *rows, uint64_t n_slot,
+                       uint64_t n, struct keyset **out){
+  struct vdb_str buf = VDB_STR_INIT;
+  struct keyset *k = NULL;
+  struct vdb_value v;
+  int rc;
+  *out = NULL;
+  TRY( keyset_alloc(vdb_coll_schema(c)->col[0].type, (size_t)n, &k) );
+  for(size_t w=0; w<vdb_bitset_words((size_t)n_slot); w++){
+    for(uint64_t m=rows[w]; m && k->n<n; m &= m-1){
+      slot_no slot = (slot_no)(64*w) + (slot_no)__builtin_ctzll(m);
+      TRY( vdb_coll_value(c, 0, slot, &buf, &v) );
+      if( k->type==VECDB_INTEGER ) k->i[k->n++] = v.i;
+      else TRY( keyset_add_text(k, v.p ? v.p : "", v.n) );
+    }
+  }
+  keyset_finish(k);
+  *out = k;
+  k = NULL;
+done:
+  vdb_keyset_destroy(k);
+  vdb_str_clear(&buf);
+  return rc;
+}
+
 void vdb_keyset_destroy(struct keyset *k){
   if( k==NULL ) return;
-  for(size_t i=0; k->z && i<k->n; i++) vdb_free(k->z[i]);
-  vdb_free(k->z);
+  for(size_t i=0; k->t && i<k->n; i++) vdb_free(k->t[i].p);
+  vdb_free(k->t);
   vdb_free(k->i);
   vdb_free(k);
 }
@@ -92,8 +136,8 @@ void vdb_keyset_get(const struct keyset *k, size_t i, struct vdb_value *out){
   if( k->type==VECDB_INTEGER ){
     out->i = k->i[i];
   }else{
-    out->p = k->z[i];
-    out->n = strlen(k->z[i]);
+    out->p = k->t[i].p;
+    out->n = k->t[i].n;
   }
 }
 
@@ -114,17 +158,42 @@ static int rows_of_keys(struct coll *c, const struct coll_runs *r,
   return VECDB_OK;
 }
 
+/* The rows whose keys a filter names. */
+static int rows_of_values(struct coll *c, const struct coll_runs *r,
+                          const struct vdb_value *v, size_t n,
+                          uint64_t *rows){
+  int type = vdb_coll_schema(c)->col[0].type;
+  slot_no slot;
+  int rc;
+  for(size_t i=0; i<n; i++){
+    struct vdb_value key = v[i];
+    if( key.type==VECDB_REAL && vdb_real_is_int(key.r, &key.i) ){
+      key.type = VECDB_INTEGER;
+    }
+    if( key.type!=type ) continue;
+    rc = vdb_coll_find(c, &key, &slot);
+    if( rc==VECDB_OK && slot<r->n_slot ) vdb_bit_set(rows, slot);
+    if( rc!=VECDB_OK && rc!=VECDB_NOTFOUND ) return rc;
+  }
+  vdb_error_clear(vdb_store_err(vdb_coll_store(c)));
+  return VECDB_OK;
+}
+
 int vdb_search_rows(struct coll *c, const struct coll_runs *r,
                     struct filter_run *filter, const struct keyset *keys,
                     uint64_t **out, uint64_t *n){
   size_t n_word = vdb_bitset_words((size_t)r->n_slot);
   uint64_t *rows = vdb_calloc(n_word, 8);
+  const struct vdb_value *v;
+  size_t n_v;
   int rc = VECDB_OK;
   *out = NULL;
   *n = 0;
   if( rows==NULL ) return VECDB_NOMEM;
   if( keys ) TRY( rows_of_keys(c, r, keys, rows) );
-  else if( n_word>0 ) memcpy(rows, r->live, n_word*8);
+  else if( filter && vdb_filter_keys(filter, &v, &n_v) ){
+    TRY( rows_of_values(c, r, v, n_v, rows) );
+  }else if( n_word>0 ) memcpy(rows, r->live, n_word*8);
   if( filter ) TRY( vdb_filter_rows(filter, rows, r->n_slot) );
   *n = vdb_bit_count(rows, (size_t)r->n_slot);
   *out = rows;

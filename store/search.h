@@ -13,14 +13,18 @@
 #include "store/session.h"
 
 /* Keys that a search or scan is restricted to, sorted, without doubles. */
+struct key_text { char *p; size_t n; };
 struct keyset {
   int type;                  /* VECDB_INTEGER or VECDB_TEXT */
   size_t n;
   int64_t *i;                /* INTEGER */
-  char **z;                  /* TEXT */
+  struct key_text *t;        /* TEXT */
 };
 int  vdb_keyset_create(size_t n, const int64_t *i, const char *const *z,
                        struct keyset **out);
+/* The keys of n rows, those whose bit is set. */
+int  vdb_keyset_of_rows(struct coll *c, const uint64_t *rows, uint64_t n_slot,
+                        uint64_t n, struct keyset **out);
 void vdb_keyset_destroy(struct keyset *k);                  /* NULL is fine */
 void vdb_keyset_get(const struct keyset *k, size_t i, struct vdb_value *out);
 

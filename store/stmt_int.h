@@ -64,6 +64,7 @@ struct stmt {
   size_t off_key;              /* of the next one */
 
   struct coll_cursor *cursor;  /* scan */
+  struct keyset *found;        /* scan: keys of the rows that passed, if few */
   size_t i_key;                /* scan of a set of keys: the next one */
 };
 

@@ -2,8 +2,9 @@
 **
 ** Without keys a cursor walks the key's index; with a set of keys the set is
 ** walked instead, and each key looked up. The filter has answered for all rows
-** before the first is returned (as for a search); rows that changed since,
-** which only the same handle can have done, are asked one by one.
+** before the first is returned (as for a search), and when it left few, their
+** keys are such a set. Rows that changed since, which only the same handle can
+** have done, are asked one by one.
 */
 #include "util/common.h"
 #include "store/stmt_int.h"
@@ -13,9 +14,13 @@
 #include "util/bitset.h"
 #include "util/mem.h"
 
+#define SCAN_FEW  16           /* one row of so many: worth a set of keys */
+
 void vdb_stmt_scan_end(struct stmt *s){
   vdb_coll_cursor_close(s->cursor);
   s->cursor = NULL;
+  vdb_keyset_destroy(s->found);
+  s->found = NULL;
   s->i_key = 0;
 }
 
@@ -51,7 +56,13 @@ static int scan_begin(struct stmt *s){
   TRY( vdb_session_read_begin(s->ss, &s->held) );
   TRY( vdb_coll_refresh(s->coll) );
   TRY( vdb_stmt_filter_begin(s) );
-  if( s->run && s->keys==NULL ) TRY( scan_rows(s) );
+  if( s->run && s->keys==NULL ){
+    TRY( scan_rows(s) );
+    if( s->n_rows<=vdb_coll_n_row(s->coll)/SCAN_FEW ){
+      TRY( vdb_keyset_of_rows(s->coll, s->rows, s->n_rows_slot, s->n_rows,
+                              &s->found) );
+    }
+  }
 done:
   return rc;
 }
@@ -68,12 +79,13 @@ static int scan_passes(struct stmt *s, slot_no slot, bool *pass){
 
 /* ---- A set of keys --------------------------------------------------------- */
 
-static int keys_next(struct stmt *s, slot_no *slot, bool *at_end){
+static int keys_next(struct stmt *s, const struct keyset *keys,
+                     slot_no *slot, bool *at_end){
   struct vdb_value key;
   int rc = VECDB_NOTFOUND;
   bool pass = false;
-  while( s->i_key<s->keys->n ){
-    vdb_keyset_get(s->keys, s->i_key++, &key);
+  while( s->i_key<keys->n ){
+    vdb_keyset_get(keys, s->i_key++, &key);
     rc = vdb_coll_find(s->coll, &key, slot);
     if( rc==VECDB_NOTFOUND ) continue;
     if( rc==VECDB_OK ) rc = scan_passes(s, *slot, &pass);
@@ -145,6 +157,7 @@ done:
 
 int vdb_stmt_scan_step(struct stmt *s){
   bool is_first = s->state!=ST_ROW, at_end = false;
+  const struct keyset *keys;
   slot_no slot = SLOT_NONE;
   int rc;
   if( is_first ) TRY( scan_begin(s) );
@@ -152,8 +165,9 @@ int vdb_stmt_scan_step(struct stmt *s){
     TRY( vdb_session_read_begin(s->ss, &s->held) );
     TRY( vdb_coll_refresh(s->coll) );
   }
-  TRY( s->keys ? keys_next(s, &slot, &at_end)
-               : cursor_next(s, is_first, &slot, &at_end) );
+  keys = s->keys ? s->keys : s->found;
+  TRY( keys ? keys_next(s, keys, &slot, &at_end)
+            : cursor_next(s, is_first, &slot, &at_end) );
   if( at_end ) return VECDB_DONE;
   vdb_stmt_row_set(s, slot, NAN);
   return VECDB_ROW;

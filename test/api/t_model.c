@@ -227,15 +227,18 @@ static int hit_order(const void *a, const void *b){
 /* The filters asked, as text and as the model sees them. */
 static const char *const filters[] = {
   NULL, "n < 10", "n IS NULL OR tag = 't3'", "NOT (n >= 5 AND n <= 15)",
-  "tag IN ('t1', 't4') AND id > 100"
+  "tag IN ('t1', 't4') AND id > 100", "n = 7", "id IN (3, 77, 105, 300)"
 };
+enum { N_FILTER = 7 };
 static bool passes(const struct model_row *r, int64_t key, int filter){
   switch( filter ){
     case 0:  return true;
     case 1:  return r->has_n && r->n<10;
     case 2:  return !r->has_n || r->tag==3;
     case 3:  return r->has_n && !(r->n>=5 && r->n<=15);
-    default: return (r->tag==1 || r->tag==4) && key>100;
+    case 4:  return (r->tag==1 || r->tag==4) && key>100;
+    case 5:  return r->has_n && r->n==7;
+    default: return key==3 || key==77 || key==105 || key==300;
   }
 }
 
@@ -323,12 +326,12 @@ static void script(const char *path, const char *metric, int metric_no,
       case 6: case 7: case 8: do_update(&w); break;
       case 9: do_put_many(&w); break;
       case 10: case 11: do_transaction(&w); break;
-      case 12: check_search(&w, (int)rnd(&w, 5)); break;
+      case 12: check_search(&w, (int)rnd(&w, N_FILTER)); break;
       case 13: check_search(&w, 0); break;
       case 14: if( rnd(&w, 4)==0 ) do_upkeep(&w); break;
       default: if( rnd(&w, 8)==0 ) check_other(&w);
     }
-    if( i%97==0 ) check_scan(&w, w.db, w.c, &w.m, (int)rnd(&w, 5));
+    if( i%97==0 ) check_scan(&w, w.db, w.c, &w.m, (int)rnd(&w, N_FILTER));
   }
   if( w.in_tx ) OK(w.db, vecdb_commit(w.db));
   check_scan(&w, w.db, w.c, &w.m, 0);

@@ -403,6 +403,50 @@ TEST(search__sees_changes_between_runs){
   vecdb_close(db);
 }
 
+/* Few rows pass: the scan goes by their keys, and still sees changes. */
+TEST(scan__of_few_rows_sees_changes){
+  vecdb_stmt *s, *u;
+  setup(200);
+  s = scan("year IN (2003, 2050, 2099, 2101)");
+  ROW(db, vecdb_step(s));
+  OK(db, vecdb_prepare_delete(c, &u));
+  OK(db, vecdb_bind_int64(u, VECDB_KEY, 50));
+  DONE(db, vecdb_step(u));
+  OK(db, vecdb_prepare_update(c, &u));
+  OK(db, vecdb_bind_int64(u, VECDB_KEY, 99));
+  OK(db, vecdb_bind_int64(u, 2, 1));
+  DONE(db, vecdb_step(u));
+  KEYS(db, "101 ", s);
+  KEYS(db, "3 101 ", s);
+  vecdb_close(db);
+}
+
+/* Slots change in a vacuum; what a statement remembers of them must not. */
+TEST(search__goes_on_after_a_vacuum){
+  vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;
+  vecdb_stmt *s, *all, *d;
+  setup(60);
+  o.filter = "note = 'even' AND id > 40";
+  o.k = 3;
+  s = search(&o, "[0,0]");
+  all = scan("id > 50");
+  OK(db, vecdb_prepare_delete(c, &d));
+  for(int i=1; i<=38; i++){
+    OK(db, vecdb_bind_int64(d, VECDB_KEY, i));
+    DONE(db, vecdb_step(d));
+  }
+  KEYS(db, "42 44 46 ", s);
+  KEYS(db, "51 52 53 54 55 56 57 58 59 60 ", all);
+  ROW(db, vecdb_step(s));
+  ROW(db, vecdb_step(all));
+  OK(db, vecdb_vacuum(db));
+  KEYS(db, "44 46 ", s);
+  KEYS(db, "52 53 54 55 56 57 58 59 60 ", all);
+  KEYS(db, "42 44 46 ", s);
+  KEYS(db, "51 52 53 54 55 56 57 58 59 60 ", all);
+  vecdb_close(db);
+}
+
 TEST(search__counts_what_it_compares){
   vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;
   vecdb_stats st = { .size = sizeof(st) };

@@ -648,6 +648,33 @@ TEST(filter__asks_auxiliary_columns_last){
   free(world.row);
 }
 
+TEST(filter__knows_which_keys_it_names){
+  static const struct { const char *text; int n; int64_t key[3]; } named[] = {
+    { "id = 7", 1, { 7 } }, { "7 = id AND s = 'a'", 1, { 7 } },
+    { "id IN (9, 3, 3.0)", 3, { 3, 3, 9 } }, { "rowid = '5'", 1, { 5 } },
+    { "id = 7 OR s = 'a'", -1, { 0 } }, { "id NOT IN (3)", -1, { 0 } },
+    { "id <> 7", -1, { 0 } }, { "i = 7", -1, { 0 } }, { "id IN (i)", -1, { 0 } },
+    { "NOT id = 7", -1, { 0 } }, { "id IN ()", 0, { 0 } },
+  };
+  world_open();
+  for(size_t k=0; k<sizeof(named)/sizeof(named[0]); k++){
+    struct filter *f = parse_ok(named[k].text);
+    struct filter_run *r = NULL;
+    const struct vdb_value *v = NULL;
+    size_t n = 0;
+    bool known;
+    REQUIRE_RC(VECDB_OK, vdb_filter_begin(f, NULL, 0, &world_source, &r));
+    known = vdb_filter_keys(r, &v, &n);
+    if( !CHECK_INT(named[k].n, known ? (int)n : -1) ) FAIL("%s", named[k].text);
+    for(int j=0; known && j<named[k].n; j++){
+      CHECK(v[j].type==VECDB_INTEGER ? v[j].i==named[k].key[j]
+                                     : v[j].r==(double)named[k].key[j]);
+    }
+    vdb_filter_end(r);
+    vdb_filter_destroy(f);
+  }
+}
+
 /* A run reports what its source reports. */
 static int source_fails(void *arg){ (void)arg; return VECDB_INTERRUPT; }
 TEST(filter__stops_when_interrupted){
