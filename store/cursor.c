@@ -46,8 +46,8 @@ static int cursor_slot(struct coll_cursor *k, bool at_end, slot_no *slot){
   return VECDB_OK;
 }
 
-/* Bytes of a key to seek; a text longer than any key is cut, which sorts
-** before everything that begins with it: no such key exists. */
+/* Bytes of a key to seek. A text longer than any key is cut; of the keys
+** there can be, only the cut one itself is not past the whole (seek_long). */
 static int seek_key(const struct vdb_value *key, unsigned char *buf,
                     size_t *n){
   if( key->type==VECDB_INTEGER ){
@@ -59,6 +59,20 @@ static int seek_key(const struct vdb_value *key, unsigned char *buf,
   *n = vdb_min_sz(key->n, BTREE_KEY_MAX);
   if( *n>0 ) memcpy(buf, key->p, *n);
   return VECDB_OK;
+}
+
+/* The cursor stands at the first key >= buf, a text cut to the length of the
+** longest key: step over buf itself. */
+static int seek_long(struct coll_cursor *k, const unsigned char *buf,
+                     bool *at_end){
+  const unsigned char *key;
+  size_t n;
+  int rc;
+
+  if( *at_end ) return VECDB_OK;
+  rc = vdb_btree_key(k->k, &key, &n);
+  if( rc!=VECDB_OK || n!=BTREE_KEY_MAX || memcmp(key, buf, n)!=0 ) return rc;
+  return vdb_btree_next(k->k, at_end);
 }
 
 int vdb_coll_cursor_seek(struct coll_cursor *k, const struct vdb_value *key,
@@ -84,6 +98,7 @@ int vdb_coll_cursor_seek(struct coll_cursor *k, const struct vdb_value *key,
   }else{
     TRY( seek_key(key, buf, &n) );
     TRY( vdb_btree_seek(k->k, buf, n, at_end) );
+    if( key->type==VECDB_TEXT && key->n>n ) TRY( seek_long(k, buf, at_end) );
   }
   TRY( cursor_slot(k, *at_end, slot) );
 done:

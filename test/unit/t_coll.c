@@ -123,6 +123,17 @@ TEST(coll__gives_the_greatest_key_ever_used_plus_one){
   OK(&s.db, vdb_store_vacuum(s.db.st));
   OK(&s.db, simple_insert(&s, 0, 1, &key));
   CHECK_INT(73, key);
+  {                                        /* a changed key counts, too */
+    struct vdb_value old = { VECDB_INTEGER, 73, 0, NULL, 0 };
+    struct write_scope w;
+    simple_row(&s, 500, 0);
+    s.row[1].type = s.row[2].type = VALUE_UNSET;
+    OK(&s.db, vdb_store_write_begin(s.db.st, &w));
+    OK(&s.db, vdb_store_write_end(s.db.st, &w,
+                                  vdb_coll_update(s.c, &old, s.row, 0)));
+    OK(&s.db, simple_insert(&s, 0, 1, &key));
+    CHECK_INT(501, key);
+  }
   OK(&s.db, simple_insert(&s, INT64_MAX, 1, &key));
   CHECK_RC(VECDB_FULL, simple_insert(&s, 0, 1, &key));
   CHECK_STR("no key is left in collection \"t\": 9223372036854775807 has been "
@@ -173,9 +184,11 @@ TEST(coll__text_keys_have_at_most_900_bytes){
   struct write_scope w;
   struct vdb_value row[2], got;
   struct vdb_str buf = VDB_STR_INIT;
+  struct coll_cursor *cur = NULL;
   char key[901];
   float v = 1;
   slot_no slot;
+  bool at_end;
 
   db_open(&db, DB_MEMORY);
   create(&db, "t", "id text primary key, v float[1]");
@@ -204,6 +217,16 @@ TEST(coll__text_keys_have_at_most_900_bytes){
   }
   CHECK_STR("key of collection \"t\" has 901 bytes, at most 900 are allowed",
             vdb_error_text(&db.err));
+  OK(&db, vdb_store_begin_read(db.st));
+  OK(&db, vdb_coll_cursor_open(c, &cur));
+  row[0].n = 899;
+  OK(&db, vdb_coll_cursor_seek(cur, &row[0], &slot, &at_end));
+  CHECK(!at_end);
+  row[0].n = 901;                          /* past the longest there is */
+  OK(&db, vdb_coll_cursor_seek(cur, &row[0], &slot, &at_end));
+  CHECK(at_end);
+  vdb_coll_cursor_close(cur);
+  OK(&db, vdb_store_end_read(db.st));
   vdb_str_clear(&buf);
   db_check(&db);
   vdb_store_coll_close(c);
@@ -321,6 +344,106 @@ TEST(coll__an_open_search_keeps_its_rows){
   vdb_coll_runs_close(&runs);
   OK(&s.db, vdb_store_commit(s.db.st));
   CHECK_U64(1450, simple_stats(&s).n_row);
+  simple_close(&s);
+}
+
+static int stop_at_once(void *arg, const char *phase, const char *unit,
+                        uint64_t done, uint64_t total){
+  VDB_UNUSED(phase);
+  VDB_UNUSED(unit);
+  VDB_UNUSED(done);
+  VDB_UNUSED(total);
+  ++*(int*)arg;
+  return 1;
+}
+
+TEST(store__long_operations_can_be_interrupted){
+  struct write_scope w;
+  struct simple s;
+  uint64_t n_bad;
+  int n = 0;
+
+  simple_open(&s, DB_MEMORY, "v float[2], n int");
+  simple_bulk(&s, 1, 3001);
+  simple_bulk(&s, 3001, 6001);
+  vdb_store_set_progress(s.db.st, stop_at_once, &n);
+  OK(&s.db, vdb_store_write_begin(s.db.st, &w));
+  CHECK_RC(VECDB_INTERRUPT, vdb_store_write_end(s.db.st, &w,
+           bulk_range(&s, 10001, 20001, -1)));
+  CHECK_STR("interrupted while at insert", vdb_error_text(&s.db.err));
+  CHECK_RC(VECDB_INTERRUPT, simple_optimize(&s, VECDB_OPTIMIZE_ALL));
+  CHECK_RC(VECDB_INTERRUPT, vdb_store_vacuum(s.db.st));
+  CHECK_RC(VECDB_INTERRUPT, vdb_store_check(s.db.st, false, NULL, NULL,
+                                            &n_bad));
+  CHECK_INT(4, n);
+  vdb_store_set_progress(s.db.st, NULL, NULL);
+  CHECK_U64(6000, simple_stats(&s).n_row);
+  CHECK_U64(2, simple_stats(&s).n_segment);
+  simple_close(&s);
+}
+
+/* A reading statement goes on, in the newest state, when the transaction it
+** shared has ended. */
+TEST(store__reading_goes_on_after_a_commit){
+  struct read_scope r;
+  struct coll_runs runs;
+  struct simple s;
+
+  simple_open(&s, DB_FILE, "v float[2], n int");
+  OK(&s.db, vdb_store_read_begin(s.db.st, &r));
+  OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  CHECK_U64(0, runs.n_row);
+  OK(&s.db, simple_insert(&s, 1, 1, NULL));
+  CHECK_RC(VECDB_ABORT, vdb_coll_runs_error(&runs));
+  vdb_coll_runs_close(&runs);
+  CHECK_INT(PAGER_READ, vdb_pager_state(vdb_store_pager(s.db.st)));
+  OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  CHECK_U64(1, runs.n_row);
+  CHECK_RC(VECDB_MISUSE, vdb_store_vacuum(s.db.st));
+  vdb_coll_runs_close(&runs);
+  OK(&s.db, vdb_store_read_end(s.db.st, &r));
+  CHECK_INT(PAGER_NONE, vdb_pager_state(vdb_store_pager(s.db.st)));
+  simple_close(&s);
+}
+
+/* Prepared and decided by somebody else (sql.md 5.1). */
+TEST(store__a_prepared_transaction_is_decided){
+  static const unsigned char host[16] = { 1, 2, 3 };
+  struct simple s;
+  uint64_t n_undo;
+
+  simple_open(&s, DB_FILE, "v float[2], n int, merge_rows=10");
+  for(int i=0; i<8; i++){
+    bool yes = i%2==0;
+    n_undo = vdb_store_n_undo(s.db.st);
+    OK(&s.db, vdb_store_begin_write(s.db.st));
+    for(int k=0; k<50; k++){
+      OK(&s.db, vdb_coll_insert(s.c, simple_row(&s, 0, k), 0, NULL, NULL));
+    }
+    OK(&s.db, vdb_store_prepare(s.db.st, host, (uint64_t)i+1));
+    OK(&s.db, vdb_store_decide(s.db.st, yes));
+    CHECK_U64(n_undo+!yes, vdb_store_n_undo(s.db.st));
+    CHECK_U64((uint64_t)(i/2+1)*50, simple_stats(&s).n_row);
+  }
+  CHECK(simple_stats(&s).n_segment<8);       /* tidied after the decision */
+  simple_close(&s);
+}
+
+TEST(store__closing_ends_what_is_open){
+  struct coll_runs runs;
+  struct simple s;
+
+  simple_open(&s, DB_FILE, "v float[2], n int");
+  simple_bulk(&s, 1, 10);
+  OK(&s.db, vdb_store_begin_write(s.db.st));
+  OK(&s.db, vdb_coll_insert(s.c, simple_row(&s, 50, 1), 0, NULL, NULL));
+  OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  OK(&s.db, vdb_store_close(s.db.st));
+  CHECK_RC(VECDB_ABORT, vdb_coll_runs_error(&runs));
+  vdb_coll_runs_close(&runs);
+  OK(&s.db, db_try_open(&s.db));
+  s.c = open_coll(&s.db, "t");
+  CHECK_U64(9, simple_stats(&s).n_row);
   simple_close(&s);
 }
 
