@@ -80,6 +80,22 @@ static const char *sql_type(const vecdb_column_info *info){
   }
 }
 
+/* The declared type of a column: what sqlite3_column_decltype and PRAGMA
+** table_info say, so that a program can tell what a vector's bytes are.
+** Vectors are "float[3] BLOB": the last word gives BLOB affinity, and the
+** short names of the 8-bit types keep "INT" out of it. */
+static void type_append(sqlite3_str *s, const vecdb_column_info *info){
+  static const char *const element[] = {
+    [VECDB_F32] = "float", [VECDB_F16] = "float16", [VECDB_BF16] = "bfloat16",
+    [VECDB_I8] = "i8", [VECDB_U8] = "u8", [VECDB_BIT] = "bit"
+  };
+  if( info->type==VECDB_VECTOR ){
+    sqlite3_str_appendf(s, "%s[%u] BLOB", element[info->element], info->dims);
+  }else{
+    sqlite3_str_appendall(s, sql_type(info));
+  }
+}
+
 /* By the table, whose name is a hidden column, or a column. */
 static int name_is_taken(const struct sql_table *t, const char *name){
   int i;
@@ -103,9 +119,12 @@ static int table_declare(sqlite3 *db, struct sql_table *t, char **err){
                         "\"%s\": that is a hidden column", t->name);
   }
   for(i=0; i<t->n_col; i++){
-    sqlite3_str_appendf(s, "%s\"%w\" %s%s", i ? ", " : "CREATE TABLE x(",
-        t->cols[i].name, sql_type(&t->cols[i].info),
-        i==0 && t->has_text_key ? " NOT NULL PRIMARY KEY" : "");
+    sqlite3_str_appendf(s, "%s\"%w\" ", i ? ", " : "CREATE TABLE x(",
+        t->cols[i].name);
+    type_append(s, &t->cols[i].info);
+    if( i==0 && t->has_text_key ){
+      sqlite3_str_appendall(s, " NOT NULL PRIMARY KEY");
+    }
   }
   t->n_hidden = 0;
   for(i=0; i<HID_N; i++){
@@ -316,8 +335,7 @@ static int create_collection(struct sql_table *t, const char *schema,
   rc = vecdb_collection_open(t->conn->eng, t->collection, &t->coll);
   if( rc==VECDB_OK ) return SQLITE_OK;
   if( rc!=VECDB_NOTFOUND ) return vdb_conn_error(t->conn, rc, err);
-  SQL_TRY( vdb_conn_begin(t->conn, t->schema, err) );
-  SQL_TRY( vdb_guard_join(t->st, err) );
+  SQL_TRY( vdb_guard_begin(t->conn, t->schema, err) );
   rc = vecdb_create_collection(t->conn->eng, t->collection, schema);
   if( rc!=VECDB_OK ) return vdb_conn_error(t->conn, rc, err);
   *is_new = 1;
@@ -481,8 +499,7 @@ static int table_destroy(sqlite3_vtab *vtab){
 
   if( !take_detached(t) && t->broken==NULL ){
     vdb_table_forget_statements(t);
-    SQL_TRY( vdb_conn_begin(t->conn, t->schema, &err) );
-    SQL_TRY( vdb_guard_join(t->st, &err) );
+    SQL_TRY( vdb_guard_begin(t->conn, t->schema, &err) );
     rc = vecdb_drop_collection(t->conn->eng, t->collection);
     if( rc!=VECDB_OK && rc!=VECDB_NOTFOUND ){
       rc = vdb_conn_error(t->conn, rc, &err);
@@ -509,8 +526,7 @@ static int table_rename(sqlite3_vtab *vtab, const char *name){
   copy = vdb_sql_strdup(name);
   if( copy==NULL ) return SQLITE_NOMEM;
   vdb_table_forget_statements(t);
-  SQL_TRY( vdb_conn_begin(t->conn, t->schema, &vtab->zErrMsg) );
-  SQL_TRY( vdb_guard_join(t->st, &vtab->zErrMsg) );
+  SQL_TRY( vdb_guard_begin(t->conn, t->schema, &vtab->zErrMsg) );
   rc = vecdb_rename_collection(t->conn->eng, t->collection, name);
   if( rc!=VECDB_OK ){
     rc = vdb_table_error(t, rc);

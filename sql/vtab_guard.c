@@ -177,3 +177,14 @@ int vdb_guard_join(struct sql_state *st, char **err){
   }
   return SQLITE_OK;
 }
+
+/* Without the guard nobody would end the transaction. */
+int vdb_guard_begin(struct sql_conn *c, const char *schema, char **err){
+  int was_open = c->in_txn;
+  int rc = vdb_conn_begin(c, schema, err);
+  if( rc==SQLITE_OK ){
+    rc = vdb_guard_join(c->st, err);
+    if( rc!=SQLITE_OK && !was_open ) vdb_conn_rollback(c);
+  }
+  return rc;
+}

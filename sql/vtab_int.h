@@ -184,6 +184,8 @@ int vdb_token_check_owner(struct sql_conn *c, int known, uint64_t token,
 int vdb_guard_register(struct sql_state *st);
 /* Make SQLite call the transaction callbacks from now on. */
 int vdb_guard_join(struct sql_state *st, char **err);
+/* Begin a transaction in which no table of SQLite's takes part. */
+int vdb_guard_begin(struct sql_conn *c, const char *schema, char **err);
 
 /* ---- Tables ------------------------------------------------------------- */
 
