@@ -15,7 +15,7 @@
 #include "pager/file.h"
 #include "pager/pager.h"
 
-#define N_CONN    4
+#define N_CONN    4                 /* on a file */
 #define N_PAGE    120
 #define N_EXTENT  12
 #define N_SAVE    3
@@ -34,7 +34,152 @@ struct conn {
   struct pager_config cfg;
 };
 
+/* A host that keeps pages: what SQLite is to its virtual tables. It can undo
+** one transaction, and is asked for nothing it should not be. */
+#define HOST_PAGES    4096
+#define HOST_USABLE   4032
+#define HOST_EXTENTS  4096
+
+struct host_data {
+  unsigned char *page[HOST_PAGES];
+  struct { unsigned char *p; size_t n; } extent[HOST_EXTENTS];
+};
+
+struct host {
+  struct vecdb_page_store fn;
+  struct host_data now, before;     /* before: to go back to */
+  bool is_writing, is_reading;
+  uint64_t version;
+};
+
+static void host_copy(struct host_data *to, const struct host_data *from){
+  for(int i=0; i<HOST_PAGES; i++){
+    free(to->page[i]);
+    to->page[i] = NULL;
+    if( from==NULL || from->page[i]==NULL ) continue;
+    to->page[i] = malloc(HOST_USABLE);
+    memcpy(to->page[i], from->page[i], HOST_USABLE);
+  }
+  for(int i=0; i<HOST_EXTENTS; i++){
+    free(to->extent[i].p);
+    to->extent[i].p = NULL;
+    if( from==NULL || from->extent[i].p==NULL ) continue;
+    to->extent[i].n = from->extent[i].n;
+    to->extent[i].p = malloc(to->extent[i].n);
+    memcpy(to->extent[i].p, from->extent[i].p, to->extent[i].n);
+  }
+}
+
+static int host_begin_read(void *arg, uint64_t *version){
+  struct host *h = arg;
+  CHECK( !h->is_reading && !h->is_writing );
+  h->is_reading = true;
+  *version = h->version;
+  return VECDB_OK;
+}
+
+static int host_begin_write(void *arg, uint64_t *version){
+  struct host *h = arg;
+  CHECK( !h->is_writing );
+  h->is_writing = true;
+  host_copy(&h->before, &h->now);
+  *version = h->version;
+  return VECDB_OK;
+}
+
+static int host_end(void *arg, int committed){
+  struct host *h = arg;
+  CHECK( h->is_reading || h->is_writing );
+  if( h->is_writing && !committed ) host_copy(&h->now, &h->before);
+  if( h->is_writing && committed ) h->version++;
+  h->is_reading = h->is_writing = false;
+  return VECDB_OK;
+}
+
+static int host_read_page(void *arg, uint32_t pgno, void *buf){
+  struct host *h = arg;
+  CHECK( h->is_reading || h->is_writing );
+  if( pgno>=HOST_PAGES || h->now.page[pgno]==NULL ) return VECDB_NOTFOUND;
+  memcpy(buf, h->now.page[pgno], HOST_USABLE);
+  return VECDB_OK;
+}
+
+static int host_flush(void *arg, size_t n, const uint32_t *pgno,
+                      const void *const *pages){
+  struct host *h = arg;
+  CHECK( h->is_writing );
+  for(size_t i=0; i<n; i++){
+    if( pgno[i]>=HOST_PAGES ) return VECDB_FULL;
+    if( h->now.page[pgno[i]]==NULL ) h->now.page[pgno[i]] = malloc(HOST_USABLE);
+    memcpy(h->now.page[pgno[i]], pages[i], HOST_USABLE);
+  }
+  return VECDB_OK;
+}
+
+static int host_free_page(void *arg, uint32_t pgno){
+  struct host *h = arg;
+  if( pgno>=HOST_PAGES ) return VECDB_NOTFOUND;
+  free(h->now.page[pgno]);
+  h->now.page[pgno] = NULL;
+  return VECDB_OK;
+}
+
+static int host_extent_write(void *arg, uint64_t no, const void *p, size_t n){
+  struct host *h = arg;
+  CHECK( h->is_writing );
+  if( no>=HOST_EXTENTS ) return VECDB_FULL;
+  CHECK( h->now.extent[no].p==NULL );
+  h->now.extent[no].p = malloc(n);
+  h->now.extent[no].n = n;
+  memcpy(h->now.extent[no].p, p, n);
+  return VECDB_OK;
+}
+
+static int host_extent_read(void *arg, uint64_t no, size_t off, void *buf,
+                            size_t n){
+  struct host *h = arg;
+  if( no>=HOST_EXTENTS || h->now.extent[no].p==NULL
+      || off+n>h->now.extent[no].n ) return VECDB_NOTFOUND;
+  memcpy(buf, h->now.extent[no].p+off, n);
+  return VECDB_OK;
+}
+
+static int host_extent_free(void *arg, uint64_t no){
+  struct host *h = arg;
+  CHECK( h->is_writing );
+  if( no>=HOST_EXTENTS || h->now.extent[no].p==NULL ) return VECDB_NOTFOUND;
+  free(h->now.extent[no].p);
+  h->now.extent[no].p = NULL;
+  return VECDB_OK;
+}
+
+static struct host *host_create(void){
+  struct host *h = calloc(1, sizeof(*h));
+  struct vecdb_page_store fn = {
+    sizeof(fn), HOST_USABLE, h, host_begin_read, host_begin_write, host_end,
+    host_read_page, host_flush, host_free_page, host_extent_write,
+    host_extent_read, host_extent_free, NULL
+  };
+  h->fn = fn;
+  return h;
+}
+
+/* How many extents it keeps. */
+static int host_count(const struct host *h){
+  int n = 0;
+  for(int i=0; i<HOST_EXTENTS; i++) n += h->now.extent[i].p!=NULL;
+  return n;
+}
+
+static void host_destroy(struct host *h){
+  host_copy(&h->now, NULL);
+  host_copy(&h->before, NULL);
+  free(h);
+}
+
 struct run {
+  int n_conn;
+  bool is_file;
   struct vecdb_file_ops *world;
   struct conn conn[N_CONN];
   struct state now;                 /* newest commit */
@@ -225,10 +370,10 @@ static void step_none(struct run *r, struct conn *c){
       else if( (rc&0xff)!=VECDB_BUSY ) must(r, rc, "begin_write");
       break;
     case 8:
-      reopen(r, c);
+      if( r->is_file || c->cfg.store ) reopen(r, c);
       break;
     default:
-      if( c->cfg.path==NULL ) break;
+      if( !r->is_file ) break;
       rc = vdb_pager_checkpoint(c->p, (int)pick(r, 4), NULL, NULL);
       if( (rc&0xff)!=VECDB_BUSY ) must(r, rc, "checkpoint");
   }
@@ -261,11 +406,38 @@ static void crash(struct run *r){
   }
 }
 
+static void run_steps(struct run *r, int n_step){
+  for(int i=0; i<r->n_conn; i++) reopen(r, &r->conn[i]);
+  for(int i=0; i<n_step; i++){
+    struct conn *c = &r->conn[pick(r, (uint32_t)r->n_conn)];
+    if( pick(r, 400)==0 && r->is_file ){
+      crash(r);
+      continue;
+    }
+    switch( vdb_pager_state(c->p) ){
+      case PAGER_NONE:  step_none(r, c);  break;
+      case PAGER_READ:  step_read(r, c);  break;
+      case PAGER_WRITE: step_write(r, c); break;
+      case PAGER_ERROR: FAIL("poisoned"); vt_stop();
+    }
+  }
+  for(int i=0; i<r->n_conn; i++){
+    must(r, vdb_pager_rollback(r->conn[i].p), "rollback");
+    must(r, vdb_pager_begin_read(r->conn[i].p), "begin_read");
+    r->conn[i].st = r->now;
+    state_check(r, &r->conn[i], true);
+    census(r, &r->conn[i]);
+    must(r, vdb_pager_close(r->conn[i].p), "close");
+  }
+}
+
 static void run_random(uint64_t seed, int n_step, uint32_t sz_page,
                        bool no_mmap, uint64_t sz_cache){
   struct run r;
   memset(&r, 0, sizeof(r));
   vdb_rng_init(&r.rng, seed);
+  r.n_conn = N_CONN;
+  r.is_file = true;
   REQUIRE_RC( VECDB_OK, vdb_file_mem_create(seed, &r.world) );
   for(int i=0; i<N_CONN; i++){
     struct pager_config *cfg = &r.conn[i].cfg;
@@ -276,29 +448,8 @@ static void run_random(uint64_t seed, int n_step, uint32_t sz_page,
     cfg->no_mmap = no_mmap;
     cfg->sz_cache = sz_cache;
     cfg->sz_wal_auto = i==0 ? 100000 : 300000;
-    reopen(&r, &r.conn[i]);
   }
-  for(int i=0; i<n_step; i++){
-    struct conn *c = &r.conn[pick(&r, N_CONN)];
-    if( pick(&r, 400)==0 ){
-      crash(&r);
-      continue;
-    }
-    switch( vdb_pager_state(c->p) ){
-      case PAGER_NONE:  step_none(&r, c);  break;
-      case PAGER_READ:  step_read(&r, c);  break;
-      case PAGER_WRITE: step_write(&r, c); break;
-      case PAGER_ERROR: FAIL("poisoned"); vt_stop();
-    }
-  }
-  for(int i=0; i<N_CONN; i++){
-    must(&r, vdb_pager_rollback(r.conn[i].p), "rollback");
-    must(&r, vdb_pager_begin_read(r.conn[i].p), "begin_read");
-    r.conn[i].st = r.now;
-    state_check(&r, &r.conn[i], true);
-    census(&r, &r.conn[i]);
-    must(&r, vdb_pager_close(r.conn[i].p), "close");
-  }
+  run_steps(&r, n_step);
   vdb_file_mem_destroy(r.world);
 }
 
@@ -315,5 +466,31 @@ TEST(pager_random__read_and_small_cache){
 TEST(pager_random__large_pages){
   for(int i=0; i<2*vt_scale(); i++){
     run_random(vt_seed()+(uint64_t)i*1000+2, 1000, 65536, false, 0);
+  }
+}
+
+TEST(pager_random__in_memory){
+  for(int i=0; i<4*vt_scale(); i++){
+    struct run r;
+    memset(&r, 0, sizeof(r));
+    vdb_rng_init(&r.rng, vt_seed()+(uint64_t)i*1000+3);
+    r.n_conn = 1;
+    run_steps(&r, 2000);
+  }
+}
+TEST(pager_random__with_a_host){
+  for(int i=0; i<4*vt_scale(); i++){
+    struct host *h = host_create();
+    struct run r;
+    int n = 0;
+    memset(&r, 0, sizeof(r));
+    vdb_rng_init(&r.rng, vt_seed()+(uint64_t)i*1000+4);
+    r.n_conn = 1;
+    r.conn[0].cfg.store = &h->fn;
+    r.conn[0].cfg.sz_cache = i&1;     /* default, or so small that it spills */
+    run_steps(&r, 1000);
+    for(int k=0; k<N_EXTENT; k++) n += r.now.head[k]!=0;
+    CHECK_INT( n, host_count(h) );
+    host_destroy(h);
   }
 }
