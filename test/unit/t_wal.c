@@ -728,3 +728,342 @@ TEST(replace__swaps_the_file_and_keeps_its_name){
   REQUIRE_RC( VECDB_OK, close_db(r) );
   end_world();
 }
+
+/* ---- without the right to write ------------------------------------------ */
+
+static int (*world_open)(void *env, const char *path, unsigned flags,
+                         struct vdb_file **out, struct vdb_err *e);
+
+static int open_for_reading(void *env, const char *path, unsigned flags,
+                            struct vdb_file **out, struct vdb_err *e){
+  *out = NULL;
+  if( !(flags & FILE_READONLY) ) return VECDB_READONLY;
+  return world_open(env, path, flags, out, e);
+}
+
+/* A reader who may not write sees commits, those in the log too, and keeps
+** checkpoints away while it reads. */
+TEST(view__follows_a_writer_without_shared_memory){
+  struct pager *w = open_db(), *v = NULL;
+  struct pager_config cfg = config();
+  struct vecdb_file_ops ops = *world;
+  page_no a = create_page(w, 1);
+
+  world_open = world->open;
+  ops.open = open_for_reading;
+  cfg.file = &ops;
+  REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &v) );
+  CHECK( vdb_pager_is_readonly(v) );
+  CHECK_RC( VECDB_READONLY, vdb_pager_begin_write(v) );
+  CHECK_RC( VECDB_READONLY, vdb_pager_checkpoint(v, 0, NULL, NULL) );
+  for(int i=2; i<30; i++){
+    commit_fill(w, a, (unsigned char)i);
+    CHECK_INT( i, read_fill(v, a) );
+    if( i%7==0 ){
+      REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(w, i%4, NULL, NULL) );
+      CHECK_INT( i, read_fill(v, a) );
+    }
+  }
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(v) );
+  commit_fill(w, a, 77);
+  CHECK_RC( VECDB_BUSY, vdb_pager_checkpoint(w, VECDB_CHECKPOINT_FULL, NULL,
+                                             NULL) );
+  CHECK_INT( 29, fill_of(v, a) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(v) );
+  REQUIRE_RC( VECDB_OK, close_db(w) );
+  CHECK( !exists("t.vdb-wal") );
+  CHECK_INT( 77, read_fill(v, a) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(v) );
+  end_world();
+}
+
+TEST(view__an_immutable_file_is_read_alone){
+  struct pager *p = open_db();
+  struct pager_config cfg = config();
+  page_no a = create_page(p, 1);
+  REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_FULL, NULL,
+                                             NULL) );
+  commit_fill(p, a, 2);
+  cfg.open_flags = VECDB_OPEN_IMMUTABLE;
+  p = open_with(&cfg);
+  CHECK_INT( 1, read_fill(p, a) );
+  CHECK_RC( VECDB_READONLY, vdb_pager_begin_write(p) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
+  end_world();
+}
+
+TEST(view__a_read_only_handle_shares_with_writers){
+  struct pager *w = open_db(), *r;
+  struct pager_config cfg = config();
+  page_no a = create_page(w, 1);
+  cfg.open_flags = VECDB_OPEN_READONLY;
+  r = open_with(&cfg);
+  commit_fill(w, a, 2);
+  CHECK_INT( 2, read_fill(r, a) );
+  CHECK_RC( VECDB_READONLY, vdb_pager_begin_write(r) );
+  REQUIRE_RC( VECDB_OK, close_db(w) );
+  CHECK_INT( 2, read_fill(r, a) );
+  w = open_db();
+  commit_fill(w, a, 3);
+  CHECK_INT( 3, read_fill(r, a) );
+  REQUIRE_RC( VECDB_OK, close_db(r) );
+  REQUIRE_RC( VECDB_OK, close_db(w) );
+  CHECK( !exists("t.vdb-wal") );
+  end_world();
+}
+
+/* ---- foreign logs and older copies --------------------------------------- */
+
+TEST(wal__a_log_beside_an_older_copy_is_ignored){
+  struct pager *p = open_db();
+  struct image old, wal;
+  page_no a = create_page(p, 1);
+  REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_TRUNCATE,
+                                             NULL, NULL) );
+  old = image_take("t.vdb");
+  for(int i=2; i<5; i++){             /* two generations further */
+    commit_fill(p, a, (unsigned char)i);
+    REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_TRUNCATE,
+                                               NULL, NULL) );
+  }
+  commit_fill(p, a, 9);
+  wal = image_take("t.vdb-wal");
+  end_world();
+  (void)config();
+  image_put("t.vdb", old);
+  image_put("t.vdb-wal", wal);
+  p = open_db();
+  CHECK_INT( 1, read_fill(p, a) );
+  commit_fill(p, a, 10);
+  crash_keeping(0);
+  p = open_db();
+  CHECK_INT( 10, read_fill(p, a) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
+  vdb_free(old.p);
+  vdb_free(wal.p);
+  end_world();
+}
+
+/* ---- rules of use -------------------------------------------------------- */
+
+TEST(pager__wrong_states_are_misuse){
+  struct pager *p = open_db();
+  struct page *pg = NULL;
+  uint64_t token;
+  unsigned char h[16];
+  CHECK_RC( VECDB_MISUSE, vdb_page_get(p, 2, 0, &pg) );
+  CHECK_RC( VECDB_MISUSE, vdb_page_new(p, PAGE_BTREE_LEAF, &pg) );
+  CHECK_RC( VECDB_MISUSE, vdb_pager_commit(p) );
+  CHECK_RC( VECDB_OK, vdb_pager_rollback(p) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
+  CHECK_RC( VECDB_MISUSE, vdb_pager_begin_read(p) );
+  CHECK_RC( VECDB_MISUSE, vdb_page_new(p, PAGE_BTREE_LEAF, &pg) );
+  CHECK_RC( VECDB_MISUSE, vdb_pager_checkpoint(p, 0, NULL, NULL) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  CHECK_RC( VECDB_MISUSE, vdb_pager_begin_write(p) );
+  CHECK_RC( VECDB_MISUSE, vdb_pager_end_read(p) );
+  CHECK_RC( VECDB_MISUSE, vdb_pager_rollback_to(p, 0) );
+  CHECK_RC( VECDB_MISUSE, vdb_pager_release(p, 0) );
+  CHECK_RC( VECDB_OK, vdb_pager_committed_token(p, h, &token) );
+  CHECK_RC( VECDB_OK, vdb_pager_rollback(p) );
+  CHECK_RC( VECDB_RANGE, vdb_pager_checkpoint(p, 4, NULL, NULL) );
+  CHECK_RC( VECDB_NOTFOUND, vdb_pager_set(p, "bussy_ms", 1) );
+  CHECK_RC( VECDB_RANGE, vdb_pager_set(p, "sync", 3) );
+  CHECK_RC( VECDB_NOTFOUND, vdb_pager_decide(p, true) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
+  end_world();
+}
+
+/* ---- the operating system ------------------------------------------------ */
+
+static struct pager *open_posix(const char *path){
+  struct pager_config cfg;
+  struct pager *p = NULL;
+  memset(&cfg, 0, sizeof(cfg));
+  cfg.path = path;
+  cfg.open_flags = VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE;
+  if( vdb_pager_open(&cfg, &err, &p)!=VECDB_OK ) FAIL("%s", err.msg);
+  REQUIRE( p!=NULL );
+  return p;
+}
+
+TEST(posix__two_connections_of_one_process_exclude_each_other){
+  const char *path = vt_path("two.vdb");
+  struct pager *p = open_posix(path), *q = open_posix(path);
+  page_no a = create_page(p, 1), head;
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  CHECK_RC( VECDB_BUSY, vdb_pager_begin_write(q) );
+  head = create_extent(p, 3, 4687*64);
+  REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(q) );
+  CHECK( extent_is(q, head, 3, 4687*64) );
+  CHECK_INT( 1, fill_of(q, a) );
+  commit_fill(p, a, 2);
+  CHECK_INT( 1, fill_of(q, a) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(q) );
+  CHECK_INT( 2, read_fill(q, a) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(q) );
+  CHECK( access(vt_path("two.vdb-wal"), F_OK)!=0 );
+  p = open_posix(path);
+  CHECK_INT( 2, read_fill(p, a) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+}
+
+/* A child may close what it inherited and nothing else; its parent goes on. */
+TEST(posix__a_child_of_fork_gets_misuse){
+  const char *path = vt_path("fork.vdb");
+  struct pager *p = open_posix(path);
+  page_no a = create_page(p, 1);
+  int status = 0;
+  pid_t pid;
+
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  set_page(p, a, 2);
+  pid = fork();
+  if( pid==0 ){
+    int ok = vdb_pager_commit(p)==VECDB_MISUSE
+          && vdb_pager_rollback(p)==VECDB_MISUSE;
+    vdb_pager_close(p);
+    _exit(ok ? 0 : 1);
+  }
+  REQUIRE( waitpid(pid, &status, 0)==pid );
+  CHECK_INT( 0, status );
+  REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
+  CHECK_INT( 2, read_fill(p, a) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+}
+
+/* Another process is killed while it holds the write lock. */
+TEST(posix__a_dead_writer_leaves_no_lock){
+  const char *path = vt_path("dead.vdb");
+  struct pager *p = open_posix(path);
+  page_no a = create_page(p, 1);
+  int status = 0;
+  pid_t pid = fork();
+
+  if( pid==0 ){
+    struct pager *q = open_posix(path);
+    vdb_pager_begin_write(q);
+    set_page(q, a, 2);
+    raise(SIGKILL);
+  }
+  REQUIRE( waitpid(pid, &status, 0)==pid );
+  CHECK( WIFSIGNALED(status) );
+  CHECK_INT( 1, read_fill(p, a) );
+  commit_fill(p, a, 3);
+  CHECK_INT( 3, read_fill(p, a) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+}
+
+/* ---- limits and failures ------------------------------------------------- */
+
+TEST(snapshot__there_may_be_120_and_any_number_of_readers){
+  struct pager_config cfg = config();
+  struct pager *w = open_db(), *r[130] = { NULL };
+  page_no a = create_page(w, 0);
+  for(int i=0; i<130; i++){
+    int rc;
+    REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &r[i]) );
+    if( i<119 ) commit_fill(w, a, (unsigned char)(i+1));
+    rc = vdb_pager_begin_read(r[i]);
+    CHECK_RC( VECDB_OK, rc );
+  }
+  for(int i=0; i<130; i++) CHECK_INT( i<119 ? i+1 : 119, fill_of(r[i], a) );
+  commit_fill(w, a, 120);             /* takes the last slot for a moment */
+  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(r[129]) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(r[129]) );
+  CHECK_RC( VECDB_OK, vdb_pager_begin_read(w) );     /* shares with it */
+  CHECK_INT( 120, fill_of(w, a) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(w) );
+  set_page(w, a, 121);
+  REQUIRE_RC( VECDB_OK, vdb_pager_commit(w) );
+  CHECK_RC( VECDB_BUSY, vdb_pager_begin_read(w) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(r[60]) );
+  CHECK_RC( VECDB_OK, vdb_pager_begin_read(w) );
+  CHECK_INT( 121, fill_of(w, a) );
+  for(int i=0; i<130; i++) REQUIRE_RC( VECDB_OK, vdb_pager_close(r[i]) );
+  end_world();
+}
+
+static bool sync_fails;
+static int (*world_sync)(struct vdb_file *f, struct vdb_err *e);
+static int sync_or_fail(struct vdb_file *f, struct vdb_err *e){
+  return sync_fails ? vdb_error(e, VECDB_IOERR_SYNC, "no sync today")
+                    : world_sync(f, e);
+}
+
+TEST(pager__a_failed_sync_is_final){
+  struct pager_config cfg = config();
+  struct vecdb_file_ops ops = *world;
+  struct pager *p = NULL, *q;
+  page_no a;
+  world_sync = world->sync;
+  ops.sync = sync_or_fail;
+  cfg.file = &ops;
+  REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &p) );
+  a = create_page(p, 1);
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  set_page(p, a, 2);
+  sync_fails = true;
+  CHECK_RC( VECDB_IOERR_SYNC, vdb_pager_commit(p) );
+  sync_fails = false;
+  CHECK_INT( PAGER_ERROR, vdb_pager_state(p) );
+  CHECK_RC( VECDB_IOERR_SYNC, vdb_pager_commit(p) );
+  CHECK_RC( VECDB_OK, vdb_pager_rollback(p) );
+  CHECK_RC( VECDB_IOERR_SYNC, vdb_pager_begin_read(p) );
+  CHECK_RC( VECDB_IOERR_SYNC, vdb_pager_begin_write(p) );
+  q = open_db();                      /* others go on, from the state before */
+  CHECK_INT( 1, read_fill(q, a) );
+  commit_fill(q, a, 3);
+  CHECK_INT( 3, read_fill(q, a) );
+  CHECK_RC( VECDB_OK, vdb_pager_close(p) );
+  p = open_db();
+  CHECK_INT( 3, read_fill(p, a) );
+  end_world();
+}
+
+TEST(ckpt__a_log_far_too_long_waits_for_readers){
+  struct pager *w = open_db(), *r = open_db();
+  struct pager_stats st;
+  page_no a = create_page(w, 1);
+  REQUIRE_RC( VECDB_OK, vdb_pager_set(w, "wal_bytes", 4096) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(r) );
+  for(int i=0; i<200; i++) commit_fill(w, a, (unsigned char)i);
+  REQUIRE_RC( VECDB_OK, vdb_pager_stats(w, &st) );
+  CHECK( st.sz_wal>64*4096 );
+  CHECK_INT( 1, fill_of(r, a) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_set(w, "busy_ms", 50) );
+  {
+    int64_t t = world->now_ms(world->env);
+    commit_fill(w, a, 201);
+    CHECK( world->now_ms(world->env)>=t+50 );
+  }
+  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(r) );
+  commit_fill(w, a, 202);
+  REQUIRE_RC( VECDB_OK, vdb_pager_stats(w, &st) );
+  CHECK( st.sz_wal<64*4096 );
+  end_world();
+}
+
+TEST(life__a_page_size_is_kept){
+  struct pager_config cfg = config();
+  struct pager *p;
+  page_no a;
+  for(uint32_t n=4096; n<=65536; n*=2){
+    cfg = config();
+    cfg.sz_page = n;
+    p = open_with(&cfg);
+    a = create_page(p, 5);
+    REQUIRE_RC( VECDB_OK, close_db(p) );
+    p = open_db();
+    CHECK_U64( n, vdb_pager_usable(p) );
+    CHECK_INT( 5, read_fill(p, a) );
+    end_world();
+  }
+  cfg = config();
+  cfg.sz_page = 3000;
+  p = NULL;
+  CHECK_RC( VECDB_RANGE, vdb_pager_open(&cfg, &err, &p) );
+  end_world();
+}
