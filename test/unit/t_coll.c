@@ -1295,6 +1295,7 @@ static void check_readable(const struct coll_runs *runs){
       if( vdb_bit_get(r->live, slot) ) sum += (unsigned)(p[0] + p[7]);
     }
   }
+  VDB_UNUSED(sum);
 }
 
 static int count_chunk(void *arg, const struct coll_chunk *chunk){
