@@ -136,17 +136,6 @@ done:
   return rc;
 }
 
-/* K1: the last COMMIT that every reader may see replaced. */
-static const struct commit_ref *target_find(const struct fstore *fs,
-                                            uint64_t n_visible, txn_id limit){
-  const struct walindex *ix = &fs->ix;
-  for(size_t i=ix->n_commit; i-->0; ){
-    const struct commit_ref *t = &ix->commit[i];
-    if( t->i_frame<=n_visible && t->txid<=limit ) return t;
-  }
-  return NULL;
-}
-
 /* Step 6. A restart in between makes this do nothing. */
 static void backfill_move(struct ckpt *c, uint64_t w){
   struct fstore *fs = c->fs;
@@ -177,8 +166,8 @@ static int ckpt_some(struct ckpt *c, uint64_t *n_home){
   *n_home = n_before = BACKFILL_N(w);
   if( n_before>=c->st.n_visible && MUTANT(1, false, true) ) return VECDB_OK;
   TRY( vdb_wal_follow(fs, &c->st) );
-  c->target = target_find(fs, c->st.n_visible,
-                          vdb_slot_oldest(fs, c->st.txid));
+  c->target = vdb_walindex_commit(&fs->ix,
+                                  vdb_slot_oldest(fs, c->st.txid)); /* K1 */
   if( c->target==NULL ) return VECDB_OK;
   c->hi = c->target->i_frame;
   if( c->hi<=n_before && MUTANT(1, false, true) ) return VECDB_OK;

@@ -313,12 +313,8 @@ static uint64_t change_max(struct fstore *fs){
 }
 
 uint64_t vdb_fstore_frames_home(const struct fstore *fs, txn_id txid){
-  const struct walindex *ix = &fs->ix;
-  uint64_t n = 0;
-  for(size_t i=0; i<ix->n_commit && ix->commit[i].txid<=txid; i++){
-    n = ix->commit[i].i_frame;
-  }
-  return n;
+  const struct commit_ref *c = vdb_walindex_commit(&fs->ix, txid);
+  return c ? c->i_frame : 0;
 }
 
 /* The write lock is held and its last holder did not release it, or the

@@ -116,7 +116,9 @@ static void frame_decode(const struct fstore *fs, const unsigned char *b,
   f->crc = get_u32(b + FRAME_CRC);
   n = vdb_frame_payload(fs, f->kind);
   f->sz = n ? FRAME_SIZE + n : 0;
-  if( (f->kind==FRAME_PAGE) != (f->pgno!=0) ) f->sz = 0;
+  if( f->kind==FRAME_PAGE ? f->pgno<fs->header.pg_root : f->pgno!=0 ){
+    f->sz = 0;                      /* nobody writes over the header region */
+  }
   if( f->txid==0 || f->txid>TXID_MAX ) f->sz = 0;
 }
 
@@ -163,6 +165,15 @@ static int frame_apply(struct fstore *fs, const struct frame *f,
     st->prep_token = get_u64(payload + COMMIT_TOKEN);
     memcpy(st->prep_host, payload + COMMIT_HOST, 16);
     return VECDB_OK;
+  }
+  if( (fs->ix.n_commit && f->txid<=fs->ix.commit[fs->ix.n_commit-1].txid)
+      || get_u32(payload + COMMIT_NPAGE)<=fs->header.pg_root ){
+    return VDB_CORRUPT(fs->err, "frame %llu of the log of %s commits "
+                       "transaction %llu with %u pages",
+                       (unsigned long long)f->seq,
+                       vdb_pager_name(fs->base.pager),
+                       (unsigned long long)f->txid,
+                       get_u32(payload + COMMIT_NPAGE));
   }
   st->txid = f->txid;
   st->n_page = get_u32(payload + COMMIT_NPAGE);

@@ -93,6 +93,17 @@ int vdb_walindex_add_commit(struct walindex *ix, txn_id txid, page_no n_page,
   return rc;
 }
 
+const struct commit_ref *vdb_walindex_commit(const struct walindex *ix,
+                                             txn_id txid){
+  size_t lo = 0, hi = ix->n_commit;             /* numbers ascend */
+  while( lo<hi ){
+    size_t mid = lo + (hi-lo)/2;
+    if( ix->commit[mid].txid<=txid ) lo = mid+1;
+    else hi = mid;
+  }
+  return lo ? &ix->commit[lo-1] : NULL;
+}
+
 /* X2 for frame i. */
 static void frame_unlink(struct walindex *ix, size_t i){
   struct frame_ref *ref = &ix->frame[i-1];

@@ -45,6 +45,9 @@ int  vdb_walindex_add(struct walindex *ix, page_no pgno, size_t sz,
 /* The last frame is a COMMIT: of txid and what came before it. */
 int  vdb_walindex_add_commit(struct walindex *ix, txn_id txid, page_no n_page,
                              uint64_t token);
+/* The last COMMIT of a transaction up to txid, or NULL. */
+const struct commit_ref *vdb_walindex_commit(const struct walindex *ix,
+                                             txn_id txid);
 /* The frames after n_decided, but the last, are void: it is an ABORT. */
 void vdb_walindex_abort(struct walindex *ix);
 /* Forget the frames after the first n (not fewer than n_decided). */
