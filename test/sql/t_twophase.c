@@ -9,9 +9,8 @@
 */
 #include <sqlite3.h>
 #include <sys/wait.h>
-#include <unistd.h>
 
-#include "vt.h"
+#include "sql/scratch.h"
 
 int sqlite3_vecdb_init(sqlite3 *db, char **err, const void *api);
 
@@ -154,15 +153,6 @@ static long long host_run(sqlite3 *db, const char *sql){
   return *tail ? -2 : out;
 }
 
-static void remove_all(void){
-  static const char *const name[] = {
-    "host.db", "host.db-journal", "host.db-wal", "host.db-shm", "x.vdb",
-    "x.vdb-wal", "x.vdb-shm"
-  };
-  size_t i;
-  for(i=0; i<sizeof(name)/sizeof(name[0]); i++) unlink(vt_path(name[i]));
-}
-
 #define BASE \
   "CREATE TABLE o(id INTEGER PRIMARY KEY);" \
   "CREATE VIRTUAL TABLE t USING vecdb(file='x.vdb', id integer primary key," \
@@ -180,7 +170,7 @@ static int child_run(int n, const char *pragma, const char *base,
   pid_t pid = fork();
   int status = 0;
   if( pid==0 ){
-    sqlite3 *db = host_open(vt_path("host.db"), "shim");
+    sqlite3 *db = host_open(scratch("host.db"), "shim");
     host_run(db, pragma);
     if( base && host_run(db, base)==-2 ) _exit(3);
     n_until_death = n;
@@ -194,7 +184,7 @@ static int child_run(int n, const char *pragma, const char *base,
 }
 
 static void expect_agreement(const char *what, int n){
-  sqlite3 *db = host_open(vt_path("host.db"), NULL);
+  sqlite3 *db = host_open(scratch("host.db"), NULL);
   long long difference = host_run(db,
       "SELECT count(*) FROM (SELECT id FROM o EXCEPT SELECT id FROM t"
       " UNION ALL SELECT * FROM (SELECT id FROM t EXCEPT SELECT id FROM o));");
@@ -217,7 +207,7 @@ static void die_everywhere(const char *pragma, const char *sql, int after){
 
   dies_after = after;
   for(n=1; rc==CHILD_DIED && n<POINT_MAX; n++){
-    remove_all();
+    scratch_remove();
     rc = child_run(n, pragma, BASE, sql);
     if( rc!=0 && rc!=CHILD_DIED ) FAIL("change %d: child gives %d", n, rc);
     expect_agreement(pragma, n);
@@ -228,6 +218,7 @@ static void die_everywhere(const char *pragma, const char *sql, int after){
 
 static void shim_register(void){
   static sqlite3_vfs shim;
+  scratch_remove();
   if( real_vfs ) return;
   sqlite3_initialize();
   real_vfs = sqlite3_vfs_find(NULL);
@@ -242,20 +233,24 @@ static void shim_register(void){
 TEST(twophase__agrees_when_the_host_dies_before_a_change){
   shim_register();
   die_everywhere("PRAGMA journal_mode=DELETE;", CHANGE, 0);
+  scratch_end();
 }
 TEST(twophase__agrees_when_the_host_dies_after_a_change){
   shim_register();
   die_everywhere("PRAGMA journal_mode=DELETE;", CHANGE, 1);
+  scratch_end();
 }
 TEST(twophase__agrees_with_a_host_in_wal_mode){
   shim_register();
   die_everywhere("PRAGMA journal_mode=WAL;", CHANGE, 0);
   die_everywhere("PRAGMA journal_mode=WAL;", CHANGE, 1);
+  scratch_end();
 }
 TEST(twophase__agrees_with_a_persistent_journal){
   shim_register();
   die_everywhere("PRAGMA journal_mode=PERSIST;", CHANGE, 1);
   die_everywhere("PRAGMA journal_mode=TRUNCATE;", CHANGE, 1);
+  scratch_end();
 }
 
 /* The very first transaction creates table, file and token at once. */
@@ -267,11 +262,11 @@ TEST(twophase__first_transaction_is_in_both_or_neither){
     dies_after = after;
     for(n=1; rc==CHILD_DIED && n<POINT_MAX; n++){
       sqlite3 *db;
-      remove_all();
+      scratch_remove();
       rc = child_run(n, "PRAGMA journal_mode=DELETE;", NULL,
                      "BEGIN;" BASE "COMMIT;");
       if( rc!=0 && rc!=CHILD_DIED ) FAIL("change %d: child gives %d", n, rc);
-      db = host_open(vt_path("host.db"), NULL);
+      db = host_open(scratch("host.db"), NULL);
       if( host_run(db, "SELECT count(*) FROM sqlite_schema WHERE name='o';")
           ==0 ){
         if( host_run(db, BASE)==-2 ) FAIL("change %d: cannot begin anew", n);
@@ -281,6 +276,7 @@ TEST(twophase__first_transaction_is_in_both_or_neither){
     }
     CHECK_INT(0, rc);
   }
+  scratch_end();
 }
 
 /* DROP commits with the host too. */
@@ -291,10 +287,10 @@ TEST(twophase__drop_is_in_both_or_neither){
   for(n=1; rc==CHILD_DIED && n<POINT_MAX; n++){
     sqlite3 *db;
     long long there;
-    remove_all();
+    scratch_remove();
     rc = child_run(n, "PRAGMA journal_mode=DELETE;", BASE,
                    "BEGIN; DROP TABLE t; DROP TABLE o; COMMIT;");
-    db = host_open(vt_path("host.db"), NULL);
+    db = host_open(scratch("host.db"), NULL);
     there = host_run(db, "SELECT count(*) FROM sqlite_schema WHERE name='t';");
     if( there==1 ){
       CHECK_INT(1, host_run(db, "SELECT count(*) FROM t;"));
@@ -306,4 +302,5 @@ TEST(twophase__drop_is_in_both_or_neither){
     sqlite3_close(db);
   }
   CHECK_INT(0, rc);
+  scratch_end();
 }
