@@ -567,11 +567,12 @@ int vecdb_check(vecdb *db, int quick, vecdb_check_fn report, void *arg){
 }
 
 int vecdb_progress_handler(vecdb *db, vecdb_progress_fn fn, void *arg){
-  int rc = db_enter(db);
+  int rc = db_lock(db);
   if( rc!=VECDB_OK ) return rc;
   db->progress = fn;
   db->progress_arg = arg;
-  return db_leave(db, VECDB_OK);
+  db_unlock(db);                        /* errmsg stays that of the last call */
+  return VECDB_OK;
 }
 
 void vecdb_interrupt(vecdb *db){
@@ -1194,6 +1195,14 @@ const void *vecdb_column_vector(vecdb_stmt *s, int column, size_t *n_bytes){
 
 double vecdb_row_distance(vecdb_stmt *s){
   double d = NAN;
+int vecdb_column_errcode(vecdb_stmt *s){
+  int rc = db_lock(stmt_db(s));
+  if( rc!=VECDB_OK ) return rc;
+  rc = vdb_stmt_column_rc(stmt_of(s));
+  db_unlock(stmt_db(s));
+  return rc;
+}
+
   if( db_lock(stmt_db(s))!=VECDB_OK ) return d;
   d = vdb_stmt_distance(stmt_of(s));
   db_unlock(stmt_db(s));

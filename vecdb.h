@@ -469,13 +469,18 @@ VECDB_API int vecdb_reset(vecdb_stmt *s);
 VECDB_API int vecdb_finalize(vecdb_stmt *s);
 VECDB_API vecdb_collection *vecdb_stmt_collection(vecdb_stmt *s);
 
-/* Columns of the row that step just returned; conversions as in SQLite. */
+/* Columns of the row that step just returned; conversions as in SQLite. A
+** value that cannot be read (CORRUPT_*, IOERR_*, NOMEM) looks like NULL:
+** vecdb_column_errcode tells the one from the other, vecdb_errmsg says why,
+** and the next step fails with the same code. */
 VECDB_API int         vecdb_column_type(vecdb_stmt *s, int column);
 VECDB_API int64_t     vecdb_column_int64(vecdb_stmt *s, int column);
 VECDB_API double      vecdb_column_double(vecdb_stmt *s, int column);
 VECDB_API const char *vecdb_column_text(vecdb_stmt *s, int column);
 VECDB_API const void *vecdb_column_blob(vecdb_stmt *s, int column);
 VECDB_API size_t      vecdb_column_bytes(vecdb_stmt *s, int column);
+/* Why a value of this row could not be read; VECDB_OK: all could. */
+VECDB_API int         vecdb_column_errcode(vecdb_stmt *s);
 /* The stored vector, bit for bit, in the column's element type. */
 VECDB_API const void *vecdb_column_vector(vecdb_stmt *s, int column,
                                           size_t *n_bytes);

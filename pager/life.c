@@ -100,8 +100,10 @@ static int main_open(struct fstore *fs){
     fs->mode = flags & VECDB_OPEN_IMMUTABLE ? FSTORE_IMMUTABLE : FSTORE_VIEW;
   }
   if( rc==VECDB_NOTFOUND ){
-    rc = vdb_error(fs->err, VECDB_CANTOPEN, "cannot open %s: there is no such "
-                   "file", vdb_pager_name(p));
+    rc = vdb_error(fs->err, VECDB_CANTOPEN, create
+                   ? "cannot create %s: no permission to write to its folder"
+                   : "cannot open %s: there is no such file",
+                   vdb_pager_name(p));
   }
   fs->base.is_readonly = fs->mode!=FSTORE_SHARED
                       || (flags & VECDB_OPEN_READONLY);

@@ -628,8 +628,16 @@ static int cursor_eof(sqlite3_vtab_cursor *cur){
   return ((struct sql_cursor*)cur)->is_eof;
 }
 
-static void result_stored(sqlite3_context *ctx, const struct sql_column *c,
-                          vecdb_stmt *s, int i){
+/* A value that cannot be read, because the file is damaged or memory is
+** short, looks like NULL; what the engine says about it must not get lost. */
+static int stored_null(struct sql_table *t, vecdb_stmt *s){
+  int rc = vecdb_column_errcode(s);
+  return rc==VECDB_OK ? SQLITE_OK : vdb_table_error(t, rc);
+}
+
+static int result_stored(sqlite3_context *ctx, struct sql_table *t,
+                         vecdb_stmt *s, int i){
+  const struct sql_column *c = &t->cols[i];
   const void *p;
   size_t n = 0;
   switch( vecdb_column_type(s, i) ){
@@ -651,14 +659,15 @@ static void result_stored(sqlite3_context *ctx, const struct sql_column *c,
       break;
     case VECDB_VECTOR:
       p = vecdb_column_vector(s, i, &n);
-      if( p==NULL ) break;
+      if( p==NULL ) return stored_null(t, s);
       sqlite3_result_blob64(ctx, p, n, SQLITE_TRANSIENT);
       sqlite3_result_subtype(ctx, (unsigned)vdb_vec_subtype_of_element(
                                                   (int)c->info.element));
       break;
     default:
-      break;
+      return stored_null(t, s);
   }
+  return SQLITE_OK;
 }
 
 static int cursor_column(sqlite3_vtab_cursor *cur, sqlite3_context *ctx,
@@ -674,8 +683,8 @@ static int cursor_column(sqlite3_vtab_cursor *cur, sqlite3_context *ctx,
   }else if( hid>=0 ){
     if( c->echo[hid] ) sqlite3_result_value(ctx, c->echo[hid]);
   }else if( i<t->n_col ){
-    result_stored(ctx, &t->cols[i], c->mmr ? vdb_mmr_row(c->mmr) : c->stmt, i);
     if( c->is_knn && i==c->match_column ) t->match_column = i;
+    return result_stored(ctx, t, c->mmr ? vdb_mmr_row(c->mmr) : c->stmt, i);
   }
   return SQLITE_OK;
 }

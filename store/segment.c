@@ -154,15 +154,17 @@ done:
   return rc;
 }
 
-int vdb_seg_pin(struct coll *c, int i_vec, struct seg *g, struct extent *data,
-                struct extent *map, const slot_no **slots){
+/* Pin a group whose vectors are not verified yet. */
+static int pin_raw(struct coll *c, int i_vec, struct seg *g,
+                   struct extent *data, struct extent *map,
+                   const slot_no **slots){
   uint32_t sz = c->schema->col[c->vec_col[i_vec]].sz_vec;
   int rc;
 
   memset(data, 0, sizeof(*data));
   memset(map, 0, sizeof(*map));
   *slots = NULL;
-  TRY( vdb_extent_pin(c->p, g->data, data) );
+  TRY( vdb_extent_pin_raw(c->p, g->data, data) );
   TRY( check_extent(c, data, EXTENT_KIND_VECTORS, sz, g->n_row) );
   if( g->map!=0 ) TRY( pin_map(c, g, map, slots) );
 done:
@@ -171,6 +173,21 @@ done:
     vdb_extent_unpin(c->p, map);
     *slots = NULL;
   }
+  return rc;
+}
+
+int vdb_seg_pin(struct coll *c, int i_vec, struct seg *g, struct extent *data,
+                struct extent *map, const slot_no **slots){
+  int rc;
+
+  TRY( pin_raw(c, i_vec, g, data, map, slots) );
+  rc = vdb_extent_verify(c->p, data, 0, data->sz);
+  if( rc!=VECDB_OK ){
+    vdb_extent_unpin(c->p, data);
+    vdb_extent_unpin(c->p, map);
+    *slots = NULL;
+  }
+done:
   return rc;
 }
 
@@ -198,6 +215,8 @@ static uint32_t map_search(const slot_no *slots, uint32_t n, slot_no slot){
   return lo<n && slots[lo]==slot ? lo : n;
 }
 
+/* Verifies the chunks of this vector alone: damage elsewhere in the group
+** leaves it readable. */
 int vdb_seg_vector(struct coll *c, int i_vec, slot_no slot,
                    unsigned char *out){
   uint32_t sz = c->schema->col[c->vec_col[i_vec]].sz_vec, row;
@@ -215,11 +234,12 @@ int vdb_seg_vector(struct coll *c, int i_vec, slot_no slot,
     TRY( COLL_CORRUPT(c, "a live slot is in no row group") );
   }
   g = &c->segs[i_vec].seg[i];
-  TRY( vdb_seg_pin(c, i_vec, g, &data, &map, &slots) );
+  TRY( pin_raw(c, i_vec, g, &data, &map, &slots) );
   row = slots ? map_search(slots, g->n_row, slot) : slot-g->first;
   if( row==g->n_row ){
     TRY( COLL_CORRUPT(c, "a live slot is in no row group") );
   }
+  TRY( vdb_extent_verify(c->p, &data, (size_t)row*sz, sz) );
   memcpy(out, data.data + (size_t)row*sz, sz);
 done:
   vdb_extent_unpin(c->p, &data);

@@ -161,6 +161,13 @@ static int stmt_step_kind(struct stmt *s){
   }
 }
 
+/* A value of the current row could not be read. Reading it again brings back
+** the message, which is gone by now. */
+static int column_error(struct stmt *s){
+  int rc = s->is_suspended ? VECDB_OK : vdb_stmt_row_load(s);
+  return rc!=VECDB_OK ? rc : s->rc_column;
+}
+
 int vdb_stmt_step(struct stmt *s){
   int rc, rc_end;
   if( s->state==ST_ABORTED ){
@@ -172,7 +179,7 @@ int vdb_stmt_step(struct stmt *s){
     if( rc!=VECDB_OK ) return rc;
   }
   rc = s->ss->interrupted ? VECDB_INTERRUPT
-     : s->rc_column ? s->rc_column : stmt_step_kind(s);
+     : s->rc_column ? column_error(s) : stmt_step_kind(s);
   s->rc_column = VECDB_OK;
   if( rc==VECDB_ROW ){
     s->state = ST_ROW;
@@ -279,6 +286,10 @@ const struct vdb_value *vdb_stmt_column(struct stmt *s, int column){
     }
   }
   return &s->row.val[column];
+}
+
+int vdb_stmt_column_rc(const struct stmt *s){
+  return s->state==ST_ROW ? s->rc_column : VECDB_OK;
 }
 
 const char *vdb_stmt_column_text(struct stmt *s, int column, size_t *n){

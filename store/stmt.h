@@ -64,6 +64,8 @@ void vdb_stmt_abort(struct stmt *s);
 const struct vdb_value *vdb_stmt_column(struct stmt *s, int column);
 /* As text; *n its bytes; NULL for NULL. */
 const char *vdb_stmt_column_text(struct stmt *s, int column, size_t *n);
+/* Why a value of the current row could not be read; OK: none failed. */
+int vdb_stmt_column_rc(const struct stmt *s);
 double vdb_stmt_distance(const struct stmt *s);
 
 /* ---- For vecdb_put_many and vecdb_search_many ------------------------------
