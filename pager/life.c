@@ -154,6 +154,14 @@ done:
   return rc;
 }
 
+/* -shm cannot be made or written: read without it. */
+static void view_instead(struct fstore *fs){
+  file_close(fs, &fs->shm);
+  fs->mode = FSTORE_VIEW;
+  fs->base.is_readonly = true;
+  fs->ops->unlock(fs->main, LOCK_LIFE);
+}
+
 /* Publish what recovery found. */
 static int shm_init(struct fstore *fs){
   struct log_state st;
@@ -188,11 +196,7 @@ static int open_alone(struct fstore *fs){
   TRY( header_adopt(fs) );
   rc = shm_create(fs);
   if( rc==VECDB_READONLY ){
-    /* The folder cannot be written: read without shared memory. */
-    file_close(fs, &fs->shm);
-    fs->mode = FSTORE_VIEW;
-    fs->base.is_readonly = true;
-    fs->ops->unlock(fs->main, LOCK_LIFE);
+    view_instead(fs);
     return VECDB_OK;
   }
   if( rc!=VECDB_OK ) goto done;
@@ -215,6 +219,11 @@ static int open_join(struct fstore *fs, bool *ready){
   rc = fs->ops->open(fs->ops->env, fs->path_shm, FILE_NOFOLLOW, &fs->shm,
                      fs->err);
   if( rc==VECDB_NOTFOUND ) return VECDB_OK;
+  if( rc==VECDB_READONLY ){
+    view_instead(fs);
+    *ready = true;
+    return VECDB_OK;
+  }
   if( rc!=VECDB_OK ) goto done;
   TRY( fs->ops->shm_map(fs->shm, SHM_SIZE, fs->err) );
   if( fs->ops->shm_load(fs->shm, SHM_MAGIC)!=SHM_MAGIC_VALUE ) goto done;

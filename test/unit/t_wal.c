@@ -777,6 +777,40 @@ TEST(view__follows_a_writer_without_shared_memory){
   end_world();
 }
 
+static int open_without_shm(void *env, const char *path, unsigned flags,
+                            struct vdb_file **out, struct vdb_err *e){
+  *out = NULL;
+  if( strstr(path, "-shm") ) return VECDB_READONLY;
+  return world_open(env, path, flags, out, e);
+}
+
+/* The file could be written, its folder or -shm cannot. */
+TEST(view__is_what_remains_without_a_writable_folder){
+  struct pager *w = open_db(), *v = NULL;
+  struct pager_config cfg = config();
+  struct vecdb_file_ops ops = *world;
+  page_no a = create_page(w, 1);
+
+  world_open = world->open;
+  ops.open = open_without_shm;
+  cfg.file = &ops;
+  REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &v) );   /* joining */
+  CHECK( vdb_pager_is_readonly(v) );
+  commit_fill(w, a, 2);
+  CHECK_INT( 2, read_fill(v, a) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(v) );
+  REQUIRE_RC( VECDB_OK, close_db(w) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &v) );   /* alone */
+  CHECK( vdb_pager_is_readonly(v) );
+  CHECK_INT( 2, read_fill(v, a) );
+  w = open_db();                      /* it is in nobody's way */
+  commit_fill(w, a, 3);
+  CHECK_INT( 3, read_fill(v, a) );
+  REQUIRE_RC( VECDB_OK, close_db(w) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(v) );
+  end_world();
+}
+
 TEST(view__an_immutable_file_is_read_alone){
   struct pager *p = open_db();
   struct pager_config cfg = config();
