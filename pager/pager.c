@@ -368,21 +368,6 @@ done:
   return rc;
 }
 
-int vdb_pager_decide(struct pager *p, bool commit){
-  int rc = VECDB_OK;
-
-  TRY( pager_enter(p) );
-  if( p->state==PAGER_WRITE || p->state==PAGER_ERROR ){
-    return commit ? vdb_pager_commit(p) : vdb_pager_rollback(p);
-  }
-  TRY( pager_enter_none(p, "decide a prepared transaction") );
-  TRY( two_phase_supported(p) );
-  TRY( pager_not_poisoned(p) );
-  TRY( p->store->ops->decide_orphan(p->store, commit) );
-done:
-  return rc;
-}
-
 int vdb_pager_in_doubt(struct pager *p, bool *in_doubt,
                        unsigned char host_uuid[16], uint64_t *token){
   int rc = VECDB_OK;
@@ -394,6 +379,41 @@ int vdb_pager_in_doubt(struct pager *p, bool *in_doubt,
   if( p->store->ops->in_doubt ){
     TRY( p->store->ops->in_doubt(p->store, in_doubt, host_uuid, token) );
   }
+done:
+  return rc;
+}
+
+/* Roll back, and say so when the log still holds the PREPARE: it can be
+** decided again. */
+static int prepare_take_back(struct pager *p){
+  unsigned char host[16];
+  uint64_t token = 0;
+  bool was_prepared = p->is_prepared, in_doubt = false;
+  int rc = VECDB_OK;
+
+  TRY( vdb_pager_rollback(p) );
+  if( !was_prepared ) goto done;
+  TRY( vdb_pager_in_doubt(p, &in_doubt, host, &token) );
+  if( in_doubt ){
+    TRY( vdb_error(p->err, VECDB_IOERR_WRITE, "cannot take back the prepared "
+                   "transaction of %s: the log could not be written; decide "
+                   "it again", vdb_pager_name(p)) );
+  }
+done:
+  return rc;
+}
+
+int vdb_pager_decide(struct pager *p, bool commit){
+  int rc = VECDB_OK;
+
+  TRY( pager_enter(p) );
+  if( p->state==PAGER_WRITE || p->state==PAGER_ERROR ){
+    return commit ? vdb_pager_commit(p) : prepare_take_back(p);
+  }
+  TRY( pager_enter_none(p, "decide a prepared transaction") );
+  TRY( two_phase_supported(p) );
+  TRY( pager_not_poisoned(p) );
+  TRY( p->store->ops->decide_orphan(p->store, commit) );
 done:
   return rc;
 }
