@@ -165,6 +165,8 @@ enum db_kind { DB_MEMORY = 0, DB_FILE = 1, DB_HOST = 2 };
 struct db {
   struct vecdb_file_ops *ops;            /* of DB_FILE, else NULL */
   struct host *host;                     /* of DB_HOST, else NULL */
+  uint64_t sz_cache;                     /* 0: the default; set before reopen */
+  uint32_t sz_page;
   struct vdb_err err;
   struct store *st;
 };
@@ -179,6 +181,8 @@ static inline int db_try_open(struct db *db){
   else cfg.open_flags |= VECDB_OPEN_MEMORY;
   cfg.file = db->ops;
   cfg.fixed_seed = 7;
+  cfg.sz_cache = db->sz_cache;
+  cfg.sz_page = db->sz_page;
   cfg.sync = VECDB_SYNC_OFF;
   return vdb_store_open(&cfg, &db->err, &db->st);
 }

@@ -446,12 +446,10 @@ static void step(struct world *w){
   }
 }
 
-static void walk(enum db_kind kind, bool is_text, int n_step){
-  struct world w;
+static void walk_in(struct world *at, bool is_text, int n_step){
+  struct world w = *at;
 
-  memset(&w, 0, sizeof(w));
   vdb_rng_init(&w.rng, vt_seed());
-  db_open(&w.db, kind);
   w.is_text = is_text;
   create(&w.db, "t", is_text ? schema_text_key : schema_int_key);
   w.c = open_coll(&w.db, "T");
@@ -463,6 +461,14 @@ static void walk(enum db_kind kind, bool is_text, int n_step){
   db_close(&w.db);
 }
 
+static void walk(enum db_kind kind, bool is_text, int n_step){
+  struct world w;
+
+  memset(&w, 0, sizeof(w));
+  db_open(&w.db, kind);
+  walk_in(&w, is_text, n_step);
+}
+
 TEST(store__follows_a_model_in_memory){
   walk(DB_MEMORY, false, 4000*vt_scale());
 }
@@ -471,3 +477,24 @@ TEST(store__follows_a_model_with_text_keys){
 }
 TEST(store__follows_a_model_in_a_file){ walk(DB_FILE, false, 3000*vt_scale()); }
 TEST(store__follows_a_model_in_a_host){ walk(DB_HOST, false, 3000*vt_scale()); }
+
+/* 40 pages: what a transaction changes is written out before it commits. */
+TEST(store__follows_a_model_with_a_small_cache){
+  struct world w;
+
+  memset(&w, 0, sizeof(w));
+  REQUIRE_RC(VECDB_OK, vdb_file_mem_create(1, &w.db.ops));
+  w.db.sz_cache = 40*4096;
+  REQUIRE_RC(VECDB_OK, db_try_open(&w.db));
+  walk_in(&w, false, 3000*vt_scale());
+}
+
+TEST(store__follows_a_model_on_large_pages){
+  struct world w;
+
+  memset(&w, 0, sizeof(w));
+  REQUIRE_RC(VECDB_OK, vdb_file_mem_create(1, &w.db.ops));
+  w.db.sz_page = 65536;
+  REQUIRE_RC(VECDB_OK, db_try_open(&w.db));
+  walk_in(&w, true, 1500*vt_scale());
+}
