@@ -59,7 +59,7 @@ struct vecdb_collection {
   char *name, *text;                   /* as told last */
 };
 
-/* ---- Version ------------------------------------------------------------- */
+/* ---- Version ------------------------------------------------------------ */
 
 const char *vecdb_libversion(void){ return VECDB_VERSION; }
 int vecdb_libversion_number(void){ return VECDB_VERSION_NUMBER; }
@@ -87,7 +87,7 @@ const char *vecdb_compile_option(int i){
   return "SIMD";
 }
 
-/* ---- Results ------------------------------------------------------------- */
+/* ---- Results ------------------------------------------------------------ */
 
 const char *vecdb_errstr(int rc){
   switch( rc & 0xff ){
@@ -118,7 +118,7 @@ void vecdb_config_log(vecdb_log_fn fn, void *arg){
   vdb_log_set(fn, arg);
 }
 
-/* ---- Entering and leaving ------------------------------------------------ */
+/* ---- Entering and leaving ----------------------------------------------- */
 
 /* Forks since the library was loaded: a handle of another count belongs to a
 ** parent process. */
@@ -186,7 +186,7 @@ static int db_misuse(vecdb *db, const char *what){
 }
 
 /* A read transaction around a call that does not step. */
-static int read_enter(vecdb *db, bool *held){
+static int db_enter_read(vecdb *db, bool *held){
   int rc = db_enter(db);
   *held = false;
   if( rc!=VECDB_OK ) return rc;
@@ -194,7 +194,7 @@ static int read_enter(vecdb *db, bool *held){
   return rc==VECDB_OK ? rc : db_leave(db, rc);
 }
 
-static int read_leave(vecdb *db, bool *held, int rc){
+static int db_leave_read(vecdb *db, bool *held, int rc){
   int rc_end = vdb_session_read_end(&db->ss, held);
   return db_leave(db, rc==VECDB_OK ? rc_end : rc);
 }
@@ -209,7 +209,7 @@ const char *vecdb_errmsg(vecdb *db){
   return vdb_error_text(&db->err);
 }
 
-/* ---- Structs that begin with their size ---------------------------------- */
+/* ---- Structs that begin with their size --------------------------------- */
 
 /* Copy the caller's struct (its size is its first field) into ours of sz
 ** bytes: what it lacks is 0, what it has beyond must be 0. */
@@ -248,7 +248,7 @@ static int struct_write(vecdb *db, const char *name, void *out,
   return VECDB_OK;
 }
 
-/* ---- Opening ------------------------------------------------------------- */
+/* ---- Opening ------------------------------------------------------------ */
 
 static int open_check_flags(vecdb *db, const char *path, uint32_t flags){
   bool is_ro = flags & (VECDB_OPEN_READONLY|VECDB_OPEN_IMMUTABLE);
@@ -413,7 +413,7 @@ int vecdb_close(vecdb *db){
   return rc;
 }
 
-/* ---- Transactions -------------------------------------------------------- */
+/* ---- Transactions ------------------------------------------------------- */
 
 int vecdb_begin(vecdb *db, int mode){
   int rc = db_enter(db);
@@ -500,7 +500,7 @@ int vecdb_begin_read_at(vecdb *db, uint64_t token){
   return rc ? rc : db_leave(db, vdb_session_begin_read_at(&db->ss, token));
 }
 
-/* ---- Upkeep -------------------------------------------------------------- */
+/* ---- Upkeep ------------------------------------------------------------- */
 
 int vecdb_checkpoint(vecdb *db, int mode, uint64_t *n_log, uint64_t *n_done){
   uint64_t a = 0, b = 0;
@@ -584,9 +584,11 @@ int vecdb_stat(vecdb *db, vecdb_stats *out){
   struct vdb_mem_stats m;
   vecdb_stats s = { 0 };
   bool held;
-  int rc = read_enter(db, &held);
+  int rc = db_enter_read(db, &held);
   if( rc!=VECDB_OK ) return rc;
-  if( out==NULL ) return read_leave(db, &held, db_misuse(db, "stat: no out"));
+  if( out==NULL ){
+    return db_leave_read(db, &held, db_misuse(db, "stat: no out"));
+  }
   rc = vdb_pager_stats(vdb_store_pager(db->ss.st), &p);
   vdb_mem_stats(&m);
   s.page_size = p.sz_page;
@@ -606,7 +608,7 @@ int vecdb_stat(vecdb *db, vecdb_stats *out){
   s.mem_bytes = m.sz_now;
   s.mem_peak_bytes = m.sz_peak;
   if( rc==VECDB_OK ) rc = struct_write(db, "vecdb_stats", out, &s, sizeof(s));
-  return read_leave(db, &held, rc);
+  return db_leave_read(db, &held, rc);
 }
 
 int vecdb_uuid(vecdb *db, unsigned char uuid[16]){
@@ -642,7 +644,7 @@ int vecdb_set(vecdb *db, const char *name, int64_t value){
   return db_leave(db, rc);
 }
 
-/* ---- Collections --------------------------------------------------------- */
+/* ---- Collections -------------------------------------------------------- */
 
 int vecdb_create_collection(vecdb *db, const char *name, const char *schema){
   struct write_scope w;
@@ -693,11 +695,11 @@ int vecdb_list_collections(vecdb *db,
     int (*fn)(void *arg, const char *name, const char *schema), void *arg){
   struct vdb_str s = VDB_STR_INIT;
   bool held;
-  int rc = read_enter(db, &held);
+  int rc = db_enter_read(db, &held);
   if( rc!=VECDB_OK ) return rc;
   rc = fn ? vdb_store_list(db->ss.st, list_note, &s)
           : db_misuse(db, "list: no function");
-  rc = read_leave(db, &held, rc);
+  rc = db_leave_read(db, &held, rc);
   for(size_t i=0; rc==VECDB_OK && i<s.n; ){     /* fn may use the handle */
     const char *name = s.z+i, *schema = name+strlen(name)+1;
     if( fn(arg, name, schema) ) break;
@@ -738,14 +740,14 @@ int vecdb_collection_open(vecdb *db, const char *name,
                           vecdb_collection **out){
   vecdb_collection *c = NULL;
   bool held;
-  int rc = read_enter(db, &held);
+  int rc = db_enter_read(db, &held);
   if( out ) *out = NULL;
   if( rc!=VECDB_OK ) return rc;
   if( name==NULL || out==NULL ){
-    return read_leave(db, &held, db_misuse(db, "open: no name or no out"));
+    return db_leave_read(db, &held, db_misuse(db, "open: no name or no out"));
   }
   c = vdb_calloc(1, sizeof(*c));
-  if( c==NULL ) return read_leave(db, &held, VECDB_NOMEM);
+  if( c==NULL ) return db_leave_read(db, &held, VECDB_NOMEM);
   c->db = db;
   c->n_ref = 1;
   c->next = db->first;
@@ -755,7 +757,7 @@ int vecdb_collection_open(vecdb *db, const char *name,
   rc = collection_fill(c, name);
   if( rc!=VECDB_OK ) collection_release(c);
   else *out = c;
-  return read_leave(db, &held, rc);
+  return db_leave_read(db, &held, rc);
 }
 
 int vecdb_collection_close(vecdb_collection *c){
@@ -777,7 +779,7 @@ static void collection_renew(vecdb_collection *c){
   const char *text = NULL;
   char *name, *copy;
   bool held;
-  if( read_enter(c->db, &held)!=VECDB_OK ) return;
+  if( db_enter_read(c->db, &held)!=VECDB_OK ) return;
   if( vdb_coll_refresh(c->coll)==VECDB_OK
    && vdb_coll_schema_text(c->coll, &text)==VECDB_OK ){
     name = vdb_strdup(vdb_coll_name(c->coll));
@@ -793,7 +795,7 @@ static void collection_renew(vecdb_collection *c){
     vdb_free(name);
     vdb_free(copy);
   }
-  (void)read_leave(c->db, &held, VECDB_OK);
+  (void)db_leave_read(c->db, &held, VECDB_OK);
 }
 
 const char *vecdb_collection_name(vecdb_collection *c){
@@ -853,14 +855,14 @@ int vecdb_collection_stat(vecdb_collection *c, vecdb_collection_stats *out){
   vecdb_collection_stats s = { .size = sizeof(s) };
   vecdb *db = c ? c->db : NULL;
   bool held;
-  int rc = read_enter(db, &held);
+  int rc = db_enter_read(db, &held);
   if( rc!=VECDB_OK ) return rc;
-  if( out==NULL ) return read_leave(db, &held, db_misuse(db, "no out"));
+  if( out==NULL ) return db_leave_read(db, &held, db_misuse(db, "no out"));
   rc = vdb_coll_stats(c->coll, &s);
   if( rc==VECDB_OK ){
     rc = struct_write(db, "vecdb_collection_stats", out, &s, sizeof(s));
   }
-  return read_leave(db, &held, rc);
+  return db_leave_read(db, &held, rc);
 }
 
 int vecdb_optimize(vecdb_collection *c, const vecdb_optimize_options *opt){
@@ -896,7 +898,7 @@ int vecdb_collection_set(vecdb_collection *c, const char *name,
   return db_leave(db, vdb_session_write_end(&db->ss, &w, rc));
 }
 
-/* ---- Statements ---------------------------------------------------------- */
+/* ---- Statements --------------------------------------------------------- */
 
 /* A vecdb_stmt is a struct stmt under another name. */
 static struct stmt *stmt_of(vecdb_stmt *s){ return (struct stmt*)s; }
@@ -997,7 +999,7 @@ int vecdb_search_set_text_keys(vecdb_stmt *s, size_t n,
   return db_leave(stmt_db(s), vdb_stmt_set_keys(stmt_of(s), n, NULL, keys));
 }
 
-/* ---- Binding ------------------------------------------------------------- */
+/* ---- Binding ------------------------------------------------------------ */
 
 static int bind_value(vecdb_stmt *s, int i, const struct vdb_value *v,
                       vecdb_free_fn destroy){
@@ -1079,7 +1081,7 @@ int vecdb_clear_bindings(vecdb_stmt *s){
   return rc ? rc : db_leave(stmt_db(s), vdb_stmt_clear_bindings(stmt_of(s)));
 }
 
-/* ---- Running ------------------------------------------------------------- */
+/* ---- Running ------------------------------------------------------------ */
 
 int vecdb_step(vecdb_stmt *s){
   vecdb *db = stmt_db(s);
@@ -1112,12 +1114,12 @@ vecdb_collection *vecdb_stmt_collection(vecdb_stmt *s){
   return stmt_collection(s);
 }
 
-/* ---- Columns ------------------------------------------------------------- */
+/* ---- Columns ------------------------------------------------------------ */
 
 static const struct vdb_value column_null = { VECDB_NULL, 0, 0, NULL, 0 };
 
 /* A value of the current row, and as text when `text` is given. */
-static const struct vdb_value *row_value(vecdb_stmt *s, int column,
+static const struct vdb_value *row_read(vecdb_stmt *s, int column,
                                          const char **text, size_t *n){
   vecdb *db = stmt_db(s);
   const struct vdb_value *v;
@@ -1134,11 +1136,11 @@ static const struct vdb_value *row_value(vecdb_stmt *s, int column,
 }
 
 int vecdb_column_type(vecdb_stmt *s, int column){
-  return row_value(s, column, NULL, NULL)->type;
+  return row_read(s, column, NULL, NULL)->type;
 }
 
 int64_t vecdb_column_int64(vecdb_stmt *s, int column){
-  const struct vdb_value *v = row_value(s, column, NULL, NULL);
+  const struct vdb_value *v = row_read(s, column, NULL, NULL);
   switch( v->type ){
     case VECDB_INTEGER: case VECDB_BOOLEAN: return v->i;
     case VECDB_REAL: return vdb_real_to_int(v->r);
@@ -1148,7 +1150,7 @@ int64_t vecdb_column_int64(vecdb_stmt *s, int column){
 }
 
 double vecdb_column_double(vecdb_stmt *s, int column){
-  const struct vdb_value *v = row_value(s, column, NULL, NULL);
+  const struct vdb_value *v = row_read(s, column, NULL, NULL);
   switch( v->type ){
     case VECDB_INTEGER: case VECDB_BOOLEAN: return (double)v->i;
     case VECDB_REAL: return v->r;
@@ -1160,41 +1162,39 @@ double vecdb_column_double(vecdb_stmt *s, int column){
 const char *vecdb_column_text(vecdb_stmt *s, int column){
   const char *text = NULL;
   size_t n;
-  (void)row_value(s, column, &text, &n);
+  (void)row_read(s, column, &text, &n);
   return text;
 }
 
 const void *vecdb_column_blob(vecdb_stmt *s, int column){
   const char *text = NULL;
   size_t n;
-  const struct vdb_value *v = row_value(s, column, NULL, NULL);
+  const struct vdb_value *v = row_read(s, column, NULL, NULL);
   if( v->type==VECDB_VECTOR || v->type==VECDB_TEXT || v->type==VECDB_BLOB ){
     return v->n ? v->p : NULL;
   }
-  (void)row_value(s, column, &text, &n);
+  (void)row_read(s, column, &text, &n);
   return text;
 }
 
 size_t vecdb_column_bytes(vecdb_stmt *s, int column){
   const char *text = NULL;
   size_t n = 0;
-  const struct vdb_value *v = row_value(s, column, NULL, NULL);
+  const struct vdb_value *v = row_read(s, column, NULL, NULL);
   if( v->type==VECDB_VECTOR || v->type==VECDB_TEXT || v->type==VECDB_BLOB ){
     return v->n;
   }
-  (void)row_value(s, column, &text, &n);
+  (void)row_read(s, column, &text, &n);
   return n;
 }
 
 const void *vecdb_column_vector(vecdb_stmt *s, int column, size_t *n_bytes){
-  const struct vdb_value *v = row_value(s, column, NULL, NULL);
+  const struct vdb_value *v = row_read(s, column, NULL, NULL);
   bool is_vector = v->type==VECDB_VECTOR;
   if( n_bytes ) *n_bytes = is_vector ? v->n : 0;
   return is_vector ? v->p : NULL;
 }
 
-double vecdb_row_distance(vecdb_stmt *s){
-  double d = NAN;
 int vecdb_column_errcode(vecdb_stmt *s){
   int rc = db_lock(stmt_db(s));
   if( rc!=VECDB_OK ) return rc;
@@ -1203,6 +1203,8 @@ int vecdb_column_errcode(vecdb_stmt *s){
   return rc;
 }
 
+double vecdb_row_distance(vecdb_stmt *s){
+  double d = NAN;
   if( db_lock(stmt_db(s))!=VECDB_OK ) return d;
   d = vdb_stmt_distance(stmt_of(s));
   db_unlock(stmt_db(s));
@@ -1217,7 +1219,7 @@ int64_t vecdb_last_key(vecdb *db){
   return key;
 }
 
-/* ---- Bulk ---------------------------------------------------------------- */
+/* ---- Bulk --------------------------------------------------------------- */
 
 int vecdb_put_many(vecdb_collection *c, size_t n,
                    const vecdb_column_data *data, size_t n_data,
@@ -1257,7 +1259,7 @@ int vecdb_search_many(vecdb_collection *c, const vecdb_search_options *opt,
   return db_leave(db, vdb_batch_search(&db->ss, c->coll, c->schema, &b));
 }
 
-/* ---- Vectors as values --------------------------------------------------- */
+/* ---- Vectors as values -------------------------------------------------- */
 
 size_t vecdb_vector_bytes(int element, size_t dims){
   if( dims==0 || dims>VDB_DIM_MAX ) return 0;

@@ -31,7 +31,7 @@ struct put {
   unsigned flags;
 };
 
-/* ---- Checking --------------------------------------------------------------- */
+/* ---- Checking ----------------------------------------------------------- */
 
 static int put_refuse(struct put *p, const struct put_column *x, int rc,
                       const char *what){
@@ -104,7 +104,7 @@ done:
   return rc;
 }
 
-/* ---- Rows ------------------------------------------------------------------- */
+/* ---- Rows --------------------------------------------------------------- */
 
 static int put_value(struct put *p, const struct put_column *x, size_t i,
                      char *buf){

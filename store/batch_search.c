@@ -32,7 +32,7 @@ struct batch_run {
   int64_t *key_of;                     /* keys by slot, or NULL: look up */
 };
 
-/* ---- Keys -------------------------------------------------------------------- */
+/* ---- Keys --------------------------------------------------------------- */
 
 static int keys_of_chunk(void *arg, const struct coll_chunk *k){
   struct batch_run *r = arg;
@@ -83,7 +83,7 @@ done:
   return rc;
 }
 
-/* ---- Blocks ------------------------------------------------------------------ */
+/* ---- Blocks ------------------------------------------------------------- */
 
 /* Queries i..i+n-1, checked: where they are, or copied. */
 static int batch_queries(struct batch_run *r, size_t i, size_t n,

@@ -13,7 +13,7 @@
 
 #include "util/mem.h"
 
-/* ---- Affinity ------------------------------------------------------------- */
+/* ---- Affinity ----------------------------------------------------------- */
 
 enum affinity vdb_filter_affinity(int col_type){
   switch( col_type ){
@@ -50,7 +50,7 @@ void vdb_value_convert(struct vdb_value *v, enum affinity aff,
   }
 }
 
-/* ---- Comparing ------------------------------------------------------------ */
+/* ---- Comparing ---------------------------------------------------------- */
 
 static int cmp_int(int64_t a, int64_t b){
   return a<b ? -1 : a>b;
@@ -142,7 +142,7 @@ enum tri vdb_value_truth(const struct vdb_value *v){
   }
 }
 
-/* ---- Patterns ------------------------------------------------------------- */
+/* ---- Patterns ----------------------------------------------------------- */
 
 /* Bytes of the UTF-8 character at z[i]; a stray byte is a character. */
 static size_t char_bytes(const char *z, size_t n, size_t i){

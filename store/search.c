@@ -23,7 +23,7 @@
 #include "util/mem.h"
 #include "util/pool.h"
 
-/* ---- Sets of keys --------------------------------------------------------- */
+/* ---- Sets of keys ------------------------------------------------------- */
 
 static int key_int_order(const void *a, const void *b){
   int64_t x = *(const int64_t*)a, y = *(const int64_t*)b;
@@ -141,7 +141,7 @@ void vdb_keyset_get(const struct keyset *k, size_t i, struct vdb_value *out){
   }
 }
 
-/* ---- Rows ----------------------------------------------------------------- */
+/* ---- Rows --------------------------------------------------------------- */
 
 static int rows_of_keys(struct coll *c, const struct coll_runs *r,
                         const struct keyset *keys, uint64_t *rows){
@@ -203,7 +203,7 @@ done:
   return rc;
 }
 
-/* ---- Searching ------------------------------------------------------------ */
+/* ---- Searching ---------------------------------------------------------- */
 
 struct search_watch {                  /* what the progress callback knows */
   struct session *ss;
@@ -292,7 +292,7 @@ int vdb_search_batch(struct session *ss, struct coll *c,
   return rc;
 }
 
-/* ---- Options -------------------------------------------------------------- */
+/* ---- Options ------------------------------------------------------------ */
 
 #define SEARCH_FLAGS_ALL  0x1fu
 

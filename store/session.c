@@ -46,7 +46,7 @@ void vdb_session_abort(struct session *ss){
   for(struct stmt *s=ss->first; s; s=vdb_stmt_next(s)) vdb_stmt_abort(s);
 }
 
-/* ---- Writing calls -------------------------------------------------------- */
+/* ---- Writing calls ------------------------------------------------------ */
 
 int vdb_session_write_begin(struct session *ss, struct write_scope *w){
   int rc;
@@ -63,7 +63,7 @@ int vdb_session_write_end(struct session *ss, struct write_scope *w, int rc){
   return vdb_store_write_end(ss->st, w, rc);
 }
 
-/* ---- Transactions --------------------------------------------------------- */
+/* ---- Transactions ------------------------------------------------------- */
 
 static int session_none(struct session *ss){
   return vdb_error(ss->err, VECDB_MISUSE, "no transaction is open");
@@ -154,7 +154,7 @@ done:
   return rc;
 }
 
-/* ---- Savepoints ----------------------------------------------------------- */
+/* ---- Savepoints --------------------------------------------------------- */
 
 int vdb_session_savepoint(struct session *ss, uint32_t id){
   unsigned depth = 0;

@@ -16,7 +16,7 @@
 #include "store/vecjson.h"
 #include "util/mem.h"
 
-/* ---- Making and unmaking --------------------------------------------------- */
+/* ---- Making and unmaking ------------------------------------------------ */
 
 static int stmt_alloc(struct stmt *s){
   size_t n = (size_t)s->schema->n_col, sz_vec = 0;
@@ -103,7 +103,7 @@ void vdb_stmt_set_owner(struct stmt *s, void *owner){ s->owner = owner; }
 void *vdb_stmt_owner(const struct stmt *s){ return s->owner; }
 bool vdb_stmt_is_active(const struct stmt *s){ return s->state==ST_ROW; }
 
-/* ---- Running --------------------------------------------------------------- */
+/* ---- Running ------------------------------------------------------------ */
 
 /* Let go of a run (T3). */
 static int stmt_end(struct stmt *s, enum stmt_state state){
@@ -238,7 +238,7 @@ int vdb_stmt_key_missing(struct stmt *s, const struct vdb_value *key){
   }
 }
 
-/* ---- The current row ------------------------------------------------------- */
+/* ---- The current row ---------------------------------------------------- */
 
 void vdb_stmt_row_set(struct stmt *s, slot_no slot, double distance){
   s->row.slot = slot;

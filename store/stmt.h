@@ -53,7 +53,7 @@ int  vdb_stmt_set_k(struct stmt *s, uint64_t k);
 int  vdb_stmt_set_keys(struct stmt *s, size_t n, const int64_t *i,
                        const char *const *z);
 
-/* ---- Running ------------------------------------------------------------- */
+/* ---- Running ------------------------------------------------------------ */
 int  vdb_stmt_step(struct stmt *s);
 int  vdb_stmt_reset(struct stmt *s);
 int  vdb_stmt_suspend(struct stmt *s);

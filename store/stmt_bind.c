@@ -17,7 +17,7 @@
 #include "util/bytes.h"
 #include "util/mem.h"
 
-/* ---- Holding values -------------------------------------------------------- */
+/* ---- Holding values ----------------------------------------------------- */
 
 void vdb_binding_clear(struct binding *b){
   if( b->is_copy ) vdb_free((void*)(uintptr_t)b->v.p);
@@ -92,7 +92,7 @@ static int binding_find(struct stmt *s, int i, struct binding **out,
                    : s->kind==STMT_SEARCH ? " besides VECDB_QUERY" : "");
 }
 
-/* ---- Vectors ---------------------------------------------------------------- */
+/* ---- Vectors ------------------------------------------------------------ */
 
 static int vector_wrong_type(const struct schema_column *col, int element,
                              struct vdb_err *err){
@@ -201,7 +201,7 @@ static int blob_element(const struct schema_column *col, size_t n){
   return 0;
 }
 
-/* ---- Binding ---------------------------------------------------------------- */
+/* ---- Binding ------------------------------------------------------------ */
 
 static int bind_json(struct stmt *s, struct binding *b, int column,
                      const char *z, size_t n){
@@ -359,7 +359,7 @@ int vdb_stmt_set_keys(struct stmt *s, size_t n, const int64_t *i,
   return VECDB_OK;
 }
 
-/* ---- What is bound, as the column wants it ---------------------------------- */
+/* ---- What is bound, as the column wants it ------------------------------ */
 
 void vdb_value_fit(const struct schema_column *col, struct vdb_value *v){
   int64_t whole;

@@ -77,7 +77,7 @@ static int scan_passes(struct stmt *s, slot_no slot, bool *pass){
   return vdb_filter_row(s->run, slot, pass);
 }
 
-/* ---- A set of keys --------------------------------------------------------- */
+/* ---- A set of keys ------------------------------------------------------ */
 
 static int keys_next(struct stmt *s, const struct keyset *keys,
                      slot_no *slot, bool *at_end){
@@ -96,7 +96,7 @@ static int keys_next(struct stmt *s, const struct keyset *keys,
   return VECDB_OK;
 }
 
-/* ---- All rows --------------------------------------------------------------- */
+/* ---- All rows ----------------------------------------------------------- */
 
 /* Is the key of this row the one the statement stands on? */
 static int scan_is_here(struct stmt *s, slot_no slot, bool *same){

@@ -20,7 +20,7 @@ void vdb_stmt_search_end(struct stmt *s){
   s->off_key = 0;
 }
 
-/* ---- Keys of the rows to come ------------------------------------------------
+/* ---- Keys of the rows to come ----------------------------------------------
 ** An integer key is 8 bytes; a text key its length in 8 bytes, then itself. */
 
 static int key_note(struct stmt *s, slot_no slot, struct vdb_str *buf){
@@ -81,7 +81,7 @@ static int search_next(struct stmt *s, slot_no *slot, bool *at_end){
   return VECDB_OK;
 }
 
-/* ---- The search --------------------------------------------------------------- */
+/* ---- The search --------------------------------------------------------- */
 
 /* Rows that may be returned, when not all may; kept from run to run. */
 static int search_rows(struct stmt *s, const struct coll_runs *runs){

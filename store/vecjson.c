@@ -65,7 +65,7 @@ const char *vdb_element_name(int element){
   }
 }
 
-/* ---- Messages ------------------------------------------------------------ */
+/* ---- Messages ----------------------------------------------------------- */
 
 static bool json_is_word(char c){
   return vdb_is_digit(c) || (c>='a' && c<='z') || (c>='A' && c<='Z')
@@ -115,7 +115,7 @@ static int json_out_of_range(const struct json_scan *s, int element,
                    s->z + x->start, cut ? ".." : "", want[element]);
 }
 
-/* ---- Scanning ------------------------------------------------------------ */
+/* ---- Scanning ----------------------------------------------------------- */
 
 static void space_skip(struct json_scan *s){
   while( s->i<s->n ){
@@ -192,7 +192,7 @@ bad:
   return json_expected(s, "a number", x->start);
 }
 
-/* ---- Rounding ------------------------------------------------------------ */
+/* ---- Rounding ----------------------------------------------------------- */
 
 /* The double nearest to the absolute value of the number. */
 static double number_double(const struct json_scan *s,
@@ -323,7 +323,7 @@ static double number_round(int element, const struct json_scan *s,
   return x->is_neg ? -d : d;
 }
 
-/* ---- Elements ------------------------------------------------------------ */
+/* ---- Elements ----------------------------------------------------------- */
 
 static int float_store(int element, const struct json_scan *s,
                        const struct json_num *x, size_t i, void *out){
@@ -344,8 +344,10 @@ static int float_store(int element, const struct json_scan *s,
 
 static int integer_store(int element, const struct json_scan *s,
                          const struct json_num *x, size_t i, void *out){
-  static const int lo[] = { [VECDB_I8] = -128, [VECDB_U8] = 0, [VECDB_BIT] = 0};
-  static const int hi[] = { [VECDB_I8] = 127, [VECDB_U8] = 255, [VECDB_BIT] = 1};
+  static const int lo[] = { [VECDB_I8] = -128, [VECDB_U8] = 0,
+                            [VECDB_BIT] = 0 };
+  static const int hi[] = { [VECDB_I8] = 127, [VECDB_U8] = 255,
+                            [VECDB_BIT] = 1 };
   double d = number_double(s, x);
   if( x->is_neg ) d = -d;
   if( !x->is_whole || d<lo[element] || d>hi[element] ){
@@ -414,7 +416,7 @@ int vdb_vecjson_parse(int element, const char *z, size_t n, void *out,
   return VECDB_OK;
 }
 
-/* ---- Printing ------------------------------------------------------------ */
+/* ---- Printing ----------------------------------------------------------- */
 
 /* The value v of a 16-bit type with as few digits as read back the same. */
 static void half_print(int element, double v, struct vdb_str *s){

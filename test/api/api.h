@@ -6,9 +6,12 @@
 #include "vt.h"
 
 /* The call succeeds, else the test fails with the handle's sentence. */
-#define OK(db, call)    api_rc((db), VECDB_OK, (call), #call, __FILE__, __LINE__)
-#define DONE(db, call)  api_rc((db), VECDB_DONE, (call), #call, __FILE__, __LINE__)
-#define ROW(db, call)   api_rc((db), VECDB_ROW, (call), #call, __FILE__, __LINE__)
+#define OK(db, call) \
+  api_rc((db), VECDB_OK, (call), #call, __FILE__, __LINE__)
+#define DONE(db, call) \
+  api_rc((db), VECDB_DONE, (call), #call, __FILE__, __LINE__)
+#define ROW(db, call) \
+  api_rc((db), VECDB_ROW, (call), #call, __FILE__, __LINE__)
 /* The call fails with the code and exactly this sentence. */
 #define REFUSES(db, rc, sentence, call) do{ \
   int rc_call_ = (call);                 /* first: it may set db */ \

@@ -45,7 +45,8 @@ TEST(put_many__inserts_columns){
   OK(db, vecdb_put_many(c, N, d, 5, 0, &first));
   CHECK_INT(10, first);
   CHECK_INT(50, vecdb_last_key(db));
-  OK(db, vecdb_prepare_scan(c, "score IS NULL OR name IS NULL OR ok AND id > 30", &s));
+  OK(db, vecdb_prepare_scan(c, "score IS NULL OR name IS NULL OR ok AND id > "
+                               "30", &s));
   KEYS(db, "20 30 40 50 ", s);
   OK(db, vecdb_prepare_get(c, &s));
   OK(db, vecdb_bind_int64(s, VECDB_KEY, 40));
@@ -96,7 +97,8 @@ TEST(put_many__is_all_or_none){
     v[2*n-1] = NAN;
     CHECK_RC(VECDB_RANGE, vecdb_put_many(c, n, d, 1, 0, &first));
     char want[100];
-    snprintf(want, sizeof(want), "row %zu: column \"v\": element 1 is not a number", n-1);
+    snprintf(want, sizeof(want), "row %zu: column \"v\": element 1 is not a "
+                                 "number", n-1);
     CHECK_STR(want, vecdb_errmsg(db));
     CHECK_INT(0, first);
     CHECK_INT((int64_t)n, vecdb_last_key(db));
@@ -144,7 +146,8 @@ TEST(put_many__checks_what_it_is_given){
   REFUSES(db, VECDB_CONSTRAINT_TYPE, "put: column \"b\" takes vectors",
           vecdb_put_many(c, 1, d, 2, 0, NULL));
   d[1] = column(2, VECDB_BLOB, v);
-  REFUSES(db, VECDB_MISUSE, "put: column \"n\" has data of a type that batches do "
+  REFUSES(db, VECDB_MISUSE, "put: column \"n\" has data of a type that "
+                            "batches do "
           "not take", vecdb_put_many(c, 1, d, 2, 0, NULL));
   d[1] = column(2, VECDB_INTEGER, NULL);
   REFUSES(db, VECDB_MISUSE, "put: column \"n\" has no data",
@@ -155,28 +158,32 @@ TEST(put_many__checks_what_it_is_given){
   REFUSES(db, VECDB_MISUSE, "put: column \"v\" has data of no element type",
           vecdb_put_many(c, 1, d, 1, 0, NULL));
   d[0].element = VECDB_I8;
-  REFUSES(db, VECDB_MISMATCH, "row 0: column \"v\" takes float vectors, not int8",
+  REFUSES(db, VECDB_MISMATCH, "row 0: column \"v\" takes float vectors, not "
+                              "int8",
           vecdb_put_many(c, 1, d, 1, 0, NULL));
   d[0].element = VECDB_F32;
   REFUSES(db, VECDB_MISUSE, "put: flags are not one of VECDB_OR_REPLACE, "
           "VECDB_OR_IGNORE", vecdb_put_many(c, 1, d, 1, 3, NULL));
-  REFUSES(db, VECDB_MISUSE, "put: no data", vecdb_put_many(c, 1, NULL, 1, 0, NULL));
+  REFUSES(db, VECDB_MISUSE, "put: no data", vecdb_put_many(c, 1, NULL, 1, 0,
+                                                           NULL));
   d[0].size = 4;
   CHECK_RC(VECDB_MISUSE, vecdb_put_many(c, 1, d, 1, 0, NULL));
   longer.d = column(1, VECDB_VECTOR, v);
   longer.d.size = sizeof(longer);
   longer.more = 0;
-  CHECK_RC(VECDB_CONSTRAINT_NOTNULL, vecdb_put_many(c, 1, &longer.d, 1, 0, NULL));
+  CHECK_RC(VECDB_CONSTRAINT_NOTNULL, vecdb_put_many(c, 1, &longer.d, 1, 0,
+                                                    NULL));
   CHECK(strstr(vecdb_errmsg(db), "\"b\"")!=NULL);
   longer.more = 5;
-  REFUSES(db, VECDB_MISUSE, "put: vecdb_column_data 0 has a field that this version "
+  REFUSES(db, VECDB_MISUSE, "put: vecdb_column_data 0 has a field that this "
+                            "version "
           "does not know", vecdb_put_many(c, 1, &longer.d, 1, 0, NULL));
   CHECK_U64(0, n_rows());
   OK(db, vecdb_put_many(c, 0, d, 0, 0, NULL));
   vecdb_close(db);
 }
 
-/* ---- search_many ------------------------------------------------------------------ */
+/* ---- search_many -------------------------------------------------------- */
 
 static void fill(int n, int dims, float *v){
   vecdb_column_data d = column(1, VECDB_VECTOR, v);
@@ -201,7 +208,8 @@ TEST(search_many__equals_single_searches){
     OK(db, vecdb_set(db, "threads", threads));
     OK(db, vecdb_search_many(c, &o, NQ, VECDB_F32, q, 0, keys, dist, count));
     for(int i=0; i<NQ; i++){
-      OK(db, vecdb_bind_vector(s, VECDB_QUERY, VECDB_F32, q+i*D, D*4, VECDB_STATIC));
+      OK(db, vecdb_bind_vector(s, VECDB_QUERY, VECDB_F32, q+i*D, D*4,
+                               VECDB_STATIC));
       CHECK_INT(K, count[i]);
       for(int k=0; k<K; k++){
         ROW(db, vecdb_step(s));
@@ -242,7 +250,8 @@ TEST(search_many__fills_up_what_is_missing){
 TEST(search_many__rounds_queries_and_heeds_windows){
   const uint8_t rows[4][2] = { {0,0}, {3,4}, {6,8}, {9,12} };
   const float q16[3] = { 0, 0, 99 };
-  struct { char odd; unsigned char q[2]; } q8[2] = { { 0, {0,0} }, { 0, {9,12} } };
+  struct { char odd; unsigned char q[2]; } q8[2] = { { 0, {0,0} }, { 0,
+                                                            {9,12} } };
   vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;
   vecdb_column_data d = column(1, VECDB_VECTOR, rows);
   int64_t keys[8];
@@ -251,13 +260,16 @@ TEST(search_many__rounds_queries_and_heeds_windows){
   d.element = VECDB_U8;
   OK(db, vecdb_put_many(c, 4, &d, 1, 0, NULL));
   o.k = 4;
-  o.flags = VECDB_SEARCH_HAS_MIN | VECDB_SEARCH_AFTER_STRICT | VECDB_SEARCH_HAS_MAX;
+  o.flags = VECDB_SEARCH_HAS_MIN | VECDB_SEARCH_AFTER_STRICT |
+      VECDB_SEARCH_HAS_MAX;
   o.min_distance = 0;
   o.max_distance = 10;
-  OK(db, vecdb_search_many(c, &o, 2, VECDB_U8, q8[0].q, sizeof(q8[0]), keys, dist, NULL));
+  OK(db, vecdb_search_many(c, &o, 2, VECDB_U8, q8[0].q, sizeof(q8[0]), keys,
+                           dist, NULL));
   CHECK(keys[0]==2 && keys[1]==3 && keys[2]==-1);
   CHECK(keys[4]==3 && keys[5]==2 && keys[6]==-1 && dist[5]==10);
-  REFUSES(db, VECDB_MISMATCH, "query 0: column \"v\" takes uint8 vectors, not float",
+  REFUSES(db, VECDB_MISMATCH, "query 0: column \"v\" takes uint8 vectors, not "
+                              "float",
           vecdb_search_many(c, &o, 1, VECDB_F32, q16, 0, keys, dist, NULL));
   c = api_collection(db, "h", "v float16[2]");
   d.element = VECDB_F32;
@@ -283,16 +295,21 @@ TEST(search_many__checks_its_arguments){
   REFUSES(db, VECDB_MISUSE, "search: no room for keys",
           vecdb_search_many(c, &o, 2, VECDB_F32, q, 0, NULL, dist, NULL));
   o.filter = "rowid = ?1";
-  REFUSES(db, VECDB_MISUSE, "filter: a batch of searches has no parameters to bind",
+  REFUSES(db, VECDB_MISUSE, "filter: a batch of searches has no parameters to "
+                            "bind",
           vecdb_search_many(c, &o, 1, VECDB_F32, q, 0, keys, dist, NULL));
   o.filter = NULL;
   o.k = 0;
   o.flags = VECDB_SEARCH_HAS_MAX;
-  REFUSES(db, VECDB_RANGE, "search: k is 0; a batch needs one that says how wide the "
-          "output is", vecdb_search_many(c, &o, 1, VECDB_F32, q, 0, keys, dist, NULL));
+  REFUSES(db, VECDB_RANGE, "search: k is 0; a batch needs one that says how "
+                           "wide the "
+          "output is", vecdb_search_many(c, &o, 1, VECDB_F32, q, 0, keys, dist,
+                                         NULL));
   o.k = 2;
   u = api_collection(db, "u", "name text primary key, v float[2]");
-  REFUSES(db, VECDB_MISMATCH, "search: the key of \"u\" is a text; batches give "
-          "integer keys", vecdb_search_many(u, &o, 1, VECDB_F32, q, 0, keys, dist, NULL));
+  REFUSES(db, VECDB_MISMATCH, "search: the key of \"u\" is a text; batches "
+                              "give "
+          "integer keys", vecdb_search_many(u, &o, 1, VECDB_F32, q, 0, keys,
+                                            dist, NULL));
   vecdb_close(db);
 }

@@ -56,7 +56,8 @@ static void check_set(const char *set, const char *base_name,
   const char *dir = vt_data(set);
   const char *path = vt_path("data.vdb");
   vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;
-  vecdb_column_data d = { sizeof(d), 1, VECDB_VECTOR, (uint32_t)element, NULL, 0, NULL };
+  vecdb_column_data d = { sizeof(d), 1, VECDB_VECTOR, (uint32_t)element, NULL,
+                          0, NULL };
   struct table base, query;
   char schema[80];
   uint32_t k = 0, n_bad = 0;

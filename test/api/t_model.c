@@ -60,7 +60,7 @@ static void world_open(struct world *w, bool is_new){
   w->c = api_collection(w->db, "t", is_new ? schema : NULL);
 }
 
-/* ---- Operations ------------------------------------------------------------- */
+/* ---- Operations --------------------------------------------------------- */
 
 static void bind_row(vecdb_stmt *s, const struct model_row *r){
   char tag[20];
@@ -215,7 +215,7 @@ static void do_upkeep(struct world *w){
   }
 }
 
-/* ---- Questions ----------------------------------------------------------------- */
+/* ---- Questions ---------------------------------------------------------- */
 
 struct hit { double d; int64_t key; };
 static int hit_order(const void *a, const void *b){
@@ -288,7 +288,8 @@ static void check_search(struct world *w, int filter){
     while( n>0 && hit[n-1].d>max.d ) n--;
   }
   OK(w->db, vecdb_prepare_search(w->c, &o, &s));
-  OK(w->db, vecdb_bind_vector(s, VECDB_QUERY, VECDB_F32, q, sizeof(q), VECDB_STATIC));
+  OK(w->db, vecdb_bind_vector(s, VECDB_QUERY, VECDB_F32, q, sizeof(q),
+                              VECDB_STATIC));
   if( o.k>0 && n>o.k ) n = o.k;
   for(size_t i=0; i<n; i++){
     if( !ROW(w->db, vecdb_step(s)) ) break;

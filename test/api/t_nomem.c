@@ -72,7 +72,8 @@ static int batch(vecdb *db, vecdb_collection *c){
   STEP( vecdb_begin(db, VECDB_WRITE), VECDB_OK );
   STEP( vecdb_savepoint(db, 1), VECDB_OK );
   STEP( vecdb_put_many(c, 10, &d, 1, 0, NULL), VECDB_OK );
-  STEP( vecdb_search_many(c, &o, 3, VECDB_F32, v, 0, keys, dist, NULL), VECDB_OK );
+  STEP( vecdb_search_many(c, &o, 3, VECDB_F32, v, 0, keys, dist, NULL),
+        VECDB_OK );
   STEP( vecdb_rollback_to(db, 1), VECDB_OK );
   STEP( vecdb_prepare_scan(c, "tag IS NOT NULL", &s), VECDB_OK );
   while( (rc = vecdb_step(s))==VECDB_ROW ){}
@@ -120,7 +121,8 @@ static void sweep(const char *path, bool for_ever){
       remove(shm);
     }
     vdb_mem_fail_at(n, for_ever);
-    rc = vecdb_open(path ? path : "", path ? VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE
+    rc = vecdb_open(path ? path : "", path ?
+                    VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE
                     : VECDB_OPEN_MEMORY, &o, &db);
     if( rc==VECDB_OK ) rc = script(db);
     if( vdb_mem_fail_at(0, false)==0 && rc==VECDB_OK ){

@@ -88,7 +88,8 @@ TEST(open__checks_its_options){
   vecdb_options o = VECDB_OPTIONS_INIT;
   vecdb *db = NULL;
   o.page_size = 3000;
-  REFUSES(db, VECDB_RANGE, "page size 3000 is not a power of two in 4096..65536",
+  REFUSES(db, VECDB_RANGE, "page size 3000 is not a power of two in "
+                           "4096..65536",
           vecdb_open("", VECDB_OPEN_MEMORY, &o, &db));
   vecdb_close(db);
   o.page_size = 0;
@@ -130,7 +131,8 @@ TEST(open__reads_options_by_their_size){
   CHECK_INT(8192, st.page_size);
   vecdb_close(db);
   longer.o.size = 0;
-  REFUSES(db, VECDB_MISUSE, "vecdb_options: the size is 0; begin with the _INIT "
+  REFUSES(db, VECDB_MISUSE, "vecdb_options: the size is 0; begin with the "
+                            "_INIT "
           "macro", vecdb_open("", VECDB_OPEN_MEMORY, &longer.o, &db));
   vecdb_close(db);
 }
@@ -149,7 +151,8 @@ TEST(structs__that_are_filled_keep_to_their_size){
   CHECK(longer.s.n_page!=UINT64_MAX);
   CHECK_U64(UINT64_MAX, longer.s.n_free_page);
   longer.s.size = 0;
-  REFUSES(db, VECDB_MISUSE, "vecdb_stats: set its size before the call, found 0",
+  REFUSES(db, VECDB_MISUSE, "vecdb_stats: set its size before the call, found "
+                            "0",
           vecdb_stat(db, &longer.s));
   vecdb_close(db);
 }
@@ -197,7 +200,7 @@ TEST(fork__makes_handles_unusable_in_the_child){
   OK(db, vecdb_close(db));
 }
 
-/* ---- Files -------------------------------------------------------------------- */
+/* ---- Files -------------------------------------------------------------- */
 
 static void write_file(const char *path, const void *p, size_t n){
   FILE *f = fopen(path, "wb");

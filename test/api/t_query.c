@@ -19,7 +19,8 @@ static void setup(int n){
     if( i%7==0 ) OK(db, vecdb_bind_null(s, 2));
     else OK(db, vecdb_bind_int64(s, 2, 2000+i));
     OK(db, vecdb_bind_text(s, 3, lang[i%3], 2, VECDB_STATIC));
-    OK(db, vecdb_bind_text(s, 4, i%2 ? "odd" : "even", (size_t)-1, VECDB_STATIC));
+    OK(db, vecdb_bind_text(s, 4, i%2 ? "odd" : "even", (size_t)-1,
+                           VECDB_STATIC));
     DONE(db, vecdb_step(s));
   }
   OK(db, vecdb_finalize(s));
@@ -38,7 +39,7 @@ static vecdb_stmt *search(const vecdb_search_options *o, const char *query){
   return s;
 }
 
-/* ---- Scans ------------------------------------------------------------------ */
+/* ---- Scans -------------------------------------------------------------- */
 
 TEST(scan__gives_rows_in_order_of_the_key){
   vecdb_stmt *s;
@@ -63,10 +64,12 @@ TEST(scan__passes_a_filter){
   KEYS(db, "9 ", s);
   s = scan("year IS NULL OR note = 'odd' AND rowid < 4");
   KEYS(db, "1 3 7 ", s);
-  REFUSES(db, VECDB_NOTFOUND, "filter: no column \"lamg\" at byte 1; did you mean "
+  REFUSES(db, VECDB_NOTFOUND, "filter: no column \"lamg\" at byte 1; did you "
+                              "mean "
           "\"lang\"?", vecdb_prepare_scan(c, "lamg = 'de'", &s));
   CHECK(s==NULL);
-  REFUSES(db, VECDB_SYNTAX, "filter: expected a column, a value or \"?N\" at byte "
+  REFUSES(db, VECDB_SYNTAX, "filter: expected a column, a value or \"?N\" at "
+                            "byte "
           "8, found the end", vecdb_prepare_scan(c, "year = ", &s));
   vecdb_close(db);
 }
@@ -94,7 +97,7 @@ TEST(scan__of_a_set_of_keys){
   vecdb_close(db);
 }
 
-/* ---- Searches ---------------------------------------------------------------- */
+/* ---- Searches ----------------------------------------------------------- */
 
 TEST(search__gives_the_nearest_in_order){
   vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;
@@ -251,7 +254,8 @@ TEST(search__checks_its_options){
   vecdb_stmt *s;
   setup(3);
   o.k = 0;
-  REFUSES(db, VECDB_RANGE, "search: k is 0; without max_distance it says how many "
+  REFUSES(db, VECDB_RANGE, "search: k is 0; without max_distance it says how "
+                           "many "
           "rows are wanted", vecdb_prepare_search(c, &o, &s));
   o.k = 1;
   o.flags = 0x100;
@@ -283,13 +287,16 @@ TEST(search__checks_its_options){
   REFUSES(db, VECDB_MISUSE, "no vector is bound to VECDB_QUERY", vecdb_step(s));
   REFUSES(db, VECDB_MISMATCH, "column \"v\" has 2 dimensions, not 3",
           vecdb_bind_vector_text(s, VECDB_QUERY, "[1,2,3]", (size_t)-1));
-  REFUSES(db, VECDB_RANGE, "search: k is 0; without max_distance it says how many "
+  REFUSES(db, VECDB_RANGE, "search: k is 0; without max_distance it says how "
+                           "many "
           "rows are wanted", vecdb_search_set_k(s, 0));
   OK(db, vecdb_bind_vector_text(s, VECDB_QUERY, "[1,2]", (size_t)-1));
   ROW(db, vecdb_step(s));
-  REFUSES(db, VECDB_MISUSE, "cannot set k of a search in progress; reset it first",
+  REFUSES(db, VECDB_MISUSE, "cannot set k of a search in progress; reset it "
+                            "first",
           vecdb_search_set_k(s, 3));
-  REFUSES(db, VECDB_MISUSE, "cannot bind while the statement is in progress; reset "
+  REFUSES(db, VECDB_MISUSE, "cannot bind while the statement is in progress; "
+                            "reset "
           "it first", vecdb_bind_null(s, VECDB_QUERY));
   OK(db, vecdb_reset(s));
   OK(db, vecdb_prepare_search(c, NULL, &s));      /* defaults: k is 10 */
@@ -297,7 +304,8 @@ TEST(search__checks_its_options){
   REFUSES(db, VECDB_MISUSE, "cannot set k of a statement that is no search",
           vecdb_search_set_k(s, 3));
   s = api_insert(c);
-  REFUSES(db, VECDB_MISUSE, "cannot restrict a statement that is no search or scan "
+  REFUSES(db, VECDB_MISUSE, "cannot restrict a statement that is no search or "
+                            "scan "
           "to keys", vecdb_search_set_keys(s, 0, NULL));
   vecdb_close(db);
 }
@@ -319,21 +327,25 @@ TEST(search__of_an_empty_collection_finds_nothing){
 }
 
 TEST(search__knows_every_metric){
-  static const struct { const char *decl, *rows[3], *query, *want; double d; } m[] = {
+  static const struct { const char *decl, *rows[3], *query,
+                        *want; double d; } m[] = {
     { "float[2]", { "[0,0]", "[3,4]", "[1,1]" }, "[3,4]", "2 3 1 ", 0 },
     { "float[2] distance_metric=l1", { "[0,0]", "[3,4]", "[1,1]" }, "[0,0]",
       "1 3 2 ", 0 },
     { "float[2] distance_metric=ip", { "[0,0]", "[3,4]", "[1,1]" }, "[1,2]",
       "2 3 1 ", -11 },
-    { "float[2] distance_metric=cosine", { "[0,0]", "[-3,-4]", "[2,2]" }, "[1,1]",
+    { "float[2] distance_metric=cosine", { "[0,0]", "[-3,-4]", "[2,2]" },
+      "[1,1]",
       "3 1 2 ", 0 },
-    { "bit[8]", { "[0,0,0,0,0,0,0,0]", "[1,1,1,1,1,1,1,1]", "[1,1,0,0,0,0,0,0]" },
+    { "bit[8]", { "[0,0,0,0,0,0,0,0]", "[1,1,1,1,1,1,1,1]",
+                  "[1,1,0,0,0,0,0,0]" },
       "[1,1,1,0,0,0,0,0]", "3 1 2 ", 1 },
     { "bit[8] distance_metric=jaccard", { "[0,0,0,0,0,0,0,0]",
       "[1,1,1,1,1,1,1,1]", "[1,1,0,0,0,0,0,0]" }, "[1,1,0,0,0,0,0,0]",
       "3 2 1 ", 0 },
     { "int8[2]", { "[0,0]", "[-128,127]", "[5,5]" }, "[4,5]", "3 1 2 ", 1 },
-    { "uint8[2] distance_metric=cosine", { "[0,0]", "[255,0]", "[0,9]" }, "[0,1]",
+    { "uint8[2] distance_metric=cosine", { "[0,0]", "[255,0]", "[0,9]" },
+      "[0,1]",
       "3 1 2 ", 0 },
   };
   db = api_memory();
@@ -357,7 +369,8 @@ TEST(search__of_the_second_vector_column){
   vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;
   vecdb_stmt *s;
   db = api_memory();
-  c = api_collection(db, "t", "a float[2], x int, b bit[8] distance_metric=hamming");
+  c = api_collection(db, "t", "a float[2], x int, b bit[8] "
+                              "distance_metric=hamming");
   s = api_insert(c);
   for(int i=1; i<=3; i++){
     const char *const b[] = { "", "[1,1,1,1,0,0,0,0]", "[1,0,0,0,0,0,0,0]",

@@ -21,7 +21,7 @@ static vecdb_stmt *get(int64_t key){
   return s;
 }
 
-/* ---- Collections ---------------------------------------------------------- */
+/* ---- Collections -------------------------------------------------------- */
 
 TEST(collection__describes_its_columns){
   vecdb_column_info i = { .size = sizeof(i) };
@@ -92,7 +92,8 @@ TEST(collections__are_created_listed_renamed_dropped){
   vecdb_collection *x;
   db = api_memory();
   for(int i=0; i<3; i++){
-    OK(db, vecdb_create_collection(db, i==0 ? "b" : i==1 ? "a" : "c", "v float[2]"));
+    OK(db, vecdb_create_collection(db, i==0 ? "b" : i==1 ? "a" : "c",
+                                   "v float[2]"));
   }
   CHECK_RC(VECDB_EXISTS, vecdb_create_collection(db, "A", "v float[2]"));
   OK(db, vecdb_list_collections(db, note_name, names));
@@ -144,7 +145,7 @@ TEST(collection__options_can_be_set){
   vecdb_close(db);
 }
 
-/* ---- Rows ------------------------------------------------------------------- */
+/* ---- Rows --------------------------------------------------------------- */
 
 TEST(row__of_every_type_comes_back){
   const float v[3] = { 0.5f, -1, 1e-20f };
@@ -280,7 +281,8 @@ TEST(insert__of_a_duplicate_key){
   ROW(db, vecdb_step(g));
   CHECK_INT(13, vecdb_column_int64(g, YEAR));
   CHECK_STR("[1,2,4]", vecdb_column_text(g, V));
-  REFUSES(db, VECDB_MISUSE, "insert: flags 0x3 are not one of VECDB_OR_REPLACE, "
+  REFUSES(db, VECDB_MISUSE, "insert: flags 0x3 are not one of "
+                            "VECDB_OR_REPLACE, "
           "VECDB_OR_IGNORE", vecdb_prepare_insert(c, 3, &s));
   CHECK(s==NULL);
   vecdb_close(db);
@@ -366,7 +368,7 @@ TEST(text_keys__name_rows){
   vecdb_close(db);
 }
 
-/* ---- Binding ---------------------------------------------------------------- */
+/* ---- Binding ------------------------------------------------------------ */
 
 struct typed { int column, rc; int64_t i; double r; const char *z; };
 TEST(binding__refuses_values_of_other_types){
@@ -425,7 +427,8 @@ TEST(binding__of_vectors_checks_dimensions_and_values){
   REFUSES(db, VECDB_MISMATCH, "column \"v\" has 3 dimensions, not 4",
           vecdb_bind_vector(s, V, VECDB_F32, v, 16, VECDB_STATIC));
   REFUSES(db, VECDB_MISMATCH, "column \"v\": 13 bytes are no whole number of "
-          "float elements", vecdb_bind_vector(s, V, VECDB_F32, v, 13, VECDB_STATIC));
+          "float elements", vecdb_bind_vector(s, V, VECDB_F32, v, 13,
+                                              VECDB_STATIC));
   REFUSES(db, VECDB_MISMATCH, "column \"v\" takes float vectors, not int8",
           vecdb_bind_vector(s, V, VECDB_I8, v, 3, VECDB_STATIC));
   REFUSES(db, VECDB_MISUSE, "9 is no element type",
@@ -440,9 +443,11 @@ TEST(binding__of_vectors_checks_dimensions_and_values){
           vecdb_bind_vector_text(s, V, "[1,2,3,4,5]", (size_t)-1));
   REFUSES(db, VECDB_MISMATCH, "column \"v\" has 3 dimensions, not 0",
           vecdb_bind_vector_text(s, V, "[]", (size_t)-1));
-  REFUSES(db, VECDB_SYNTAX, "vector: expected a number at byte 4, found \"nul\"",
+  REFUSES(db, VECDB_SYNTAX, "vector: expected a number at byte 4, found "
+                            "\"nul\"",
           vecdb_bind_vector_text(s, V, "[1,nul]", (size_t)-1));
-  REFUSES(db, VECDB_SYNTAX, "vector: expected \",\" or \"]\" at byte 5, found the "
+  REFUSES(db, VECDB_SYNTAX, "vector: expected \",\" or \"]\" at byte 5, found "
+                            "the "
           "end", vecdb_bind_text(s, V, "[1,2", (size_t)-1, VECDB_TRANSIENT));
   v[1] = NAN;
   OK(db, vecdb_bind_vector(s, V, VECDB_F32, v, 12, VECDB_STATIC));
@@ -450,7 +455,8 @@ TEST(binding__of_vectors_checks_dimensions_and_values){
           vecdb_step(s));
   v[1] = 2;                                 /* static: what it is at the step */
   v[2] = -INFINITY;
-  REFUSES(db, VECDB_RANGE, "column \"v\": element 2 is infinite", vecdb_step(s));
+  REFUSES(db, VECDB_RANGE, "column \"v\": element 2 is infinite",
+          vecdb_step(s));
   v[2] = 3;
   DONE(db, vecdb_step(s));
   OK(db, vecdb_bind_blob(s, V, v, 12, VECDB_STATIC));
@@ -516,10 +522,11 @@ TEST(binding__calls_the_destructor_once){
   CHECK_INT(10, n_freed);
 }
 
-/* ---- Element types ------------------------------------------------------------ */
+/* ---- Element types ------------------------------------------------------ */
 
 TEST(vectors__of_every_element_type_come_back){
-  static const struct { const char *decl, *json, *print; int element; } type[] = {
+  static const struct { const char *decl, *json,
+                        *print; int element; } type[] = {
     { "float[8]", "[1,2,3,4,5,6,7,0.1]", "[1,2,3,4,5,6,7,0.1]", VECDB_F32 },
     { "float16[8]", "[1,2,3,4,5,6,7,0.1]", "[1,2,3,4,5,6,7,0.1]", VECDB_F16 },
     { "bfloat16[8]", "[1,2,3,4,5,6,7,0.1]", "[1,2,3,4,5,6,7,0.1]", VECDB_BF16 },
@@ -557,7 +564,8 @@ TEST(vectors__of_float_are_rounded_to_narrow_columns){
   c = api_collection(db, "t", "v float16[2]");
   s = api_insert(c);
   OK(db, vecdb_bind_vector(s, 1, VECDB_F32, v, 8, VECDB_STATIC));
-  REFUSES(db, VECDB_RANGE, "column \"v\": element 1, 70000, is outside the range "
+  REFUSES(db, VECDB_RANGE, "column \"v\": element 1, 70000, is outside the "
+                           "range "
           "of float16", vecdb_step(s));
   v[1] = 2049;                                    /* ties to even */
   memcpy(buf+1, v, 8);                            /* alignment is no matter */
@@ -572,7 +580,8 @@ TEST(vectors__of_float_are_rounded_to_narrow_columns){
   }
   c = api_collection(db, "u", "v uint8[2]");
   s = api_insert(c);
-  CHECK_RC(VECDB_MISMATCH, vecdb_bind_vector(s, 1, VECDB_F32, v, 8, VECDB_STATIC));
+  CHECK_RC(VECDB_MISMATCH, vecdb_bind_vector(s, 1, VECDB_F32, v, 8,
+                                             VECDB_STATIC));
   CHECK_RC(VECDB_MISMATCH, vecdb_bind_blob(s, 1, v, 8, VECDB_STATIC));
   vecdb_close(db);
 }
@@ -591,7 +600,8 @@ TEST(values__vectors_outside_of_a_database){
   CHECK_RC(VECDB_OK, vecdb_distance(VECDB_L2, VECDB_F32, 3, a, b, &d));
   CHECK_DBL(5, d, 0);
   memcpy(unaligned+1, a, 12);
-  CHECK_RC(VECDB_OK, vecdb_distance(VECDB_L1, VECDB_F32, 3, unaligned+1, b, &d));
+  CHECK_RC(VECDB_OK, vecdb_distance(VECDB_L1, VECDB_F32, 3, unaligned+1, b,
+                                    &d));
   CHECK_DBL(7, d, 0);
   CHECK_RC(VECDB_OK, vecdb_distance(VECDB_COSINE, VECDB_F32, 3, a, b, &d));
   CHECK(isnan(d));
@@ -601,11 +611,13 @@ TEST(values__vectors_outside_of_a_database){
   CHECK_RC(VECDB_RANGE, vecdb_distance(VECDB_L2, VECDB_F32, 0, a, b, &d));
   b[1] = NAN;
   CHECK_RC(VECDB_RANGE, vecdb_distance(VECDB_L2, VECDB_F32, 3, a, b, &d));
-  CHECK_RC(VECDB_OK, vecdb_vector_parse(VECDB_F32, "[1,2.5]", 7, back, 12, &dims,
+  CHECK_RC(VECDB_OK, vecdb_vector_parse(VECDB_F32, "[1,2.5]", 7, back, 12,
+                                        &dims,
                                         err, sizeof(err)));
   CHECK_U64(2, dims);
   CHECK_STR("", err);
-  CHECK_RC(VECDB_SYNTAX, vecdb_vector_parse(VECDB_F32, "[1,2.5", (size_t)-1, NULL,
+  CHECK_RC(VECDB_SYNTAX, vecdb_vector_parse(VECDB_F32, "[1,2.5", (size_t)-1,
+                                            NULL,
                                             0, NULL, err, 20));
   CHECK_STR("vector: expected \",", err);          /* cut to the buffer */
   CHECK_RC(VECDB_MISUSE, vecdb_vector_parse(VECDB_F32, NULL, 0, NULL, 0, &dims,
@@ -616,15 +628,20 @@ TEST(values__vectors_outside_of_a_database){
   CHECK_RC(VECDB_MISUSE, vecdb_vector_print(99, 3, a, &z));
   CHECK(z==NULL);
   a[1] = 1e-9f;
-  CHECK_RC(VECDB_OK, vecdb_vector_convert(VECDB_F32, VECDB_F16, 3, a, h, err, 200));
-  CHECK_RC(VECDB_OK, vecdb_vector_convert(VECDB_F16, VECDB_F32, 3, h, back, NULL, 0));
+  CHECK_RC(VECDB_OK, vecdb_vector_convert(VECDB_F32, VECDB_F16, 3, a, h, err,
+                                          200));
+  CHECK_RC(VECDB_OK, vecdb_vector_convert(VECDB_F16, VECDB_F32, 3, h, back,
+                                          NULL, 0));
   CHECK(back[0]==3 && back[1]==0 && back[2]==4);
   a[2] = 1e6f;
-  CHECK_RC(VECDB_RANGE, vecdb_vector_convert(VECDB_F32, VECDB_F16, 3, a, h, err, 200));
+  CHECK_RC(VECDB_RANGE, vecdb_vector_convert(VECDB_F32, VECDB_F16, 3, a, h,
+                                             err, 200));
   CHECK_STR("vector: element 2, 1e+06, is outside the range of float16", err);
   a[0] = INFINITY;
-  CHECK_RC(VECDB_RANGE, vecdb_vector_convert(VECDB_F32, VECDB_BF16, 3, a, h, err, 200));
+  CHECK_RC(VECDB_RANGE, vecdb_vector_convert(VECDB_F32, VECDB_BF16, 3, a, h,
+                                             err, 200));
   CHECK_STR("vector: element 0 is inf, which bfloat16 does not take", err);
-  CHECK_RC(VECDB_MISMATCH, vecdb_vector_convert(VECDB_F32, VECDB_I8, 3, a, h, err, 200));
+  CHECK_RC(VECDB_MISMATCH, vecdb_vector_convert(VECDB_F32, VECDB_I8, 3, a, h,
+                                                err, 200));
   CHECK_STR("cannot convert float to int8", err);
 }

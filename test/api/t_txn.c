@@ -38,7 +38,8 @@ TEST(transaction__has_states){
           vecdb_begin(db, 7));
   OK(db, vecdb_begin(db, VECDB_READ));
   CHECK_INT(1, vecdb_in_transaction(db));
-  REFUSES(db, VECDB_MISUSE, "cannot begin: a transaction is open; commit or roll "
+  REFUSES(db, VECDB_MISUSE, "cannot begin: a transaction is open; commit or "
+                            "roll "
           "back first", vecdb_begin(db, VECDB_WRITE));
   api_put(c, 6, "[1,2]");                       /* upgrades */
   CHECK_INT(2, vecdb_in_transaction(db));
@@ -86,7 +87,7 @@ TEST(transaction__survives_a_failed_statement){
   vecdb_close(db);
 }
 
-/* ---- Savepoints --------------------------------------------------------------- */
+/* ---- Savepoints --------------------------------------------------------- */
 
 TEST(savepoint__numbers_are_the_callers){
   setup();
@@ -97,7 +98,8 @@ TEST(savepoint__numbers_are_the_callers){
   api_put(c, 10, "[1,2]");
   OK(db, vecdb_savepoint(db, 7));
   api_put(c, 11, "[1,2]");
-  REFUSES(db, VECDB_MISUSE, "savepoint 7 cannot be inside savepoint 7: numbers grow "
+  REFUSES(db, VECDB_MISUSE, "savepoint 7 cannot be inside savepoint 7: "
+                            "numbers grow "
           "inwards", vecdb_savepoint(db, 7));
   OK(db, vecdb_rollback_to(db, 8));             /* reaches none */
   ROWS("1 2 3 4 5 10 11 ");
@@ -137,7 +139,7 @@ TEST(savepoint__undoes_many_rows){
   vecdb_close(db);
 }
 
-/* ---- Statements in progress ------------------------------------------------------ */
+/* ---- Statements in progress --------------------------------------------- */
 
 TEST(statement__goes_on_while_its_handle_writes){
   vecdb_stmt *s;
@@ -292,7 +294,7 @@ TEST(statement__belongs_to_its_collection){
   vecdb_close(db);
 }
 
-/* ---- Two handles on one file ------------------------------------------------------ */
+/* ---- Two handles on one file -------------------------------------------- */
 
 static vecdb *a, *b;
 static vecdb_collection *ca, *cb;
@@ -385,7 +387,7 @@ TEST(handles__a_scan_keeps_its_snapshot){
   vecdb_close(b);
 }
 
-/* ---- Two-phase commit ----------------------------------------------------------------- */
+/* ---- Two-phase commit --------------------------------------------------- */
 
 TEST(prepare__is_decided_by_the_host){
   static const unsigned char host[16] = "the host's uuid";

@@ -33,11 +33,13 @@ TEST(set__knows_its_names){
   setup();
   OK(db, vecdb_set(db, "threads", 3));
   OK(db, vecdb_set(db, "busy_ms", 30));
-  REFUSES(db, VECDB_NOTFOUND, "no setting \"bussy_ms\"; did you mean \"busy_ms\"?",
+  REFUSES(db, VECDB_NOTFOUND, "no setting \"bussy_ms\"; did you mean "
+                              "\"busy_ms\"?",
           vecdb_set(db, "bussy_ms", 3));
   REFUSES(db, VECDB_NOTFOUND, "no setting \"colour\"; known are busy_ms, sync, "
           "threads, wal_bytes", vecdb_set(db, "colour", 3));
-  REFUSES(db, VECDB_RANGE, "threads -1 is not in 0..1024", vecdb_set(db, "threads", -1));
+  REFUSES(db, VECDB_RANGE, "threads -1 is not in 0..1024", vecdb_set(db,
+                                                            "threads", -1));
   REFUSES(db, VECDB_MISUSE, "set: no name", vecdb_set(db, NULL, 0));
   vecdb_close(db);
 }
@@ -61,7 +63,8 @@ TEST(stats__count){
   REFUSES(db, VECDB_MISUSE, "stat: no out", vecdb_stat(db, NULL));
   REFUSES(db, VECDB_MISUSE, "no out", vecdb_collection_stat(c, NULL));
   cs.size = 0;
-  REFUSES(db, VECDB_MISUSE, "vecdb_collection_stats: set its size before the call, "
+  REFUSES(db, VECDB_MISUSE, "vecdb_collection_stats: set its size before the "
+                            "call, "
           "found 0", vecdb_collection_stat(c, &cs));
   vecdb_close(db);
 }
@@ -88,7 +91,8 @@ TEST(optimize__seals_and_merges){
   OK(db, vecdb_prepare_scan(c, "rowid <= 6", &s));
   KEYS(db, "2 4 6 ", s);
   o.flags = 64;
-  REFUSES(db, VECDB_MISUSE, "optimize: unknown flags 0x40", vecdb_optimize(c, &o));
+  REFUSES(db, VECDB_MISUSE, "optimize: unknown flags 0x40", vecdb_optimize(c,
+                                                            &o));
   OK(db, vecdb_check(db, 0, NULL, NULL));
   vecdb_close(db);
 }
@@ -123,7 +127,8 @@ TEST(vacuum__keeps_the_rows){
     DONE(db, vecdb_step(s));
   }
   OK(db, vecdb_begin(db, VECDB_READ));
-  REFUSES(db, VECDB_MISUSE, "cannot vacuum: a transaction is open; commit or roll "
+  REFUSES(db, VECDB_MISUSE, "cannot vacuum: a transaction is open; commit or "
+                            "roll "
           "back first", vecdb_vacuum(db));
   OK(db, vecdb_commit(db));
   OK(db, vecdb_vacuum(db));
@@ -135,7 +140,7 @@ TEST(vacuum__keeps_the_rows){
   vecdb_close(db);
 }
 
-/* ---- Files ----------------------------------------------------------------- */
+/* ---- Files -------------------------------------------------------------- */
 
 TEST(backup__is_a_database_of_its_own){
   const char *path = vt_path("a.vdb"), *copy = vt_path("b.vdb");
@@ -179,7 +184,8 @@ TEST(checkpoint__brings_the_log_home){
   OK(db, vecdb_close(db));
   char wal[4300];
   snprintf(wal, sizeof(wal), "%s-wal", path);
-  CHECK(access(wal, F_OK)!=0);                  /* one file after a clean close */
+  CHECK(access(wal,
+               F_OK)!=0);                  /* one file after a clean close */
 }
 
 TEST(vacuum__shrinks_the_file){
@@ -208,7 +214,7 @@ TEST(vacuum__shrinks_the_file){
   OK(db, vecdb_close(db));
 }
 
-/* ---- Interrupts and progress ----------------------------------------------- */
+/* ---- Interrupts and progress -------------------------------------------- */
 
 struct watch { int n, stop_at, n_backwards; uint64_t done; };
 static int watch_progress(void *arg, const vecdb_progress *p){

@@ -13,7 +13,7 @@
 #include "util/mem.h"
 #include "util/rng.h"
 
-/* ---- Rows without a store --------------------------------------------------- */
+/* ---- Rows without a store ----------------------------------------------- */
 
 enum { N_COL = 9 };                  /* id i b f s x y z v */
 struct world {
@@ -391,18 +391,21 @@ TEST(filter__means_what_sqlite_means){
   }
 }
 
-/* ---- Grammar ----------------------------------------------------------------- */
+/* ---- Grammar ------------------------------------------------------------ */
 
 static const struct { const char *text, *want; } printed[] = {
   { "i=1 or i=2 and b", "((\"i\" = 1) OR ((\"i\" = 2) AND \"b\"))" },
   { "not i=1 and b", "((NOT (\"i\" = 1)) AND \"b\")" },
-  { "i=1 AND s='q' AND x=2", "((\"i\" = 1) AND (\"s\" = 'q') AND (\"x\" = 2))" },
-  { "x=2 AND s='q' AND i=1", "((\"i\" = 1) AND (\"s\" = 'q') AND (\"x\" = 2))" },
+  { "i=1 AND s='q' AND x=2",
+    "((\"i\" = 1) AND (\"s\" = 'q') AND (\"x\" = 2))" },
+  { "x=2 AND s='q' AND i=1",
+    "((\"i\" = 1) AND (\"s\" = 'q') AND (\"x\" = 2))" },
   { "i between 1 and 2 and b",
     "(\"b\" AND ((\"i\" >= 1) AND (\"i\" <= 2)))" },
   { "i = 1 < 2", "(\"i\" = (1 < 2))" },
   { "s collate nocase = 'it''s'", "(\"s\" COLLATE NOCASE = 'it''s')" },
-  { "f=-1.5 or f=.5 or f=3.", "((\"f\" = -1.5) OR (\"f\" = 0.5) OR (\"f\" = 3.0))" },
+  { "f=-1.5 or f=.5 or f=3.", "((\"f\" = -1.5) OR (\"f\" = 0.5) OR (\"f\" = "
+                              "3.0))" },
   { "i in (?3, ?1, ?, x'00ff')", "(\"i\" IN (?3, ?1, ?4, x'00ff'))" },
   { "y like 'a!%' escape '!'", "(\"y\" LIKE 'a!%' ESCAPE '!')" },
 };
@@ -504,10 +507,11 @@ TEST(filter__bounds_its_depth){
   free(z);
 }
 
-/* ---- Parameters --------------------------------------------------------------- */
+/* ---- Parameters --------------------------------------------------------- */
 
 TEST(filter__takes_values_from_parameters){
-  const struct vdb_value v[] = { INT(3), TXT("a"), { VECDB_REAL, 0, NAN, 0, 0 } };
+  const struct vdb_value v[] = { INT(3), TXT("a"), { VECDB_REAL, 0, NAN, 0,
+                                                     0 } };
   struct filter *f;
   struct filter_run *r = NULL;
   uint64_t rows = 0xfff;
@@ -533,7 +537,7 @@ TEST(filter__takes_values_from_parameters){
   vdb_filter_destroy(f);
 }
 
-/* ---- Many rows ------------------------------------------------------------------ */
+/* ---- Many rows ---------------------------------------------------------- */
 
 static void random_value(struct vdb_rng *rng, int type, struct vdb_value *v){
   static const char *const word[] = { "a", "b", "de", "DE", "a longer text",
@@ -653,7 +657,8 @@ TEST(filter__knows_which_keys_it_names){
     { "id = 7", 1, { 7 } }, { "7 = id AND s = 'a'", 1, { 7 } },
     { "id IN (9, 3, 3.0)", 3, { 3, 3, 9 } }, { "rowid = '5'", 1, { 5 } },
     { "id = 7 OR s = 'a'", -1, { 0 } }, { "id NOT IN (3)", -1, { 0 } },
-    { "id <> 7", -1, { 0 } }, { "i = 7", -1, { 0 } }, { "id IN (i)", -1, { 0 } },
+    { "id <> 7", -1, { 0 } }, { "i = 7", -1, { 0 } }, { "id IN (i)", -1,
+                                                        { 0 } },
     { "NOT id = 7", -1, { 0 } }, { "id IN ()", 0, { 0 } },
   };
   world_open();

@@ -52,36 +52,46 @@ struct refused { int rc, element; const char *text, *msg; };
 static const struct refused refused[] = {
   { VECDB_SYNTAX, VECDB_F32, "", "expected \"[\" at byte 1, found the end" },
   { VECDB_SYNTAX, VECDB_F32, "1,2", "expected \"[\" at byte 1, found \"1\"" },
-  { VECDB_SYNTAX, VECDB_F32, "{\"a\":1}", "expected \"[\" at byte 1, found \"{\"" },
-  { VECDB_SYNTAX, VECDB_F32, "[", "expected a number at byte 2, found the end" },
+  { VECDB_SYNTAX, VECDB_F32, "{\"a\":1}",
+    "expected \"[\" at byte 1, found \"{\"" },
+  { VECDB_SYNTAX, VECDB_F32, "[",
+    "expected a number at byte 2, found the end" },
   { VECDB_SYNTAX, VECDB_F32, "[1,2",
     "expected \",\" or \"]\" at byte 5, found the end" },
   { VECDB_SYNTAX, VECDB_F32, "[1 2]",
     "expected \",\" or \"]\" at byte 4, found \"2\"" },
   { VECDB_SYNTAX, VECDB_F32, "[1,,2]",
     "expected a number at byte 4, found \",\"" },
-  { VECDB_SYNTAX, VECDB_F32, "[1,]", "expected a number at byte 4, found \"]\"" },
+  { VECDB_SYNTAX, VECDB_F32, "[1,]", "expected a number at byte 4, found "
+                                     "\"]\"" },
   { VECDB_SYNTAX, VECDB_F32, "[0x10]",
     "expected \",\" or \"]\" at byte 3, found \"x10\"" },
-  { VECDB_SYNTAX, VECDB_F32, "[[1]]", "expected a number at byte 2, found \"[\"" },
+  { VECDB_SYNTAX, VECDB_F32, "[[1]]", "expected a number at byte 2, found "
+                                      "\"[\"" },
   { VECDB_SYNTAX, VECDB_F32, "[1, 2, 3.25, 4, nul]",
     "expected a number at byte 17, found \"nul\"" },
   { VECDB_SYNTAX, VECDB_F32, "[NaN]",
     "expected a number at byte 2, found \"NaN\"" },
   { VECDB_SYNTAX, VECDB_F32, "[-Infinity]",
     "expected a number at byte 2, found \"-Infinity\"" },
-  { VECDB_SYNTAX, VECDB_F32, "[+1]", "expected a number at byte 2, found \"+1\"" },
-  { VECDB_SYNTAX, VECDB_F32, "[.5]", "expected a number at byte 2, found \".5\"" },
-  { VECDB_SYNTAX, VECDB_F32, "[1.]", "expected a number at byte 2, found \"1.\"" },
-  { VECDB_SYNTAX, VECDB_F32, "[1e]", "expected a number at byte 2, found \"1e\"" },
+  { VECDB_SYNTAX, VECDB_F32, "[+1]", "expected a number at byte 2, found "
+                                     "\"+1\"" },
+  { VECDB_SYNTAX, VECDB_F32, "[.5]", "expected a number at byte 2, found "
+                                     "\".5\"" },
+  { VECDB_SYNTAX, VECDB_F32, "[1.]", "expected a number at byte 2, found "
+                                     "\"1.\"" },
+  { VECDB_SYNTAX, VECDB_F32, "[1e]", "expected a number at byte 2, found "
+                                     "\"1e\"" },
   { VECDB_SYNTAX, VECDB_F32, "[01]",
     "expected \",\" or \"]\" at byte 3, found \"1\"" },
   { VECDB_SYNTAX, VECDB_F32, "[\"1\"]",
     "expected a number at byte 2, found \"\"\"" },
   { VECDB_SYNTAX, VECDB_F32, "[\x01]",
     "expected a number at byte 2, found \"\\x01\"" },
-  { VECDB_SYNTAX, VECDB_F32, "[1] x", "expected the end at byte 5, found \"x\"" },
-  { VECDB_SYNTAX, VECDB_F32, "[1]]", "expected the end at byte 4, found \"]\"" },
+  { VECDB_SYNTAX, VECDB_F32, "[1] x", "expected the end at byte 5, found "
+                                      "\"x\"" },
+  { VECDB_SYNTAX, VECDB_F32, "[1]]",
+    "expected the end at byte 4, found \"]\"" },
   { VECDB_RANGE, VECDB_F32, "[0,1e39]",
     "element 1 at byte 4, \"1e39\", is outside the range of float" },
   { VECDB_RANGE, VECDB_F32, "[1e99999999999999999999]",
@@ -141,13 +151,16 @@ TEST(vecjson__counts_beyond_the_largest_vector){
 TEST(vecjson__does_not_read_past_the_length){
   float v[4];
   CHECK_RC(VECDB_SYNTAX,
-           vdb_vecjson_parse(VECDB_F32, "[1,25]", 4, v, sizeof(v), &dims, &err));
-  CHECK_STR("vector: expected \",\" or \"]\" at byte 5, found the end", err.msg);
+           vdb_vecjson_parse(VECDB_F32, "[1,25]", 4, v, sizeof(v), &dims,
+                             &err));
+  CHECK_STR("vector: expected \",\" or \"]\" at byte 5, found the end",
+            err.msg);
   CHECK_RC(VECDB_OK,
-           vdb_vecjson_parse(VECDB_F32, "[1]]]]", 3, v, sizeof(v), &dims, &err));
+           vdb_vecjson_parse(VECDB_F32, "[1]]]]", 3, v, sizeof(v), &dims,
+                             &err));
 }
 
-/* ---- Rounding -------------------------------------------------------------- */
+/* ---- Rounding ----------------------------------------------------------- */
 
 /* The i-th positive value of a type, by its bits, widened. */
 static double value_at(int element, uint32_t bits){
@@ -202,19 +215,25 @@ static void check_boundary(int element, uint32_t bits){
 }
 
 TEST(vecjson__rounds_float16_correctly_everywhere){
-  for(uint32_t bits=0; bits<0x7bff; bits += 1+bits/4096) check_boundary(VECDB_F16, bits);
+  for(uint32_t bits=0; bits<0x7bff; bits += 1+bits/4096){
+    check_boundary(VECDB_F16, bits);
+  }
 }
 
 TEST(vecjson__rounds_bfloat16_correctly){
-  for(uint32_t bits=0; bits<0x7f7f; bits += 13) check_boundary(VECDB_BF16, bits);
+  for(uint32_t bits=0; bits<0x7f7f; bits += 13) check_boundary(VECDB_BF16,
+                                                            bits);
 }
 
 TEST(vecjson__rounds_float_correctly){
   struct vdb_rng rng;
   vdb_rng_init(&rng, vt_seed());
-  for(int i=0; i<3000; i++) check_boundary(VECDB_F32, vdb_rng_below(&rng, 0x7f7fffff));
+  for(int i=0; i<3000; i++) check_boundary(VECDB_F32, vdb_rng_below(&rng,
+                                                            0x7f7fffff));
   for(uint32_t bits=0; bits<300; bits++) check_boundary(VECDB_F32, bits);
-  for(uint32_t bits=0x7f7ffff0; bits<0x7f7fffff; bits++) check_boundary(VECDB_F32, bits);
+  for(uint32_t bits=0x7f7ffff0; bits<0x7f7fffff; bits++){
+    check_boundary(VECDB_F32, bits);
+  }
 }
 
 /* What programs print: doubles with 15 to 17 digits. */
@@ -222,7 +241,8 @@ TEST(vecjson__agrees_with_strtof_on_printed_doubles){
   struct vdb_rng rng;
   vdb_rng_init(&rng, vt_seed());
   for(int i=0; i<20000; i++){
-    double d = (vdb_rng_unit(&rng)-0.5) * pow(10, (int)vdb_rng_below(&rng, 24)-12);
+    double d = (vdb_rng_unit(&rng)-0.5) * pow(10, (int)vdb_rng_below(&rng,
+                                                            24)-12);
     float want, got = 0;
     char z[80];
     snprintf(z, sizeof(z), "[%.*g]", 15+(int)vdb_rng_below(&rng, 6), d);
@@ -232,7 +252,7 @@ TEST(vecjson__agrees_with_strtof_on_printed_doubles){
   }
 }
 
-/* ---- Printing --------------------------------------------------------------- */
+/* ---- Printing ----------------------------------------------------------- */
 
 static const char *print(int element, size_t n, const void *v){
   static char buf[400];
