@@ -81,6 +81,7 @@ static void conn_close(struct sql_conn *c){
   struct sql_conn **pp = &c->st->conns;
   while( *pp && *pp!=c ) pp = &(*pp)->next;
   if( *pp ) *pp = c->next;
+  sqlite3_finalize(c->read_token);
   vecdb_close(c->eng);
   sqlite3_free(c->path);
   sqlite3_free(c->host);

@@ -115,6 +115,7 @@ struct sql_conn {
   vecdb *eng;
   char *path;                 /* absolute; with st, the key of this struct */
   char *host;                 /* schema that owns the commits; NULL: one-phase*/
+  sqlite3_stmt *read_token;   /* asks it for the token; kept between reads */
   int n_ref;                  /* tables, and 1 while in a transaction */
   int in_txn;                 /* the engine's write transaction is open */
   int is_dirty;               /* something was changed in it */

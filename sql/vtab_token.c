@@ -72,35 +72,45 @@ static void uuid_of_path(const char *path, unsigned char uuid[16]){
   for(i=0; i<16; i++) uuid[i] = (unsigned char)(h[i/8] >> (8*(i%8)));
 }
 
-/* Read the row of c's file over db; uuid gets the host's, of any row. */
-static int token_select(sqlite3 *db, struct sql_conn *c, const char *schema,
-                        int *known, uint64_t *token, unsigned char uuid[16]){
-  sqlite3_stmt *s = NULL;
-  int rc;
-
-  *known = 0;
-  *token = 0;
-  uuid_of_path(sqlite3_db_filename(db, schema), uuid);
-  if( !table_exists(db, schema) ) return SQLITE_OK;
-  rc = token_prepare(db, c, sqlite3_mprintf(
+static int token_select_prepare(sqlite3 *db, struct sql_conn *c,
+                                const char *schema, sqlite3_stmt **out){
+  return token_prepare(db, c, sqlite3_mprintf(
       "SELECT host_uuid, token, file_uuid=?1 FROM \"%w\".vecdb_txn "
-      "ORDER BY file_uuid=?1 DESC LIMIT 1", schema), &s);
-  if( rc==SQLITE_OK && sqlite3_step(s)==SQLITE_ROW
-   && sqlite3_column_bytes(s, 0)==16 ){
+      "ORDER BY file_uuid=?1 DESC LIMIT 1", schema), out);
+}
+
+/* Run it: the row of c's file, if known; uuid gets the host's, of any row. */
+static int token_select_run(sqlite3_stmt *s, int *known, uint64_t *token,
+                            unsigned char uuid[16]){
+  if( sqlite3_step(s)==SQLITE_ROW && sqlite3_column_bytes(s, 0)==16 ){
     memcpy(uuid, sqlite3_column_blob(s, 0), 16);
     *known = sqlite3_column_int(s, 2);
     if( *known ) *token = (uint64_t)sqlite3_column_int64(s, 1);
   }
-  if( s ) rc = sqlite3_finalize(s);
-  return rc;
+  return sqlite3_reset(s);
 }
 
+/* SQLite says ERROR when there is no such table. */
 int vdb_token_read(struct sql_conn *c, int *known, uint64_t *token,
                    char **err){
-  int rc = token_select(c->st->db, c, c->host, known, token, c->host_uuid);
+  sqlite3 *db = c->st->db;
+  int rc = SQLITE_OK;
+
+  *known = 0;
+  *token = 0;
+  if( c->read_token==NULL ){
+    uuid_of_path(sqlite3_db_filename(db, c->host), c->host_uuid);
+    rc = token_select_prepare(db, c, c->host, &c->read_token);
+  }
+  if( rc==SQLITE_OK ){
+    rc = token_select_run(c->read_token, known, token, c->host_uuid);
+  }
   if( rc!=SQLITE_OK ){
+    sqlite3_finalize(c->read_token);
+    c->read_token = NULL;
+    if( rc==SQLITE_ERROR && !table_exists(db, c->host) ) return SQLITE_OK;
     return vdb_sql_fail(err, rc, "cannot read table \"vecdb_txn\": %s",
-                    sqlite3_errmsg(c->st->db));
+                        sqlite3_errmsg(db));
   }
   return SQLITE_OK;
 }
@@ -168,8 +178,10 @@ static int token_read_fresh(struct sql_conn *c, uint64_t *token,
                             unsigned char uuid[16], char **err){
   sqlite3 *db = c->st->db, *fresh = NULL;
   const char *path = sqlite3_db_filename(db, c->host);
+  sqlite3_stmt *s = NULL;
   int rc, known = 0;
 
+  *token = 0;
   rc = sqlite3_open_v2(path, &fresh, SQLITE_OPEN_READWRITE, NULL);
   if( rc!=SQLITE_OK ){
     sqlite3_close(fresh);
@@ -178,13 +190,17 @@ static int token_read_fresh(struct sql_conn *c, uint64_t *token,
   }
   if( rc==SQLITE_OK ){
     sqlite3_busy_timeout(fresh, 1000);
-    rc = token_select(fresh, c, "main", &known, token, uuid);
+    uuid_of_path(path, uuid);
+    rc = token_select_prepare(fresh, c, "main", &s);
+    if( rc==SQLITE_OK ) rc = token_select_run(s, &known, token, uuid);
+    if( rc==SQLITE_ERROR && !table_exists(fresh, "main") ) rc = SQLITE_OK;
   }
   if( rc!=SQLITE_OK ){
     rc = vdb_sql_fail(err, rc, "cannot ask \"%s\" whether the last "
                   "transaction of \"%s\" was committed: %s", path, c->path,
                   sqlite3_errmsg(fresh));
   }
+  sqlite3_finalize(s);
   sqlite3_close(fresh);
   return rc;
 }
