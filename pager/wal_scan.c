@@ -230,9 +230,9 @@ done:
 
 static int wal_rotten(struct fstore *fs, uint64_t seq){
   return vdb_error(fs->err, VECDB_CORRUPT_WAL, "frame %llu of the log of %s is "
-                   "damaged although it was synced; .recover in the shell "
-                   "saves what can be read", (unsigned long long)seq,
-                   vdb_pager_name(fs->base.pager));
+                   "damaged although it was synced; restore a backup, or "
+                   "open immutable for the state before the log",
+                   (unsigned long long)seq, vdb_pager_name(fs->base.pager));
 }
 
 /* The scan stopped where frame seq should begin: torn, or rotten? */
@@ -327,8 +327,8 @@ static int recover_bad_header(struct fstore *fs){
   TRY( chain_is_needed(fs, &is_needed) );
   if( is_needed ){
     return vdb_error(fs->err, VECDB_CORRUPT_WAL, "the header of the log of %s "
-                     "is damaged although it was synced; .recover in the "
-                     "shell saves what can be read",
+                     "is damaged although it was synced; restore a backup, "
+                     "or open immutable for the state before the log",
                      vdb_pager_name(fs->base.pager));
   }
   TRY( recover_without_log(fs, "has no valid header") );
