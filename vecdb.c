@@ -266,21 +266,11 @@ static int open_check_flags(vecdb *db, const char *path, uint32_t flags){
   return path==NULL ? db_misuse(db, "open: no path") : VECDB_OK;
 }
 
-static int open_check_options(vecdb *db, const vecdb_options *o){
-  uint32_t pg = o->page_size;
-  if( pg && (pg<4096 || pg>65536 || (pg & (pg-1))) ){
-    return vdb_error(&db->err, VECDB_RANGE, "page size %u is not a power of "
-                     "two in 4096..65536", pg);
-  }
-  if( o->sync>VECDB_SYNC_OFF ){
-    return vdb_error(&db->err, VECDB_RANGE, "sync %u is none of VECDB_SYNC_*",
-                     o->sync);
-  }
-  if( o->threads>THREADS_MAX ){
-    return vdb_error(&db->err, VECDB_RANGE, "threads %u is above %d",
-                     o->threads, THREADS_MAX);
-  }
-  return VECDB_OK;
+/* The pager checks the rest of the options. */
+static int open_check_threads(vecdb *db, const vecdb_options *o){
+  if( o->threads<=THREADS_MAX ) return VECDB_OK;
+  return vdb_error(&db->err, VECDB_RANGE, "threads %u is not in 0..%d",
+                   o->threads, THREADS_MAX);
 }
 
 /* An outside store, checked and completed. */
@@ -328,7 +318,7 @@ static int db_open(vecdb *db, const char *path, uint32_t flags,
   int rc;
   if( opt ) TRY( struct_read(db, "vecdb_options", opt, &o, sizeof(o)) );
   TRY( open_check_flags(db, path, flags) );
-  TRY( open_check_options(db, &o) );
+  TRY( open_check_threads(db, &o) );
   if( o.store ) TRY( open_store_struct(db, o.store, &store) );
   if( vdb_simd_status(&simd)!=VECDB_OK ){
     TRY( vdb_error(&db->err, VECDB_UNSUPPORTED, "VECDB_SIMD=%.40s is not "
@@ -560,7 +550,7 @@ int vecdb_check(vecdb *db, int quick, vecdb_check_fn report, void *arg){
   if( rc!=VECDB_OK ) return rc;
   rc = vdb_store_check(db->ss.st, quick!=0, check_finding, &relay, &n_bad);
   if( rc==VECDB_OK && n_bad>0 ){
-    rc = vdb_error(&db->err, VECDB_CORRUPT, "%llu findings of damage, first "
+    rc = vdb_error(&db->err, VECDB_CORRUPT, "findings of damage: %llu, first "
                    "%s", (unsigned long long)n_bad, relay.first);
   }
   return db_leave(db, rc);
