@@ -65,17 +65,17 @@ static int paths_set(struct fstore *fs){
                                                        : VECDB_NOMEM;
 }
 
-static void file_close(struct fstore *fs, struct vdb_file **f){
+static void handle_close(struct fstore *fs, struct vdb_file **f){
   if( *f ) (void)fs->ops->close(*f);
   *f = NULL;
 }
 
 static void files_close(struct fstore *fs){
   vdb_map_clear(fs);
-  file_close(fs, &fs->wal);
+  handle_close(fs, &fs->wal);
   if( fs->shm ) fs->ops->shm_unmap(fs->shm);
-  file_close(fs, &fs->shm);
-  file_close(fs, &fs->main);
+  handle_close(fs, &fs->shm);
+  handle_close(fs, &fs->main);
 }
 
 /* Open the main file, for writing if that is allowed: locks need it, even
@@ -156,7 +156,7 @@ done:
 
 /* -shm cannot be made or written: read without it. */
 static void view_instead(struct fstore *fs){
-  file_close(fs, &fs->shm);
+  handle_close(fs, &fs->shm);
   fs->mode = FSTORE_VIEW;
   fs->base.is_readonly = true;
   fs->ops->unlock(fs->main, LOCK_LIFE);
@@ -331,7 +331,7 @@ static int life_finish(struct fstore *fs){
   TRY( vdb_header_read(fs, &fs->header) );
   vdb_map_clear(fs);
   main_cut(fs);
-  file_close(fs, &fs->wal);
+  handle_close(fs, &fs->wal);
   rc = fs->ops->unlink(fs->ops->env, fs->path_wal, fs->err);
   if( rc==VECDB_NOTFOUND ) rc = VECDB_OK;
   if( rc!=VECDB_OK ) goto done;
@@ -406,7 +406,7 @@ static int replace_adapt(struct fstore *fs, const char *path_new){
   TRY( vdb_header_write(&tmp, &tmp.header) );
   TRY( vdb_header_sync(&tmp) );
 done:
-  file_close(fs, &tmp.main);
+  handle_close(fs, &tmp.main);
   return rc;
 }
 
@@ -431,7 +431,7 @@ static int replace_drop_log(struct fstore *fs){
   int rc = VECDB_OK;
 
   TRY( vdb_shm_read(fs, &st) );
-  file_close(fs, &fs->wal);
+  handle_close(fs, &fs->wal);
   rc = fs->ops->unlink(fs->ops->env, fs->path_wal, fs->err);
   if( rc!=VECDB_OK && rc!=VECDB_NOTFOUND ) goto done;
   st.n_frame = st.n_visible = st.off_end = 0;
