@@ -100,6 +100,17 @@ static int conn_adopt_host(struct sql_conn *c, const char *schema){
   return c->host ? SQLITE_OK : SQLITE_NOMEM;
 }
 
+static int conn_is_interrupted(void *arg, const vecdb_progress *p){
+  struct sql_state *st = arg;
+  (void)p;
+  return st->interrupted && *st->interrupted;
+}
+
+void vdb_conn_watch_interrupt(struct sql_conn *c){
+  vecdb_progress_handler(c->eng,
+      c->st->interrupted ? conn_is_interrupted : NULL, c->st);
+}
+
 static int conn_create(struct sql_state *st, const char *path,
                        uint32_t open_flags, struct sql_conn **out, char **err){
   struct sql_conn *c = sqlite3_malloc(sizeof(*c));
@@ -120,6 +131,7 @@ static int conn_create(struct sql_state *st, const char *path,
   }
   c->next = st->conns;
   st->conns = c;
+  if( st->interrupted ) vdb_conn_watch_interrupt(c);
   *out = c;
   return SQLITE_OK;
 }

@@ -98,11 +98,13 @@ struct sql_last {
 struct sql_state {
   sqlite3 *db;
   int n_ref;
+  int has_others;             /* functions or modules vec* were there before */
   struct sql_conn *conns;     /* open .vdb files */
   struct sql_table *tables;   /* connected tables */
   struct sql_name *detached;  /* tables whose DROP keeps the data */
   char *default_file;         /* for CREATE without file=, or NULL */
   int is_readonly;            /* open files for reading only */
+  volatile int *interrupted;  /* not 0 there: stop; NULL: nobody asks */
   int i_level;                /* innermost savepoint, as the guard knows; -1 */
   struct sql_last last;
 };
@@ -150,6 +152,8 @@ int vdb_host_is_file(sqlite3 *db, const char *schema);
 int vdb_conn_open(struct sql_state *st, const char *path, const char *schema,
                   uint32_t open_flags, struct sql_conn **out, char **err);
 void vdb_conn_unref(struct sql_conn *c);
+/* Let the engine look at st->interrupted while it works. */
+void vdb_conn_watch_interrupt(struct sql_conn *c);
 /* The transaction callbacks of SQLite; begin may be called at any time before
 ** a change and does nothing in an open transaction. */
 int vdb_conn_begin(struct sql_conn *c, const char *schema, char **err);

@@ -1,5 +1,6 @@
 #!/bin/sh
 # snapshot.sh -- a reader of the host sees the vectors of its own snapshot.
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/lib.inc"
 PYTHON=/usr/bin/python3
 if ! $PYTHON -c 'import sqlite3; sqlite3.connect(":memory:").enable_load_extension(True)' 2>/dev/null; then
