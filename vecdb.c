@@ -177,7 +177,9 @@ static int db_enter(vecdb *db){
     return db_leave(db, vdb_error(&db->err, VECDB_MISUSE,
                                   "the database is not open"));
   }
-  if( db->ss.interrupted && !db_has_active(db) ) db->ss.interrupted = 0;
+  if( vdb_session_interrupted(&db->ss) && !db_has_active(db) ){
+    vdb_session_interrupt(&db->ss, 0);
+  }
   return VECDB_OK;
 }
 
@@ -299,7 +301,7 @@ static int progress_relay(void *arg, const char *phase, const char *unit,
   const struct vecdb_file_ops *ops;
   vecdb_progress p = { sizeof(p), 0, phase, unit, done, total };
   int64_t now;
-  if( db->ss.interrupted ) return 1;
+  if( vdb_session_interrupted(&db->ss) ) return 1;
   if( db->progress==NULL ) return 0;
   ops = vdb_pager_file_ops(vdb_store_pager(db->ss.st));
   if( ops==NULL ) ops = &vdb_file_posix;
@@ -566,7 +568,7 @@ int vecdb_progress_handler(vecdb *db, vecdb_progress_fn fn, void *arg){
 }
 
 void vecdb_interrupt(vecdb *db){
-  if( db ) db->ss.interrupted = 1;
+  if( db ) vdb_session_interrupt(&db->ss, 1);
 }
 
 int vecdb_stat(vecdb *db, vecdb_stats *out){

@@ -35,7 +35,8 @@ void vdb_pager_uuid(const struct pager *p, unsigned char uuid[16]){
 }
 
 bool vdb_pager_interrupted(const struct pager *p){
-  return p->cfg.interrupted && *p->cfg.interrupted;
+  return p->cfg.interrupted
+      && __atomic_load_n(p->cfg.interrupted, __ATOMIC_RELAXED);
 }
 
 int vdb_pager_set(struct pager *p, const char *name, int64_t value){

@@ -178,7 +178,7 @@ int vdb_stmt_step(struct stmt *s){
     rc = stmt_end(s, ST_RESET);
     if( rc!=VECDB_OK ) return rc;
   }
-  rc = s->ss->interrupted ? VECDB_INTERRUPT
+  rc = vdb_session_interrupted(s->ss) ? VECDB_INTERRUPT
      : s->rc_column ? column_error(s) : stmt_step_kind(s);
   s->rc_column = VECDB_OK;
   if( rc==VECDB_ROW ){
