@@ -90,6 +90,9 @@ fails vec0_json "Inserted vector for the \"v\" column is invalid: JSON array par
 fails vec0_k 'k value in knn queries must be greater than or equal to 0.' "SELECT id FROM v0 WHERE v MATCH '[1,2]' AND k=-1;"
 fails vec0_command "unknown vec0 command: 'x'" "INSERT INTO v0(v0) VALUES('x');"
 
+# The example at the top of the manual.
+is manual '1|' "$(sed -n '/^```sql/,/^```/p' "$VECDB_SRC/doc/sql.md" | grep -v '^```' | grep -v '^.load' | sed 's/SELECT id, distance/SELECT id, NULL/')"
+
 # VACUUM of the host leaves the file alone.
 is vacuum '2' "VACUUM; SELECT count(*) FROM t;"
 finish
