@@ -43,7 +43,8 @@ done:
 }
 
 static int copy_rows_to(struct session *ss, const char *path){
-  const struct vecdb_file_ops *ops = vdb_pager_file_ops(vdb_store_pager(ss->st));
+  struct pager *p = vdb_store_pager(ss->st);
+  const struct vecdb_file_ops *ops = vdb_pager_file_ops(p);
   bool exists = false;
   int rc;
   TRY( ops->exists(ops->env, path, &exists) );
