@@ -259,6 +259,49 @@ TEST(file__keeps_its_rows){
   OK(db, vecdb_close(db));
 }
 
+TEST(file__that_is_gone_is_not_written){
+  char path[4200], other[4200];
+  vecdb *db;
+  vecdb_collection *c;
+  vecdb_stmt *s;
+  snprintf(path, sizeof(path), "%s", vt_path("gone.vdb"));
+  snprintf(other, sizeof(other), "%s", vt_path("moved.vdb"));
+  db = api_open(path, NULL);
+  c = api_collection(db, "t", "v float[2]");
+  api_put(c, 1, "[1,2]");
+  OK(db, vecdb_checkpoint(db, VECDB_CHECKPOINT_TRUNCATE, NULL, NULL));
+  CHECK_INT(0, rename(path, other));
+  s = api_insert(c);
+  OK(db, vecdb_bind_vector_text(s, 1, "[3,4]", (size_t)-1));
+  CHECK_RC(VECDB_READONLY, vecdb_step(s));
+  CHECK(strstr(vecdb_errmsg(db), "moved, replaced or removed")!=NULL);
+  OK(db, vecdb_finalize(s));
+  OK(db, vecdb_prepare_scan(c, NULL, &s));
+  KEYS(db, "1 ", s);                                 /* reading goes on */
+  OK(db, vecdb_finalize(s));
+  CHECK_INT(0, rename(other, path));
+  api_put(c, 2, "[3,4]");                            /* it is back */
+  OK(db, vecdb_close(db));
+}
+
+TEST(open__refuses_a_link_when_asked){
+  char path[4200], link[4200];
+  vecdb *db = NULL;
+  snprintf(path, sizeof(path), "%s", vt_path("target.vdb"));
+  snprintf(link, sizeof(link), "%s", vt_path("link.vdb"));
+  db = api_open(path, NULL);
+  OK(db, vecdb_close(db));
+  CHECK_INT(0, symlink(path, link));
+  CHECK_RC(VECDB_CANTOPEN, vecdb_open(link, VECDB_OPEN_READWRITE|
+                                      VECDB_OPEN_NOFOLLOW, NULL, &db));
+  vecdb_close(db);
+  CHECK_RC(VECDB_OK, vecdb_open(path, VECDB_OPEN_READWRITE|
+                                VECDB_OPEN_NOFOLLOW, NULL, &db));
+  vecdb_close(db);
+  CHECK_RC(VECDB_OK, vecdb_open(link, VECDB_OPEN_READWRITE, NULL, &db));
+  vecdb_close(db);
+}
+
 TEST(file__that_lost_its_tail_is_refused_or_found_damaged){
   const char *path = vt_path("t.vdb");
   vecdb *db = api_open(path, NULL);
