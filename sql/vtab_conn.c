@@ -208,13 +208,19 @@ static int conn_lock(struct sql_conn *c, char **err){
   return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
 }
 
+/* Undo the transaction, prepared or not; one that was committed in one phase
+** stays. */
+static int conn_undo(struct sql_conn *c){
+  if( c->host ) return vecdb_decide(c->eng, 0);
+  return c->is_prepared ? VECDB_OK : vecdb_rollback(c->eng);
+}
+
 /* SQLite numbers the savepoint that began the transaction -1: everything is
 ** undone, but the transaction goes on. */
 static int conn_restart(struct sql_conn *c, char **err){
   int rc;
   if( !c->is_dirty ) return SQLITE_OK;
-  rc = c->is_prepared ? c->host ? vecdb_decide(c->eng, 0) : VECDB_OK
-                      : vecdb_rollback(c->eng);
+  rc = conn_undo(c);
   if( rc!=VECDB_OK ) return vdb_conn_error(c, rc, err);
   c->is_dirty = c->is_prepared = 0;
   c->i_mark = -1;
@@ -347,13 +353,9 @@ void vdb_conn_commit(struct sql_conn *c){
 }
 
 void vdb_conn_rollback(struct sql_conn *c){
-  int rc = VECDB_OK;
+  int rc;
   if( !c->in_txn ) return;
-  if( !c->is_prepared ){
-    rc = vecdb_rollback(c->eng);
-  }else if( c->host ){
-    rc = vecdb_decide(c->eng, 0);
-  }
+  rc = conn_undo(c);
   if( rc!=VECDB_OK ){
     sqlite3_log(vdb_sql_code(rc), "vecdb: %s: %s", c->path,
                 vecdb_errmsg(c->eng));
