@@ -122,7 +122,7 @@ struct sql_conn {
   int in_txn;                 /* the engine's write transaction is open */
   int is_dirty;               /* something was changed in it */
   int is_prepared;            /* xSync has prepared exactly these changes */
-  int is_pinned;              /* a read transaction at an older token is open */
+  int is_pinned;              /* the read transaction of the cursors is open */
   int n_cursor;               /* open cursors with a running statement */
   int i_mark;                 /* newest engine savepoint, -1: none */
   unsigned char host_uuid[16];
@@ -180,6 +180,8 @@ int vdb_token_create_table(struct sql_conn *c, const char *schema, char **err);
 ** when there is no row for this file. */
 int vdb_token_read(struct sql_conn *c, int *known, uint64_t *token, char **err);
 int vdb_token_write(struct sql_conn *c, uint64_t token, char **err);
+/* True if the host, asked anew, has this token. */
+int vdb_token_is_current(struct sql_conn *c, uint64_t token);
 /* Decide a transaction left in doubt by a process that died. */
 int vdb_token_resolve(struct sql_conn *c, char **err);
 int vdb_token_check_owner(struct sql_conn *c, int known, uint64_t token,
