@@ -289,8 +289,10 @@ static int write_commit(struct pager *p){
 
   if( !p->store->has_runs ) TRY( vdb_root_touch(p) );
   TRY( dirty_list(p, &dirty, &n) );
+  p->no_spill = true;               /* what is listed stays in the cache */
   TRY( p->store->ops->commit(p->store, dirty, n, p->n_page) );
 done:
+  p->no_spill = false;
   vdb_free(dirty);
   return rc;
 }
@@ -314,6 +316,7 @@ int vdb_pager_commit(struct pager *p){
   }
   dirty_to_clean(p);
   vdb_pcache_end_txn(&p->cache);
+  vdb_pcache_shrink(&p->cache);
   write_leave(p);
   if( is_changed && p->store->ops->after_commit ){
     p->store->ops->after_commit(p->store);
@@ -358,12 +361,14 @@ int vdb_pager_prepare(struct pager *p, const unsigned char host_uuid[16],
   if( p->is_prepared && !p->is_changed ) return VECDB_OK;
   TRY( vdb_root_set_token(p, host_uuid, token) );
   TRY( dirty_list(p, &dirty, &n) );
+  p->no_spill = true;
   TRY( p->store->ops->prepare(p->store, dirty, n, p->n_page, host_uuid,
                               token) );
   dirty_to_clean(p);
   p->is_prepared = true;
   p->is_changed = false;
 done:
+  p->no_spill = false;
   vdb_free(dirty);
   return rc;
 }
@@ -480,8 +485,7 @@ static int store_open(struct pager *p){
 static void pager_free(struct pager *p){
   vdb_extents_clear(p);
   if( p->cache.bucket ) vdb_pcache_clear(&p->cache);
-  vdb_save_clear(p);
-  vdb_free(p->save);
+  vdb_save_close(p);
   vdb_free(p->created.no);
   vdb_free(p->freed.no);
   vdb_free((char*)p->cfg.path);

@@ -27,7 +27,9 @@ struct extent_log { uint64_t *no; size_t n, n_cap; };
 
 struct save_image {                 /* a page as a savepoint found it */
   page_no pgno;
-  struct cpage *image;              /* NULL: it was no page of any structure */
+  struct cpage *image;              /* in memory, or .. */
+  uint64_t i_file;                  /* .. page i_file-1 of the undo file; both
+                                    ** 0: it was no page of any structure */
 };
 
 struct save {                       /* a savepoint */
@@ -70,7 +72,10 @@ struct pager {
   struct save *save;                /* savepoints, outermost first */
   size_t n_save, n_save_cap;
   unsigned i_undo;                  /* the savepoint being undone to */
-  bool no_spill;                    /* while that is going on */
+  bool no_spill;                    /* while that, or a commit, goes on */
+  size_t n_image;                   /* before-images in memory */
+  struct vdb_file *undo;            /* holds the others; NULL: none yet */
+  uint64_t n_undo;                  /* pages in it */
   struct extent_log created, freed; /* WRITE, numbered extents */
   struct extent_cache *extents;     /* in the heap, and checked checksums */
   uint64_t sz_run_none;             /* alloc.c: no run this long is free .. */
@@ -114,6 +119,7 @@ static inline struct cpage *cpage_of(struct page *pg){
 int  vdb_save_before_change(struct pager *p, struct cpage *cp);
 int  vdb_save_before_new(struct pager *p, page_no pgno);
 void vdb_save_clear(struct pager *p);        /* forget all savepoints */
+void vdb_save_close(struct pager *p);        /* and the undo file */
 
 /* root.c */
 void vdb_root_format(unsigned char *data, uint32_t usable, page_no pg_root);
