@@ -48,6 +48,7 @@ struct vecdb {
   void *progress_arg;
   int64_t progress_ms;                 /* when the handler was called last */
   vecdb_collection *first;             /* all collection handles */
+  vecdb_page_store store;              /* an outside store, completed */
 };
 
 struct vecdb_collection {
@@ -313,7 +314,6 @@ static int progress_relay(void *arg, const char *phase, const char *unit,
 
 static int db_open(vecdb *db, const char *path, uint32_t flags,
                    const vecdb_options *opt){
-  vecdb_page_store store;
   vecdb_options o = VECDB_OPTIONS_INIT;
   struct pager_config cfg = { 0 };
   const char *simd = NULL;
@@ -321,7 +321,7 @@ static int db_open(vecdb *db, const char *path, uint32_t flags,
   if( opt ) TRY( struct_read(db, "vecdb_options", opt, &o, sizeof(o)) );
   TRY( open_check_flags(db, path, flags) );
   TRY( open_check_threads(db, &o) );
-  if( o.store ) TRY( open_store_struct(db, o.store, &store) );
+  if( o.store ) TRY( open_store_struct(db, o.store, &db->store) );
   if( vdb_simd_status(&simd)!=VECDB_OK ){
     TRY( vdb_error(&db->err, VECDB_UNSUPPORTED, "VECDB_SIMD=%.40s is not "
                    "available on this machine", simd ? simd : "") );
@@ -339,7 +339,7 @@ static int db_open(vecdb *db, const char *path, uint32_t flags,
   cfg.no_mmap = o.no_mmap!=0;
   cfg.sz_wal_auto = o.wal_bytes;
   cfg.fixed_seed = o.fixed_seed;
-  cfg.store = o.store ? &store : NULL;
+  cfg.store = o.store ? &db->store : NULL;
   cfg.file = o.file;
   cfg.interrupted = &db->ss.interrupted;
   db->ss.n_thread = o.threads;
