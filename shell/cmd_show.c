@@ -20,6 +20,7 @@ bool cmd_tables(struct shell *sh, int argc, char **argv){
   enum shell_mode old = sh->mode;
   int headers = sh->headers;
   if( argc>2 ) return false;
+  shell_mount(sh);                   /* others may have made some */
   sh->mode = MODE_LIST;
   sh->headers = 0;
   cmd_query(sh, "SELECT name FROM sqlite_schema WHERE type IN ('table','view')"
@@ -229,6 +230,22 @@ static char *vector_column(struct shell *sh, const char *table, char **key){
   return out;
 }
 
+/* False, with a message, when no row has the key. */
+static bool key_exists(struct shell *sh, const char *table, const char *key,
+                       const char *value){
+  sqlite3_stmt *st = NULL;
+  char *z = sqlite3_mprintf("SELECT 1 FROM \"%w\" WHERE \"%w\"=?1", table, key);
+  bool ok = true;
+  if( z && sqlite3_prepare_v2(sh->sql, z, -1, &st, NULL)==SQLITE_OK ){
+    sqlite3_bind_text(st, 1, value, -1, SQLITE_TRANSIENT);
+    ok = sqlite3_step(st)!=SQLITE_DONE;
+  }
+  sqlite3_finalize(st);
+  sqlite3_free(z);
+  if( !ok ) shell_error(sh, EXIT_SQL, "no row %s in \"%s\"", value, table);
+  return ok;
+}
+
 bool cmd_knn(struct shell *sh, int argc, char **argv){
   char *column, *key, *z;
   long long k = argc==4 ? strtoll(argv[3], NULL, 10) : 0;
@@ -236,6 +253,7 @@ bool cmd_knn(struct shell *sh, int argc, char **argv){
   column = vector_column(sh, argv[1], &key);
   if( column==NULL ) return true;
   if( sqlite3_strnicmp(argv[2], "key=", 4)==0 ){
+    if( !key_exists(sh, argv[1], key, argv[2]+4) ) goto done;
     z = sqlite3_mprintf(
       "SELECT * , distance FROM \"%w\" WHERE \"%w\" MATCH "
       "(SELECT \"%w\" FROM \"%w\" WHERE \"%w\"=?1) AND k=%lld",
@@ -247,6 +265,7 @@ bool cmd_knn(struct shell *sh, int argc, char **argv){
   }
   if( z ) cmd_query(sh, z, argv[2]);
   sqlite3_free(z);
+done:
   sqlite3_free(column);
   sqlite3_free(key);
   return true;
