@@ -1,6 +1,7 @@
 #!/bin/sh
 # session.sh -- the shell as a newcomer uses it: open, create, insert, search,
 # explain, change, back up, check, and what it says to mistakes.
+# shellcheck disable=SC1091,SC2154
 . "$VECDB_SRC/test/shell/lib.inc"
 
 # ---- a first session, from a script ----------------------------------------
