@@ -117,6 +117,7 @@ int vdb_wal_sync(struct fstore *fs){
   if( p->cfg.sync==VECDB_SYNC_OFF ) return VECDB_OK;
   p->n_sync++;
   rc = fs->ops->sync(fs->wal, fs->err);
+  if( MUTANT(8, rc!=VECDB_OK, false) ) rc = fs->ops->sync(fs->wal, fs->err);
   if( rc!=VECDB_OK ) vdb_pager_poison(p);
   return rc;
 }
