@@ -33,32 +33,43 @@ bool cmd_tables(struct shell *sh, int argc, char **argv){
 }
 
 /* ---- Rows made by the shell itself, printed in the current mode ----------
-** A listing is collected as a SELECT of literals and run through SQLite, so
-** that .mode, .headers and .output apply to it as to any result. */
+** A listing is collected in a table of a database of its own and selected from
+** there, so that .mode, .headers and .output apply to it as to any result. */
 
-struct listing { char *z; struct shell *sh; const char *only; int n; };
+struct listing { sqlite3 *db; struct shell *sh; const char *only; int n; };
 
-/* Appends "SELECT a AS x, ..": fmt makes the list of columns. */
+/* Add a row: fmt makes "a AS x, ..", the values with the names of columns. */
 static void listing_add(struct listing *l, const char *fmt, ...)
   __attribute__((format(printf,2,3)));
 static void listing_add(struct listing *l, const char *fmt, ...){
   va_list ap;
-  char *row, *all;
+  char *row, *z;
   va_start(ap, fmt);
   row = sqlite3_vmprintf(fmt, ap);
   va_end(ap);
-  all = sqlite3_mprintf("%s%sSELECT %s", l->z ? l->z : "",
-                        l->n ? " UNION ALL " : "", row ? row : "NULL");
+  z = row ? sqlite3_mprintf("%s SELECT %s", l->n ? "INSERT INTO listing"
+                            : "CREATE TABLE listing AS", row) : NULL;
+  if( z && (l->db || sqlite3_open(":memory:", &l->db)==SQLITE_OK) ){
+    sqlite3_exec(l->db, z, NULL, NULL, NULL);
+  }
   sqlite3_free(row);
-  sqlite3_free(l->z);
-  l->z = all;
+  sqlite3_free(z);
   l->n++;
 }
 
 static void listing_end(struct listing *l, const char *when_empty){
-  if( l->n>0 && l->z!=NULL ) cmd_query(l->sh, l->z, NULL);
-  else if( l->n==0 && when_empty ) fprintf(l->sh->out, "%s\n", when_empty);
-  sqlite3_free(l->z);
+  sqlite3_stmt *st = NULL;
+  if( l->n==0 && when_empty ) fprintf(l->sh->out, "%s\n", when_empty);
+  if( l->n>0 ){
+    int rc = sqlite3_prepare_v2(l->db, "SELECT * FROM listing", -1, &st, NULL);
+    if( rc==SQLITE_OK ) rc = shell_print_rows(l->sh, st);
+    if( rc!=SQLITE_DONE ){
+      shell_error(l->sh, shell_exit_of_sqlite(rc), "%s",
+                  l->db ? sqlite3_errmsg(l->db) : sqlite3_errstr(rc));
+    }
+  }
+  sqlite3_finalize(st);
+  sqlite3_close(l->db);
 }
 
 static bool stats_get(struct shell *sh, const char *name,

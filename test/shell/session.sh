@@ -236,4 +236,15 @@ run 1 shapes.vdb ".knn shapes key=9 1"
 has '.knn names the key that is missing' 'no row 9 in "shapes"' "$out"
 run 1 shapes.vdb ".width x"
 has '.width takes numbers' 'usage: .width' "$out"
+
+# ---- many collections -----------------------------------------------------------
+{ echo 'BEGIN;'
+  i=0
+  while [ $i -lt 600 ]; do
+    echo "CREATE VIRTUAL TABLE c$i USING vecdb(v float[1]);"; i=$((i+1))
+  done
+  echo 'COMMIT;'
+} >many.sql
+run 0 many.vdb ".read many.sql" ".collections"
+is '.collections lists them all' 600 "$(printf '%s\n' "$out" | wc -l)"
 done_testing
