@@ -183,7 +183,9 @@ static int frame_apply(struct fstore *fs, const struct frame *f,
   int rc;
   if( f->txid>st->txid_used ) st->txid_used = f->txid;
   if( f->kind==FRAME_PAGE ){
-    if( f->pgno==fs->header.pg_root ) *n_page_root = get_u32(payload+ROOT_NPAGE);
+    if( f->pgno==fs->header.pg_root ){
+      *n_page_root = get_u32(payload + ROOT_NPAGE);
+    }
     return VECDB_OK;
   }
   st->n_frame = f->seq;
