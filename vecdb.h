@@ -562,6 +562,9 @@ VECDB_API void vecdb_free(void *p);
 **                 may have changed since the last call on this handle.
 **   begin_write   the host's write transaction is open: *version as above.
 **   flush         bring n changed pages to the host, inside its transaction.
+**   free_page     the page is not needed any more (before `end`, after the
+**                 last flush); it may be flushed again later. NOTFOUND is fine
+**                 when it was never written.
 **   end           the transaction is over (or rolled back): nothing cached
 **                 from it may be used when committed is 0.
 ** read_page of a page never written returns VECDB_NOTFOUND. */
