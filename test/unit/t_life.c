@@ -280,6 +280,42 @@ TEST(life__of_two_that_close_together_one_cleans_up){
   end_world();
 }
 
+static struct pager *open_reader(void){
+  struct pager_config cfg;
+  struct pager *p = NULL;
+  memset(&cfg, 0, sizeof(cfg));
+  cfg.path = "t.vdb";
+  cfg.open_flags = VECDB_OPEN_READONLY;
+  cfg.file = world;
+  REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &p) );
+  return p;
+}
+
+TEST(life__a_reader_leaves_nothing_behind){
+  struct pager *p, *r;
+  page_no pgno;
+  begin_world();
+  p = open_db(layer);
+  pgno = add_pages(p, 3);
+  r = open_reader();
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(r) );
+  CHECK( exists("t.vdb-shm") );        /* p is there */
+  r = open_reader();
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  CHECK( exists("t.vdb-wal") );        /* r is there */
+  CHECK( has_page(r, pgno) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(r) );
+  CHECK( exists("t.vdb-wal") );        /* for somebody who may write */
+  CHECK( !exists("t.vdb-shm") );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(open_db(world)) );
+  CHECK( !exists("t.vdb-wal") );
+  r = open_reader();
+  CHECK( has_page(r, pgno) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(r) );
+  CHECK( !exists("t.vdb-shm") );
+  end_world();
+}
+
 /* ---- a young file -------------------------------------------------------- */
 
 TEST(header__a_young_file_with_commits_is_not_taken_for_unborn){
