@@ -149,6 +149,7 @@ float vdb_graph_d2_exact(const struct vdb_graph *g, const float *x,
 
 /* ---- Search ---------------------------------------------------------------- */
 
+#define WARM 8
 struct graph_near { float d2; uint32_t slot; };
 
 /* State of one query. Buffers belong to it and are reused. */
@@ -157,12 +158,12 @@ struct graph_walk {
   const struct vdb_graph_blocks *b;
   struct graph_query q;
   struct vdb_code_query code;
-  struct vdb_pool pool;
+  struct vdb_pool pool, seeds;
   float *x, *xc;                /* the query: navigation and code space */
   uint8_t *bytes;               /* dims_nav */
   uint32_t ef, k;
   float stop_factor;            /* (1+stop)^2, or +inf */
-  uint32_t n_pool_alloc;        /* entries pool.key has room for */
+  uint32_t n_pool_alloc;        /* entries the pool has room for */
   /* Results, ascending. */
   struct vdb_graph_hit *hit;    /* k+1 */
   uint32_t n_hit, n_hit_alloc;
@@ -174,6 +175,7 @@ struct graph_walk {
   struct graph_near *trace;
   uint32_t n_trace, n_trace_max;
   uint32_t n_hop, n_distance;
+  uint32_t warm[WARM], i_warm;  /* slots requested last */
   uint32_t next;                /* popped, not yet expanded */
   const unsigned char *next_block;
   int rc;

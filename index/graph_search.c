@@ -35,10 +35,27 @@
 #include "util/bitset.h"
 #include "util/mem.h"
 
+#define SEEDS_MAX  64           /* router entries a walk starts from */
 #define TAIL_EF    30           /* below it, the best that were not expanded */
+#define AHEAD      2            /* blocks requested in advance */
 #define TAIL_MORE  8            /* are ranked by their true distance too */
 
 /* ---- Buffers ------------------------------------------------------------------ */
+
+static void pool_free(struct vdb_pool *p){
+  vdb_free_aligned(p->key);
+  vdb_free_aligned(p->id);
+  vdb_free_aligned(p->met);
+  memset(p, 0, sizeof(*p));
+}
+
+static int pool_alloc(struct vdb_pool *p, uint32_t n){
+  pool_free(p);
+  p->key = vdb_malloc_aligned(VDB_POOL_SLOTS(n)*sizeof(float));
+  p->id = vdb_malloc_aligned(VDB_POOL_SLOTS(n)*sizeof(uint32_t));
+  p->met = vdb_malloc_aligned(2*(size_t)vdb_pool_pairs(n)*sizeof(uint32_t));
+  return p->key && p->id && p->met ? VECDB_OK : VECDB_NOMEM;
+}
 
 int vdb_graph_walk_init(struct graph_walk *w, const struct vdb_graph *g){
   int rc = VECDB_OK;
@@ -54,6 +71,7 @@ int vdb_graph_walk_init(struct graph_walk *w, const struct vdb_graph *g){
   w->code.bits = g->bits;
   if( !w->x || !w->xc || !w->bytes || !w->q.hi || !w->q.lo8
    || !w->code.table ) rc = VECDB_NOMEM;
+  if( rc==VECDB_OK ) rc = pool_alloc(&w->seeds, SEEDS_MAX);
   return rc;
 }
 
@@ -64,23 +82,20 @@ void vdb_graph_walk_clear(struct graph_walk *w){
   vdb_free_aligned(w->q.hi);
   vdb_free_aligned(w->q.lo8);
   vdb_free_aligned(w->code.table);
-  vdb_free_aligned(w->pool.key);
-  vdb_free_aligned(w->pool.id);
+  pool_free(&w->pool);
+  pool_free(&w->seeds);
   vdb_free(w->hit);
   vdb_free(w->seen);
   memset(w, 0, sizeof(*w));
 }
 
 static int walk_pool_alloc(struct graph_walk *w, uint32_t n){
+  int rc;
   if( n<=w->n_pool_alloc ) return VECDB_OK;
-  vdb_free_aligned(w->pool.key);
-  vdb_free_aligned(w->pool.id);
   w->n_pool_alloc = 0;
-  w->pool.key = vdb_malloc_aligned(VDB_POOL_SLOTS(n)*sizeof(float));
-  w->pool.id = vdb_malloc_aligned(VDB_POOL_SLOTS(n)*sizeof(uint32_t));
-  if( !w->pool.key || !w->pool.id ) return VECDB_NOMEM;
-  w->n_pool_alloc = n;
-  return VECDB_OK;
+  rc = pool_alloc(&w->pool, n);
+  if( rc==VECDB_OK ) w->n_pool_alloc = n;
+  return rc;
 }
 
 static int walk_hit_alloc(struct graph_walk *w, uint32_t n){
@@ -156,7 +171,7 @@ static inline const unsigned char *block_peek(const struct graph_walk *w,
 static inline void block_prefetch(const struct graph_walk *w, uint32_t slot){
   const unsigned char *p = block_peek(w, slot);
   if( p==NULL ) return;
-  for(uint32_t i=0; i<w->g->stride; i+=64) __builtin_prefetch(p+i, 0, 2);
+  for(uint32_t i=0; i<w->g->stride; i+=64) __builtin_prefetch(p+i, 0, 3);
 }
 
 /* The block, loaded and seen to be the right one, or NULL and w->rc. */
@@ -228,36 +243,30 @@ static void walk_seed(struct graph_walk *w){
   const struct vdb_graph *g = w->g;
   const struct graph_router *r = &g->router;
   size_t sz = VDB_CODE_GROUP_BYTES(g->dims_code, g->bits);
-  float best[64];
-  uint32_t who[64], n = 0;
-  float g_add = g->simd->dot(w->xc, w->xc, g->dims_code);
-  _Alignas(64) float est[32];
+  struct vdb_lanes l = { .n = 32 };
+  struct vdb_expand e = { .bound = INFINITY, .reuse = -INFINITY,
+                          .n_slots = g->n_nodes };
+  e.g_add = g->simd->dot(w->xc, w->xc, g->dims_code);
+  vdb_pool_reset(&w->seeds, r->n_seed);
   for(uint32_t i=0; i<r->n_pad; i+=32){
-    g->simd->estimate(&w->code, r->code + i/32*sz, r->f_add+i, r->f_resc+i, 32,
-                      g_add, est);
-    for(uint32_t l=0; l<32; l++){
-      uint32_t at;
-      if( r->slot[i+l]==SLOT_NONE ) continue;
-      if( n==r->n_seed && !(est[l]<best[n-1]) ) continue;
-      at = n<r->n_seed ? n++ : n-1;
-      for(; at>0 && best[at-1]>est[l]; at--){
-        best[at] = best[at-1];
-        who[at] = who[at-1];
-      }
-      best[at] = est[l];
-      who[at] = r->slot[i+l];
-    }
+    l.id = r->slot + i;
+    l.f_add = r->f_add + i;
+    l.f_resc = r->f_resc + i;
+    l.code = r->code + i/32*sz;
+    g->simd->expand(&w->code, &l, &e, &w->seeds);
   }
-  for(uint32_t i=0; i<n; i++){
-    float key = best[i]<3e38f ? best[i] : 3e38f;
-    g->simd->offer(&w->pool, key, who[i], -INFINITY);
+  for(uint32_t i=0; i<r->n_seed && w->seeds.key[i]<INFINITY; i++){
+    g->simd->offer(&w->pool, w->seeds.key[i], w->seeds.id[i], -INFINITY);
+  }
+  /* Every estimate was infinite or NaN: any entry will do. */
+  if( w->pool.key[0]==INFINITY && r->n ){
+    g->simd->offer(&w->pool, 3e38f, r->slot[0], -INFINITY);
   }
 }
 
 /* Position of the first entry at or after i that waits, or ef. */
 static inline uint32_t pool_waiting(const struct graph_walk *w, uint32_t i){
-  while( i<w->ef && (w->pool.id[i] & VDB_POOL_DONE) ) i++;
-  return i;
+  return w->g->simd->waiting(&w->pool, i, w->ef);
 }
 
 /* Nothing at or beyond this is worth expanding. (0*inf would be NaN.) */
@@ -283,6 +292,7 @@ static void walk_expand(struct graph_walk *w){
   const struct vdb_graph *g = w->g;
   const unsigned char *block = block_get(w, w->next);
   struct vdb_expand e;
+  struct vdb_lanes l;
   float d2;
   if( block==NULL ) return;
   d2 = vdb_graph_d2(g, &w->q, block);
@@ -295,10 +305,14 @@ static void walk_expand(struct graph_walk *w){
   }
   e.g_add = d2;
   e.n_slots = g->n_nodes;
-  e.n_lanes = g->n_lanes;
   e.reuse = g->reuse==1 ? w->worst : g->reuse==0 ? -INFINITY : INFINITY;
   e.bound = walk_bound(w);
-  g->simd->expand(&w->code, block + graph_off_lanes(g), &e, &w->pool);
+  l.id = (const uint32_t*)(const void*)(block + graph_off_lanes(g));
+  l.f_add = (const float*)(const void*)(l.id + g->n_lanes);
+  l.f_resc = l.f_add + g->n_lanes;
+  l.code = (const uint8_t*)(l.f_resc + g->n_lanes);
+  l.n = g->n_lanes;
+  g->simd->expand(&w->code, &l, &e, &w->pool);
   results_add(w, d2, block, w->next);
 }
 
@@ -350,22 +364,29 @@ void vdb_graph_walk_query(struct graph_walk *w, const float *query){
   g->simd->prepare(&w->code, w->xc);
 }
 
+/* Request the blocks that will be expanded next, if nothing nearer comes up:
+** the first AHEAD that wait. */
+static void walk_prefetch(struct graph_walk *w){
+  uint32_t i = w->pool.first;
+  for(int n=0; n<AHEAD; n++, i++){
+    uint32_t slot, j = 0;
+    i = pool_waiting(w, i);
+    if( i>=w->ef ) return;
+    slot = w->pool.id[i];
+    while( j<WARM && w->warm[j]!=slot ) j++;
+    if( j<WARM ) continue;
+    w->warm[w->i_warm++ % WARM] = slot;
+    block_prefetch(w, slot);
+  }
+}
+
 int vdb_graph_walk_run(struct graph_walk *w){
-  uint32_t warm = SLOT_NONE;
+  memset(w->warm, 0xff, sizeof(w->warm));
   walk_seed(w);
   while( walk_pop(w) ){
-    uint32_t i = pool_waiting(w, w->pool.first);
-    if( i<w->ef && w->pool.id[i]!=warm ){
-      warm = w->pool.id[i];
-      block_prefetch(w, warm);
-    }
     walk_expand(w);
     if( w->rc!=VECDB_OK ) break;
-    i = pool_waiting(w, w->pool.first);
-    if( i<w->ef && w->pool.id[i]!=warm ){
-      warm = w->pool.id[i];
-      block_prefetch(w, warm);
-    }
+    walk_prefetch(w);
   }
   if( w->ef<TAIL_EF && w->rc==VECDB_OK ) walk_tail(w);
   return w->rc;

@@ -63,16 +63,37 @@ struct vdb_code_query {
 
 /* The nearest candidates so far, ascending. Arrays are 64-byte aligned and
 ** have VDB_POOL_SLOTS(n_cap) entries; from n_cap on keys stay +inf and ids
-** stay VDB_POOL_NONE. No id occurs twice. */
+** stay VDB_POOL_NONE. Ids hardly ever occur twice (when `met` has forgotten
+** one). */
 struct vdb_pool {
   float *key;
   uint32_t *id;             /* below 2^31; VDB_POOL_DONE is set when expanded */
   uint32_t n_cap;
   uint32_t first;           /* no entry before it waits to be expanded */
+  uint32_t *met;            /* ids that were offered, at two places that follow
+                            ** from the id; later ones push the oldest out */
+  uint32_t met_mask;        /* pairs of places - 1, a power of two - 1 */
 };
 #define VDB_POOL_DONE       0x80000000u
 #define VDB_POOL_NONE       0xffffffffu
+#define VDB_POOL_CAP_MAX    65600u
+#define VDB_POOL_HOLES      (VDB_POOL_CAP_MAX/16)
 #define VDB_POOL_SLOTS(n)   (((size_t)(n)+16)/16*16)
+
+/* Pairs of places in `met` that suit a pool. */
+static inline uint32_t vdb_pool_pairs(uint32_t n_cap){
+  uint32_t n = 512;
+  while( n<8*n_cap && n<(1u<<20) ) n *= 2;
+  return n;
+}
+
+/* 32 or 64 candidates with their codes. */
+struct vdb_lanes {
+  const uint32_t *id;
+  const float *f_add, *f_resc;
+  const uint8_t *code;      /* groups */
+  uint32_t n;
+};
 
 /* What `expand` needs to know beside the query. */
 struct vdb_expand {
@@ -81,7 +102,6 @@ struct vdb_expand {
   float reuse;              /* a candidate met again moves up if its new
                             ** estimate is below this and its old one */
   uint32_t n_slots;         /* ids at or above it are ignored */
-  uint32_t n_lanes;         /* 32 or 64 */
 };
 
 /* Kernels of one instruction set. n, dims: multiples of 64, except f32 lengths,
@@ -114,12 +134,16 @@ struct vdb_code_simd {
   void (*estimate)(const struct vdb_code_query *q, const uint8_t *groups,
                    const float *f_add, const float *f_resc, size_t n,
                    float g_add, float *est);
-  /* The lanes of a block (u32 id[n], f32 f_add[n], f32 f_resc[n], groups;
-  ** 64-byte aligned, checked by nobody) to the pool. */
-  void (*expand)(const struct vdb_code_query *q, const unsigned char *lanes,
+  /* Offer lanes, which nobody has checked, to the pool. A candidate that was
+  ** met before and is no longer in the pool counts as new if its estimate is
+  ** below e->reuse, else it is passed over. */
+  void (*expand)(const struct vdb_code_query *q, const struct vdb_lanes *l,
                  const struct vdb_expand *e, struct vdb_pool *pool);
   /* Offer one candidate. */
   void (*offer)(struct vdb_pool *pool, float key, uint32_t id, float reuse);
+  /* Position of the first entry at or after `from` that is not done, or a
+  ** number >= n. */
+  uint32_t (*waiting)(const struct vdb_pool *pool, uint32_t from, uint32_t n);
 };
 
 /* The kernels of vdb_simd(). */

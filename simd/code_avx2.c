@@ -140,21 +140,24 @@ static inline uint32_t pm_find_id(const uint32_t *id, uint32_t n, uint32_t y){
   }
   return n;
 }
-static inline uint32_t pm_find_gt(const float *key, float x){
+static inline uint32_t pm_insert(float *key, uint32_t *id, uint32_t n,
+                                 uint32_t end, float x, uint32_t y){
   const __m256 v = _mm256_set1_ps(x);
-  for(uint32_t i=0; ; i+=8){
+  uint32_t pos = end, i;
+  (void)n;
+  for(i=0; i<end; i+=8){
     uint32_t m = (uint32_t)_mm256_movemask_ps(
                    _mm256_cmp_ps(_mm256_load_ps(key+i), v, _CMP_GT_OQ));
-    if( m ) return i + (uint32_t)__builtin_ctz(m);
+    if( m ){
+      pos = i + (uint32_t)__builtin_ctz(m);
+      break;
+    }
   }
-}
-static inline void pm_shift(float *key, uint32_t *id, uint32_t pos,
-                            uint32_t end, float x, uint32_t y){
-  uint32_t i = end;
-  for(; i>=pos+8; i-=8){
-    __m256i k = m256i_load(key+i-8), v = m256i_load(id+i-8);
+  if( pos>end ) pos = end;
+  for(i=end; i>=pos+8; i-=8){
+    __m256i k = m256i_load(key+i-8), w = m256i_load(id+i-8);
     _mm256_storeu_si256((__m256i*)(key+i-7), k);
-    _mm256_storeu_si256((__m256i*)(id+i-7), v);
+    _mm256_storeu_si256((__m256i*)(id+i-7), w);
   }
   for(; i>pos; i--){
     key[i] = key[i-1];
@@ -162,6 +165,23 @@ static inline void pm_shift(float *key, uint32_t *id, uint32_t pos,
   }
   key[pos] = x;
   id[pos] = y;
+  return pos;
+}
+static inline uint32_t pm_merge(float *key, uint32_t *id, uint32_t n_cap,
+                                const float *x, const uint32_t *y,
+                                uint32_t n){
+  uint32_t first = n_cap;
+  for(uint32_t i=0; i<n; i++){
+    if( x[i]<key[n_cap-1] ){
+      uint32_t pos = pm_insert(key, id, n_cap, n_cap-1, x[i], y[i]);
+      first = pos<first ? pos : first;
+    }
+  }
+  return first;
+}
+static inline uint32_t pm_waiting(const uint32_t *id, uint32_t i, uint32_t n){
+  while( i<n && (id[i] & VDB_POOL_DONE) ) i++;
+  return i;
 }
 
 # include "simd/code_kernels.inc"

@@ -135,48 +135,147 @@ static inline uint32_t cf_mask(const float *est, const uint32_t *id,
        | m512_mask(est+16, id+16, bound, n_slots)<<16;
 }
 
+/* A pool of at most 64 is handled in one go, without branches that depend on
+** where things are; larger ones register by register. */
+#define POOL_FEW  64
+
+static inline uint32_t m512i_same(const uint32_t *id, __m512i y){
+  return _mm512_testn_epi32_mask(_mm512_xor_si512(_mm512_load_si512(id), y),
+                                 _mm512_set1_epi32(0x7fffffff));
+}
 static inline uint32_t pm_find_id(const uint32_t *id, uint32_t n, uint32_t y){
   const __m512i v = _mm512_set1_epi32((int)y);
-  const __m512i mask = _mm512_set1_epi32(0x7fffffff);
+  if( n<=POOL_FEW ){
+    uint64_t m = 0;
+    for(uint32_t i=0; i<n; i+=16) m |= (uint64_t)m512i_same(id+i, v) << i;
+    return m ? (uint32_t)__builtin_ctzll(m) : n;
+  }
   for(uint32_t i=0; i<n; i+=16){
-    __m512i x = _mm512_xor_si512(_mm512_load_si512(id+i), v);
-    uint32_t m = _mm512_testn_epi32_mask(x, mask);
+    uint32_t m = m512i_same(id+i, v);
     if( m ) return i + (uint32_t)__builtin_ctz(m);
   }
   return n;
 }
-static inline uint32_t pm_find_gt(const float *key, float x){
-  const __m512 v = _mm512_set1_ps(x);
-  for(uint32_t i=0; ; i+=16){
-    uint32_t m = _mm512_cmp_ps_mask(_mm512_load_ps(key+i), v, _CMP_GT_OQ);
+
+/* In a register whose lanes `stay` are before the place, `hole` is the place
+** (if here), the others take what is one lane lower. Whole registers are
+** written: masked stores would not be forwarded to the loads of the next
+** insertion. */
+static inline uint32_t pm_insert(float *key, uint32_t *id, uint32_t n,
+                                 uint32_t end, float x, uint32_t y){
+  const __m512 vx = _mm512_set1_ps(x);
+  const __m512i vy = _mm512_set1_epi32((int)y);
+  __m512i k0, v0;
+  uint32_t pos, i, last = end & ~15u;
+  if( n<=POOL_FEW ){
+    uint64_t m = 0;
+    for(i=0; i<n; i+=16){
+      m |= (uint64_t)_mm512_cmp_ps_mask(_mm512_load_ps(key+i), vx, _CMP_GT_OQ)
+           << i;
+    }
+    pos = m ? (uint32_t)__builtin_ctzll(m) : end;
+  }else{
+    uint32_t m;
+    for(i=0; ; i+=16){
+      m = _mm512_cmp_ps_mask(_mm512_load_ps(key+i), vx, _CMP_GT_OQ);
+      if( m || i>=last ) break;
+    }
+    pos = m ? i + (uint32_t)__builtin_ctz(m) : end;
+  }
+  if( pos>end ) pos = end;
+  i = pos & ~15u;
+  k0 = _mm512_load_si512(key+i);
+  v0 = _mm512_load_si512(id+i);
+  {
+    __mmask16 others = (__mmask16)~(1u<<(pos & 15));
+    __m512i k = _mm512_mask_expand_epi32(_mm512_castps_si512(vx), others, k0);
+    __m512i v = _mm512_mask_expand_epi32(vy, others, v0);
+    __mmask16 tail = (__mmask16)((2u<<(end & 15)) - 1);
+    for(; i<last; i+=16){
+      __m512i k1 = _mm512_load_si512(key+i+16);
+      __m512i v1 = _mm512_load_si512(id+i+16);
+      _mm512_store_si512(key+i, k);
+      _mm512_store_si512(id+i, v);
+      k = _mm512_alignr_epi32(k1, k0, 15);
+      v = _mm512_alignr_epi32(v1, v0, 15);
+      k0 = k1;
+      v0 = v1;
+    }
+    _mm512_store_si512(key+i, _mm512_mask_blend_epi32(tail, k0, k));
+    _mm512_store_si512(id+i, _mm512_mask_blend_epi32(tail, v0, v));
+  }
+  return pos;
+}
+
+/* The place of an entry in the result is the number of old keys not above it
+** plus the number of new ones before it. Old entries are spread around those
+** places from the last register down, then the new ones are stored. */
+static inline uint32_t pm_merge(float *key, uint32_t *id, uint32_t n_cap,
+                                const float *x, const uint32_t *y,
+                                uint32_t n){
+  const __mmask32 used = (__mmask32)((uint64_t)0xffffffff >> (32-n));
+  __m512 x0 = _mm512_mask_loadu_ps(_mm512_set1_ps(INFINITY), (__mmask16)used,
+                                   x);
+  __m512 x1 = _mm512_mask_loadu_ps(_mm512_set1_ps(INFINITY),
+                                   (__mmask16)(used>>16), x+16);
+  uint32_t place[32], first = n_cap, before = 0, end = (n_cap-1) & ~15u;
+  uint16_t hole[VDB_POOL_HOLES];
+  bool is_wide = n>16;
+  for(uint32_t i=0; i<n_cap; i+=16) hole[i/16] = 0;
+  for(uint32_t j=0; j<n; j++){
+    __m512 v = _mm512_set1_ps(x[j]);
+    uint32_t m = _mm512_cmp_ps_mask(x0, v, _CMP_LT_OQ), pos;
+    uint32_t same = _mm512_cmp_ps_mask(x0, v, _CMP_EQ_OQ);
+    if( is_wide ){
+      m |= (uint32_t)_mm512_cmp_ps_mask(x1, v, _CMP_LT_OQ) << 16;
+      same |= (uint32_t)_mm512_cmp_ps_mask(x1, v, _CMP_EQ_OQ) << 16;
+    }
+    pos = (uint32_t)__builtin_popcount(m | (same & ((1u<<j)-1)));
+    for(uint32_t i=0; i<n_cap; i+=16){
+      pos += (uint32_t)__builtin_popcount(
+               _mm512_cmp_ps_mask(_mm512_load_ps(key+i), v, _CMP_LE_OQ));
+    }
+    place[j] = pos;
+    first = pos<first ? pos : first;
+    if( pos<n_cap ){
+      hole[pos/16] |= (uint16_t)(1u<<(pos & 15));
+      before++;
+    }
+  }
+  if( first>=n_cap ) return n_cap;
+  {
+    __mmask16 tail = (__mmask16)((2u<<((n_cap-1) & 15)) - 1);
+    __m512 k_old = _mm512_load_ps(key+end);
+    __m512i v_old = _mm512_load_si512(id+end);
+    for(uint32_t i=end; ; i-=16){
+      __mmask16 keep = (__mmask16)~hole[i/16];
+      before -= (uint32_t)__builtin_popcount(hole[i/16]);
+      _mm512_store_ps(key+i, _mm512_maskz_expandloadu_ps(keep, key+i-before));
+      _mm512_store_si512(id+i, _mm512_maskz_expandloadu_epi32(keep,
+                                                              id+i-before));
+      if( i<=first ) break;
+    }
+    _mm512_store_ps(key+end, _mm512_mask_blend_ps(tail, k_old,
+                                                  _mm512_load_ps(key+end)));
+    _mm512_store_si512(id+end, _mm512_mask_blend_epi32(tail, v_old,
+                                               _mm512_load_si512(id+end)));
+  }
+  for(uint32_t j=0; j<n; j++){
+    if( place[j]<n_cap ){
+      key[place[j]] = x[j];
+      id[place[j]] = y[j];
+    }
+  }
+  return first;
+}
+
+static inline uint32_t pm_waiting(const uint32_t *id, uint32_t i, uint32_t n){
+  uint32_t m = 0xffffu<<(i & 15) & 0xffff;
+  for(i&=~15u; i<n; i+=16, m=0xffff){
+    m &= ~(uint32_t)_mm512_movepi32_mask(_mm512_load_si512(id+i));
     if( m ) return i + (uint32_t)__builtin_ctz(m);
   }
-}
-/* Whole registers are written: a masked store would not be forwarded to the
-** loads of the next insertion. */
-static inline void pm_shift(float *key, uint32_t *id, uint32_t pos,
-                            uint32_t end, float x, uint32_t y){
-  uint32_t i = pos & ~15u, last = end & ~15u;
-  __mmask16 others = (__mmask16)~(1u<<(pos & 15));
-  __mmask16 tail = (__mmask16)((2u<<(end & 15)) - 1);
-  __m512i k0 = _mm512_load_si512(key+i), k1;
-  __m512i v0 = _mm512_load_si512(id+i), v1;
-  __m512i k = _mm512_mask_expand_epi32(
-                _mm512_castps_si512(_mm512_set1_ps(x)), others, k0);
-  __m512i v = _mm512_mask_expand_epi32(_mm512_set1_epi32((int)y), others, v0);
-  while( i<last ){
-    _mm512_store_si512(key+i, k);
-    _mm512_store_si512(id+i, v);
-    i += 16;
-    k1 = _mm512_load_si512(key+i);
-    v1 = _mm512_load_si512(id+i);
-    k = _mm512_alignr_epi32(k1, k0, 15);
-    v = _mm512_alignr_epi32(v1, v0, 15);
-    k0 = k1;
-    v0 = v1;
-  }
-  _mm512_store_si512(key+i, _mm512_mask_blend_epi32(tail, k0, k));
-  _mm512_store_si512(id+i, _mm512_mask_blend_epi32(tail, v0, v));
+  return n;
 }
 
 # include "simd/code_kernels.inc"

@@ -7,8 +7,13 @@
 **   cf_estimate the formula of code.h for 32 lanes
 **   cf_mask     bit l: est[l] < bound and id[l] < n_slots
 **   pm_find_id  position of an id in the first n entries of a pool, or n
-**   pm_find_gt  first position whose key is greater; there is one
-**   pm_shift    entries pos..end-1 move up by one, (x, y) goes to pos
+**   pm_insert   (x, y) goes before the first key that is greater, at position
+**               end at the latest; what lies from there to end-1 moves up,
+**               entry `end` is overwritten; returns the position
+**   pm_merge    n <= 32 new entries (x, y), each before the first key that is
+**               greater, the earlier of equal ones first; what has no room is
+**               dropped; returns the lowest position taken
+**   pm_waiting  first position from i on that is not done, or >= n
 */
 #include "simd/code_int.h"
 #include "simd/isa_scalar.h"
@@ -70,17 +75,32 @@ static inline uint32_t pm_find_id(const uint32_t *id, uint32_t n, uint32_t y){
   for(i=0; i<n && (id[i] & ~VDB_POOL_DONE)!=y; i++){}
   return i;
 }
-static inline uint32_t pm_find_gt(const float *key, float x){
-  uint32_t i;
-  for(i=0; !(key[i]>x); i++){}
-  return i;
-}
-static inline void pm_shift(float *key, uint32_t *id, uint32_t pos,
-                            uint32_t end, float x, uint32_t y){
+static inline uint32_t pm_insert(float *key, uint32_t *id, uint32_t n,
+                                 uint32_t end, float x, uint32_t y){
+  uint32_t pos = 0;
+  (void)n;
+  while( pos<end && !(key[pos]>x) ) pos++;
   memmove(key+pos+1, key+pos, (end-pos)*sizeof(*key));
   memmove(id+pos+1, id+pos, (end-pos)*sizeof(*id));
   key[pos] = x;
   id[pos] = y;
+  return pos;
+}
+static inline uint32_t pm_merge(float *key, uint32_t *id, uint32_t n_cap,
+                                const float *x, const uint32_t *y,
+                                uint32_t n){
+  uint32_t first = n_cap;
+  for(uint32_t i=0; i<n; i++){
+    if( x[i]<key[n_cap-1] ){
+      uint32_t pos = pm_insert(key, id, n_cap, n_cap-1, x[i], y[i]);
+      first = pos<first ? pos : first;
+    }
+  }
+  return first;
+}
+static inline uint32_t pm_waiting(const uint32_t *id, uint32_t i, uint32_t n){
+  while( i<n && (id[i] & VDB_POOL_DONE) ) i++;
+  return i;
 }
 
 #include "simd/code_kernels.inc"
