@@ -53,7 +53,7 @@ static int pool_alloc(struct vdb_pool *p, uint32_t n){
   pool_free(p);
   p->key = vdb_malloc_aligned(VDB_POOL_SLOTS(n)*sizeof(float));
   p->id = vdb_malloc_aligned(VDB_POOL_SLOTS(n)*sizeof(uint32_t));
-  p->met = vdb_malloc_aligned(2*(size_t)vdb_pool_pairs(n)*sizeof(uint32_t));
+  p->met = vdb_malloc_aligned(vdb_pool_places(n)*sizeof(*p->met));
   return p->key && p->id && p->met ? VECDB_OK : VECDB_NOMEM;
 }
 
@@ -280,9 +280,7 @@ static bool walk_pop(struct graph_walk *w){
   for(;;){
     uint32_t i = pool_waiting(w, p->first);
     if( i>=w->ef || p->key[i]>walk_bound(w) ) return false;
-    w->next = p->id[i];
-    p->id[i] |= VDB_POOL_DONE;
-    p->first = i+1;
+    w->next = vdb_pool_take(p, i);
     if( seen_add(w, w->next) ) return w->rc==VECDB_OK;       /* G1 */
   }
 }

@@ -101,7 +101,7 @@ static int space_choose(struct graph_builder *b, float *x){
                               : graph_round_up(g->d, 64);
   g->bits = o->bits ? o->bits
           : g->is_prefix || g->dims_code<FULL_2BIT_MAX ? 2 : 1;
-  g->reuse = 1;
+  g->reuse = g->is_prefix ? 1 : 0;
   TRY( vdb_graph_layout(g) );
 done:
   return rc;

@@ -112,6 +112,6 @@ void vdb_pool_reset(struct vdb_pool *pool, uint32_t n_cap){
   pool->first = 0;
   for(size_t i=0; i<n; i++) pool->key[i] = INFINITY;
   memset(pool->id, 0xff, n*sizeof(*pool->id));
-  pool->met_mask = vdb_pool_pairs(n_cap)-1;
-  memset(pool->met, 0xff, 2*((size_t)pool->met_mask+1)*sizeof(*pool->met));
+  pool->met_mask = vdb_pool_places(n_cap)-1;
+  memset(pool->met, 0xff, ((size_t)pool->met_mask+1)*sizeof(*pool->met));
 }

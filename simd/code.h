@@ -61,6 +61,9 @@ struct vdb_code_query {
                             ** most this times (2^bits - 1) */
 };
 
+/* Two ids that were offered to a pool and their best keys (bits of a float). */
+struct vdb_met { uint32_t id[2], key[2]; };
+
 /* The nearest candidates so far, ascending. Arrays are 64-byte aligned and
 ** have VDB_POOL_SLOTS(n_cap) entries; from n_cap on keys stay +inf and ids
 ** stay VDB_POOL_NONE. Ids hardly ever occur twice (when `met` has forgotten
@@ -70,9 +73,9 @@ struct vdb_pool {
   uint32_t *id;             /* below 2^31; VDB_POOL_DONE is set when expanded */
   uint32_t n_cap;
   uint32_t first;           /* no entry before it waits to be expanded */
-  uint32_t *met;            /* ids that were offered, at two places that follow
+  struct vdb_met *met;      /* ids that were offered, at a place that follows
                             ** from the id; later ones push the oldest out */
-  uint32_t met_mask;        /* pairs of places - 1, a power of two - 1 */
+  uint32_t met_mask;        /* places - 1, a power of two - 1 */
 };
 #define VDB_POOL_DONE       0x80000000u
 #define VDB_POOL_NONE       0xffffffffu
@@ -80,8 +83,11 @@ struct vdb_pool {
 #define VDB_POOL_HOLES      (VDB_POOL_CAP_MAX/16)
 #define VDB_POOL_SLOTS(n)   (((size_t)(n)+16)/16*16)
 
-/* Pairs of places in `met` that suit a pool. */
-static inline uint32_t vdb_pool_pairs(uint32_t n_cap){
+/* Places in `met` that suit a pool; the place of an id. */
+static inline uint32_t vdb_met_place(const struct vdb_pool *p, uint32_t id){
+  return (id*0x9e3779b1u >> 12) & p->met_mask;
+}
+static inline uint32_t vdb_pool_places(uint32_t n_cap){
   uint32_t n = 512;
   while( n<8*n_cap && n<(1u<<20) ) n *= 2;
   return n;
@@ -170,6 +176,17 @@ void vdb_code_put(uint8_t *group, size_t lane, size_t dims, int bits,
                   const uint8_t *u);
 void vdb_code_get(const uint8_t *group, size_t lane, size_t dims, int bits,
                   uint8_t *u);
+
+/* Mark entry i as expanded; returns its id. It will not be offered again. */
+static inline uint32_t vdb_pool_take(struct vdb_pool *p, uint32_t i){
+  uint32_t id = p->id[i];
+  struct vdb_met *t = p->met + vdb_met_place(p, id);
+  p->id[i] = id | VDB_POOL_DONE;
+  p->first = i+1;
+  if( t->id[0]==id ) t->key[0] = 0xff800000u;         /* -inf */
+  if( t->id[1]==id ) t->key[1] = 0xff800000u;
+  return id;
+}
 
 /* Make a pool empty. */
 void vdb_pool_reset(struct vdb_pool *pool, uint32_t n_cap);
