@@ -352,6 +352,7 @@ static int db_open(vecdb *db, const char *path, uint32_t flags,
   cfg.interrupted = &db->ss.interrupted;
   db->ss.n_thread = o.threads;
   TRY( vdb_store_open(&cfg, &db->err, &db->ss.st) );
+  vdb_store_set_threads(db->ss.st, o.threads);
   vdb_store_set_progress(db->ss.st, progress_relay, db);
 done:
   return rc;
@@ -631,6 +632,7 @@ int vecdb_set(vecdb *db, const char *name, int64_t value){
                      (long long)value, THREADS_MAX);
     }else{
       db->ss.n_thread = (unsigned)value;
+      vdb_store_set_threads(db->ss.st, (unsigned)value);
     }
     return db_leave(db, rc);
   }

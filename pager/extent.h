@@ -48,6 +48,11 @@ int  vdb_extent_create(struct pager *p, const struct extent_spec *spec,
 int  vdb_extent_pin(struct pager *p, page_no head, struct extent *out);
 /* As pin, and nothing is verified: callers verify what they touch. */
 int  vdb_extent_pin_raw(struct pager *p, page_no head, struct extent *out);
+/* As pin_raw, and the bytes stay in place after the transaction, until unpin
+** or until the pager is closed or its file replaced. Between transactions
+** their space may be used anew: whoever holds an extent reads it only in a
+** transaction that still sees (head, txid). */
+int  vdb_extent_hold(struct pager *p, page_no head, struct extent *out);
 int  vdb_extent_verify(struct pager *p, const struct extent *e, size_t off,
                        size_t n);
 void vdb_extent_unpin(struct pager *p, struct extent *e);  /* cleared is fine */

@@ -145,8 +145,12 @@ struct coll_runs {
   vdb_tie_fn tie;                      /* NULL: keys ascend with slots */
   void *tie_arg;
   void *hold;                          /* pins, references */
+  bool is_rest;                        /* of vdb_coll_runs_open_rest */
 };
 int  vdb_coll_runs_open(struct coll *c, int column, struct coll_runs *out);
+/* The same, and the runs cover only rows whose slot is at least `from`. */
+int  vdb_coll_runs_open_rest(struct coll *c, int column, slot_no from,
+                             struct coll_runs *out);
 /* To be asked after a search: a key that could not be read for a tie, or ABORT
 ** when the transaction has ended meanwhile. */
 int  vdb_coll_runs_error(const struct coll_runs *r);

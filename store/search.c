@@ -1,4 +1,4 @@
-/* search.c -- exact search of a collection.
+/* search.c -- searching a collection.
 **
 ** A search looks at the runs of a snapshot (vdb_coll_runs_open), which cover
 ** delta and segments, through a bitmap of the rows it may return. The bitmap
@@ -7,8 +7,10 @@
 ** cost a few look-ups and no pass over the columns (the filter answers sparse
 ** masks row by row).
 **
-** A search without an approximate index is exact, so ef, recall and
-** VECDB_SEARCH_EXACT change nothing here; they are checked all the same.
+** Where a column has graphs (graphs.h) they answer searches of k rows without
+** a distance window, if the plan says so; when they find fewer rows than
+** qualify, the search is done again exactly: k rows, or proof that fewer
+** exist. Everything else is exact.
 */
 #include "util/common.h"
 #include "store/search.h"
@@ -18,6 +20,7 @@
 #include <stdlib.h>
 
 #include "simd/simd.h"
+#include "store/graphs.h"
 #include "store/value.h"
 #include "util/bitset.h"
 #include "util/mem.h"
@@ -245,7 +248,49 @@ static uint64_t search_n_rows(const struct coll_runs *r,
   return q->rows ? q->n_rows : r->n_row;
 }
 
-int vdb_search_one(struct session *ss, struct coll *c,
+int vdb_search_open(struct coll *c, const struct search_request *q,
+                    struct coll_runs *out){
+  slot_no from = 0;
+  int v = 0, rc;
+  TRY( vdb_coll_refresh(c) );
+  if( !q->wish.exact && q->k>0 && q->window==NULL ){
+    TRY( vdb_graphs_load(c) );
+    while( c->vec_col[v]!=q->column ) v++;
+    from = vdb_graphs_end(c, v);
+  }
+  TRY( vdb_coll_runs_open_rest(c, q->column, from, out) );
+done:
+  return rc;
+}
+
+/* Answer by graphs, if the plan says so (*used). A query for which they find
+** too few has n_hit below k. */
+static int search_graphs(struct session *ss, struct coll *c,
+                         const struct coll_runs *r,
+                         const struct search_request *q, const void *queries,
+                         size_t stride, size_t nq, struct vdb_hit *hit,
+                         size_t *n_hit, bool *used){
+  struct search_request p = *q;
+  struct graph_plan plan;
+  int v = 0, rc;
+  *used = false;
+  p.n_rows = search_n_rows(r, q);
+  while( c->vec_col[v]!=q->column ) v++;
+  TRY( vdb_graphs_load(c) );
+  TRY( vdb_graphs_plan(c, v, &q->wish, q->k, p.n_rows, &plan) );
+  if( !plan.use_graph ) return VECDB_OK;
+  *used = true;
+  if( nq==1 ){
+    TRY( vdb_graphs_search(ss, c, r, &p, &plan, queries, hit, n_hit) );
+  }else{
+    TRY( vdb_graphs_batch(ss, c, r, &p, &plan, queries, stride, nq, hit,
+                          n_hit) );
+  }
+done:
+  return rc;
+}
+
+static int search_one_exact(struct session *ss, struct coll *c,
                    const struct coll_runs *r, const struct search_request *q,
                    const void *query, struct vdb_hit **hit, size_t *n_hit){
   uint64_t n_rows = search_n_rows(r, q), k = q->k<n_rows ? q->k : n_rows;
@@ -275,7 +320,45 @@ done:
   return rc;
 }
 
-int vdb_search_batch(struct session *ss, struct coll *c,
+int vdb_search_one(struct session *ss, struct coll *c,
+                   const struct coll_runs *r, const struct search_request *q,
+                   const void *query, struct vdb_hit **hit, size_t *n_hit){
+  struct search_request p = *q;
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  struct coll_runs all = { 0 };
+  uint64_t n_rows = search_n_rows(r, q);
+  bool used = false;
+  int rc = VECDB_OK;
+  *hit = NULL;
+  *n_hit = 0;
+  if( !r->is_rest ){
+    rc = search_one_exact(ss, c, r, q, query, hit, n_hit);
+    goto done;
+  }
+  if( p.k>n_rows ) p.k = n_rows;
+  if( p.k>0 ){
+    *hit = vdb_malloc_array((size_t)p.k, sizeof(**hit));
+    if( *hit==NULL ) TRY( VECDB_NOMEM );
+    TRY( search_graphs(ss, c, r, &p, query, 0, 1, *hit, n_hit, &used) );
+    if( used && *n_hit>=p.k ) goto done;
+  }
+  vdb_free(*hit);
+  *hit = NULL;
+  TRY( vdb_coll_runs_open(c, q->column, &all) );
+  rc = search_one_exact(ss, c, &all, q, query, hit, n_hit);
+  if( rc==VECDB_OK ) rc = vdb_coll_runs_error(&all);
+done:
+  vdb_coll_runs_close(&all);
+  if( rc!=VECDB_OK ){
+    vdb_free(*hit);
+    *hit = NULL;
+    *n_hit = 0;
+  }
+  vdb_fpmode_leave(fp);
+  return rc;
+}
+
+static int search_batch_exact(struct session *ss, struct coll *c,
                      const struct coll_runs *r,
                      const struct search_request *q, const void *queries,
                      size_t stride, size_t nq, struct vdb_hit *hit,
@@ -292,9 +375,61 @@ int vdb_search_batch(struct session *ss, struct coll *c,
   return rc;
 }
 
+/* Queries of a batch for which graphs found too few rows, one by one. */
+static int search_short(struct session *ss, struct coll *c,
+                        const struct coll_runs *r,
+                        const struct search_request *q, const void *queries,
+                        size_t stride, size_t nq, struct vdb_hit *hit,
+                        size_t *n_hit){
+  struct vdb_hit *one = NULL;
+  int rc = VECDB_OK;
+  for(size_t i=0; i<nq; i++){
+    if( n_hit[i]>=q->k ) continue;
+    TRY( vdb_search_one(ss, c, r, q, (const char*)queries + i*stride, &one,
+                        &n_hit[i]) );
+    if( n_hit[i]>0 ) memcpy(hit + i*q->k, one, n_hit[i]*sizeof(*one));
+    vdb_free(one);
+    one = NULL;
+  }
+done:
+  return rc;
+}
+
+int vdb_search_batch(struct session *ss, struct coll *c,
+                     const struct coll_runs *r,
+                     const struct search_request *q, const void *queries,
+                     size_t stride, size_t nq, struct vdb_hit *hit,
+                     size_t *n_hit){
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  struct coll_runs all = { 0 };
+  bool used = false;
+  int rc = VECDB_OK;
+  if( r->is_rest ){
+    TRY( search_graphs(ss, c, r, q, queries, stride, nq, hit, n_hit, &used) );
+    if( used ){
+      rc = search_short(ss, c, r, q, queries, stride, nq, hit, n_hit);
+      goto done;
+    }
+    TRY( vdb_coll_runs_open(c, q->column, &all) );
+    r = &all;
+  }
+  rc = search_batch_exact(ss, c, r, q, queries, stride, nq, hit, n_hit);
+  if( rc==VECDB_OK && r==&all ) rc = vdb_coll_runs_error(&all);
+done:
+  vdb_coll_runs_close(&all);
+  vdb_fpmode_leave(fp);
+  return rc;
+}
+
 /* ---- Options ------------------------------------------------------------ */
 
 #define SEARCH_FLAGS_ALL  0x1fu
+
+void vdb_search_wish(const vecdb_search_options *opt, struct graph_wish *w){
+  w->ef = opt->ef;
+  w->recall = opt->recall;
+  w->exact = (opt->flags & VECDB_SEARCH_EXACT)!=0 || opt->recall>=1;
+}
 
 int vdb_search_window(const vecdb_search_options *opt, struct vdb_err *err,
                       struct flat_window *w, bool *has_window){
