@@ -48,6 +48,7 @@ struct vecdb {
   void *progress_arg;
   int64_t progress_ms;                 /* when the handler was called last */
   vecdb_collection *first;             /* all collection handles */
+  vecdb_page_store store;              /* an outside store, completed */
 };
 
 struct vecdb_collection {
@@ -177,7 +178,9 @@ static int db_enter(vecdb *db){
     return db_leave(db, vdb_error(&db->err, VECDB_MISUSE,
                                   "the database is not open"));
   }
-  if( db->ss.interrupted && !db_has_active(db) ) db->ss.interrupted = 0;
+  if( vdb_session_interrupted(&db->ss) && !db_has_active(db) ){
+    vdb_session_interrupt(&db->ss, 0);
+  }
   return VECDB_OK;
 }
 
@@ -266,21 +269,11 @@ static int open_check_flags(vecdb *db, const char *path, uint32_t flags){
   return path==NULL ? db_misuse(db, "open: no path") : VECDB_OK;
 }
 
-static int open_check_options(vecdb *db, const vecdb_options *o){
-  uint32_t pg = o->page_size;
-  if( pg && (pg<4096 || pg>65536 || (pg & (pg-1))) ){
-    return vdb_error(&db->err, VECDB_RANGE, "page size %u is not a power of "
-                     "two in 4096..65536", pg);
-  }
-  if( o->sync>VECDB_SYNC_OFF ){
-    return vdb_error(&db->err, VECDB_RANGE, "sync %u is none of VECDB_SYNC_*",
-                     o->sync);
-  }
-  if( o->threads>THREADS_MAX ){
-    return vdb_error(&db->err, VECDB_RANGE, "threads %u is above %d",
-                     o->threads, THREADS_MAX);
-  }
-  return VECDB_OK;
+/* The pager checks the rest of the options. */
+static int open_check_threads(vecdb *db, const vecdb_options *o){
+  if( o->threads<=THREADS_MAX ) return VECDB_OK;
+  return vdb_error(&db->err, VECDB_RANGE, "threads %u is not in 0..%d",
+                   o->threads, THREADS_MAX);
 }
 
 /* An outside store, checked and completed. */
@@ -309,7 +302,7 @@ static int progress_relay(void *arg, const char *phase, const char *unit,
   const struct vecdb_file_ops *ops;
   vecdb_progress p = { sizeof(p), 0, phase, unit, done, total };
   int64_t now;
-  if( db->ss.interrupted ) return 1;
+  if( vdb_session_interrupted(&db->ss) ) return 1;
   if( db->progress==NULL ) return 0;
   ops = vdb_pager_file_ops(vdb_store_pager(db->ss.st));
   if( ops==NULL ) ops = &vdb_file_posix;
@@ -321,15 +314,14 @@ static int progress_relay(void *arg, const char *phase, const char *unit,
 
 static int db_open(vecdb *db, const char *path, uint32_t flags,
                    const vecdb_options *opt){
-  vecdb_page_store store;
   vecdb_options o = VECDB_OPTIONS_INIT;
   struct pager_config cfg = { 0 };
   const char *simd = NULL;
   int rc;
   if( opt ) TRY( struct_read(db, "vecdb_options", opt, &o, sizeof(o)) );
   TRY( open_check_flags(db, path, flags) );
-  TRY( open_check_options(db, &o) );
-  if( o.store ) TRY( open_store_struct(db, o.store, &store) );
+  TRY( open_check_threads(db, &o) );
+  if( o.store ) TRY( open_store_struct(db, o.store, &db->store) );
   if( vdb_simd_status(&simd)!=VECDB_OK ){
     TRY( vdb_error(&db->err, VECDB_UNSUPPORTED, "VECDB_SIMD=%.40s is not "
                    "available on this machine", simd ? simd : "") );
@@ -347,7 +339,7 @@ static int db_open(vecdb *db, const char *path, uint32_t flags,
   cfg.no_mmap = o.no_mmap!=0;
   cfg.sz_wal_auto = o.wal_bytes;
   cfg.fixed_seed = o.fixed_seed;
-  cfg.store = o.store ? &store : NULL;
+  cfg.store = o.store ? &db->store : NULL;
   cfg.file = o.file;
   cfg.interrupted = &db->ss.interrupted;
   db->ss.n_thread = o.threads;
@@ -561,7 +553,7 @@ int vecdb_check(vecdb *db, int quick, vecdb_check_fn report, void *arg){
   if( rc!=VECDB_OK ) return rc;
   rc = vdb_store_check(db->ss.st, quick!=0, check_finding, &relay, &n_bad);
   if( rc==VECDB_OK && n_bad>0 ){
-    rc = vdb_error(&db->err, VECDB_CORRUPT, "%llu findings of damage, first "
+    rc = vdb_error(&db->err, VECDB_CORRUPT, "findings of damage: %llu, first "
                    "%s", (unsigned long long)n_bad, relay.first);
   }
   return db_leave(db, rc);
@@ -577,7 +569,7 @@ int vecdb_progress_handler(vecdb *db, vecdb_progress_fn fn, void *arg){
 }
 
 void vecdb_interrupt(vecdb *db){
-  if( db ) db->ss.interrupted = 1;
+  if( db ) vdb_session_interrupt(&db->ss, 1);
 }
 
 int vecdb_stat(vecdb *db, vecdb_stats *out){

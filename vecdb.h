@@ -246,7 +246,8 @@ enum { VECDB_CHECKPOINT_PASSIVE = 0, VECDB_CHECKPOINT_FULL = 1,
 VECDB_API int vecdb_checkpoint(vecdb *db, int mode, uint64_t *n_log,
                                uint64_t *n_done);
 /* Write a consistent copy of the newest commit to a new file, while others
-** read and write; the copy is checked before this returns OK. */
+** read and write; the copy is checked before this returns OK. What is in
+** memory or in an outside store is copied, too, under a uuid of its own. */
 VECDB_API int vecdb_backup(vecdb *db, const char *path);
 /* Rebuild the file without free space. Needs to be alone (BUSY otherwise). */
 VECDB_API int vecdb_vacuum(vecdb *db);

@@ -683,6 +683,7 @@ int main(int argc, char **argv){
   if( opt.n_bulk<=0 ) opt.n_bulk = opt.quick ? 100000 : 1000000;
   if( opt.reps<0 || opt.reps>REPS_MAX ) usage();
   opt.pid = (long)getpid();
+  load_at_start = load_now();
   for(size_t k=0; k<sizeof(parts)/sizeof(parts[0]); k++){
     if( chosen==0 || (chosen>>k & 1) ) parts[k].run();
   }

@@ -114,6 +114,16 @@ static void proc_value(const char *path, const char *key, char *out,
   if( f ) fclose(f);
 }
 
+/* The 1-minute load average: what else was running. */
+static double load_now(void){
+  double load = -1;
+  FILE *f = fopen("/proc/loadavg", "r");
+  if( f && fscanf(f, "%lf", &load)!=1 ) load = -1;
+  if( f ) fclose(f);
+  return load;
+}
+static double load_at_start;
+
 /* The type of the file system that holds the folder: of all mount points
 ** above it the longest. */
 static void file_system_type(const char *folder, char *out, size_t n){
@@ -164,7 +174,8 @@ static void json_machine(FILE *f, const char *folder){
   json_member(f, "kernel", u.release);
   fputs(", ", f);
   json_member(f, "file system", fs);
-  fputs("},\n", f);
+  fprintf(f, ",\n  \"load before\": %.2f, \"load after\": %.2f},\n",
+          load_at_start, load_now());
 }
 
 static void json_series(FILE *f){

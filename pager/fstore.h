@@ -212,6 +212,8 @@ int  vdb_fstore_read_page(struct page_store *s, page_no pgno, void *buf);
 
 /* life.c */
 int  vdb_life_open(struct fstore *fs);
+/* Does the path still name the file that is open? */
+bool vdb_fstore_path_is_ours(struct fstore *fs);
 int  vdb_life_close(struct fstore *fs, bool is_child);
 bool vdb_life_close_begin(struct page_store *s);
 int  vdb_life_replace(struct page_store *s, const char *path_new);

@@ -55,7 +55,8 @@ static int paths_set(struct fstore *fs){
     rc = fs->ops->full_path(fs->ops->env, p->cfg.path, &fs->path);
     if( rc!=VECDB_OK ){
       return vdb_error(fs->err, rc, "cannot open %s: no such folder, or it "
-                       "cannot be searched", vdb_pager_name(p));
+                       "cannot be searched, or a symbolic link to nothing",
+                       vdb_pager_name(p));
     }
   }
   if( fs->path_wal==NULL ) fs->path_wal = path_with(fs->path, "-wal");
@@ -65,22 +66,23 @@ static int paths_set(struct fstore *fs){
                                                        : VECDB_NOMEM;
 }
 
-static void file_close(struct fstore *fs, struct vdb_file **f){
+static void handle_close(struct fstore *fs, struct vdb_file **f){
   if( *f ) (void)fs->ops->close(*f);
   *f = NULL;
 }
 
 static void files_close(struct fstore *fs){
   vdb_map_clear(fs);
-  file_close(fs, &fs->wal);
+  handle_close(fs, &fs->wal);
   if( fs->shm ) fs->ops->shm_unmap(fs->shm);
-  file_close(fs, &fs->shm);
-  file_close(fs, &fs->main);
+  handle_close(fs, &fs->shm);
+  handle_close(fs, &fs->main);
 }
 
 /* Open the main file, for writing if that is allowed: locks need it, even
-** those of a reader. */
-static int main_open(struct fstore *fs){
+** those of a reader. `path` is the name as given where links are refused,
+** else the resolved one. */
+static int main_open(struct fstore *fs, const char *path){
   struct pager *p = fs->base.pager;
   uint32_t flags = p->cfg.open_flags;
   unsigned nofollow = flags & VECDB_OPEN_NOFOLLOW ? FILE_NOFOLLOW : 0;
@@ -90,12 +92,12 @@ static int main_open(struct fstore *fs){
   int rc = VECDB_READONLY;
 
   if( !(flags & VECDB_OPEN_IMMUTABLE) ){
-    rc = fs->ops->open(fs->ops->env, fs->path, nofollow|create, &fs->main,
+    rc = fs->ops->open(fs->ops->env, path, nofollow|create, &fs->main,
                        fs->err);
     fs->mode = FSTORE_SHARED;
   }
   if( rc==VECDB_READONLY ){
-    rc = fs->ops->open(fs->ops->env, fs->path, nofollow|FILE_READONLY,
+    rc = fs->ops->open(fs->ops->env, path, nofollow|FILE_READONLY,
                        &fs->main, fs->err);
     fs->mode = flags & VECDB_OPEN_IMMUTABLE ? FSTORE_IMMUTABLE : FSTORE_VIEW;
   }
@@ -110,8 +112,7 @@ static int main_open(struct fstore *fs){
   return rc;
 }
 
-/* Does the path still name the file that is open? */
-static bool path_is_ours(struct fstore *fs){
+bool vdb_fstore_path_is_ours(struct fstore *fs){
   struct file_id a = { 0, 0 }, b = { 0, 0 };
   return fs->ops->path_id(fs->ops->env, fs->path, &a)==VECDB_OK
       && fs->ops->id(fs->main, &b)==VECDB_OK
@@ -156,7 +157,7 @@ done:
 
 /* -shm cannot be made or written: read without it. */
 static void view_instead(struct fstore *fs){
-  file_close(fs, &fs->shm);
+  handle_close(fs, &fs->shm);
   fs->mode = FSTORE_VIEW;
   fs->base.is_readonly = true;
   fs->ops->unlock(fs->main, LOCK_LIFE);
@@ -243,7 +244,7 @@ static int open_shared(struct fstore *fs, bool *again){
   if( rc==VECDB_BUSY ){
     rc = fs->ops->lock(fs->main, LOCK_LIFE, LOCK_SHARED, NULL);
   }
-  if( rc==VECDB_BUSY || (rc==VECDB_OK && !path_is_ours(fs)) ){
+  if( rc==VECDB_BUSY || (rc==VECDB_OK && !vdb_fstore_path_is_ours(fs)) ){
     *again = true;
     return VECDB_OK;
   }
@@ -279,12 +280,16 @@ int vdb_life_open(struct fstore *fs){
   uint32_t wait_ms = fs->base.pager->cfg.busy_ms;
   struct deadline d = vdb_deadline(fs, wait_ms>OPEN_WAIT_MIN_MS
                                        ? wait_ms : OPEN_WAIT_MIN_MS);
-  bool again = true;
+  bool is_first = fs->path==NULL, again = true;
+  const struct pager_config *cfg = &fs->base.pager->cfg;
+  const char *path;
   int rc = VECDB_OK;
 
   TRY( paths_set(fs) );
+  path = is_first && (cfg->open_flags & VECDB_OPEN_NOFOLLOW) ? cfg->path
+                                                             : fs->path;
   while( again ){
-    TRY( main_open(fs) );
+    TRY( main_open(fs, path) );
     if( fs->mode!=FSTORE_SHARED ) break;
     TRY( open_shared(fs, &again) );
     if( again ){
@@ -327,11 +332,11 @@ static int life_finish(struct fstore *fs){
   int rc = vdb_ckpt_finish(fs, &all_home);
 
   if( rc!=VECDB_OK ) return (rc&0xff)==VECDB_BUSY ? VECDB_OK : rc;
-  if( !all_home || !path_is_ours(fs) ) return VECDB_OK;             /* Y2 */
+  if( !all_home || !vdb_fstore_path_is_ours(fs) ) return VECDB_OK;  /* Y2 */
   TRY( vdb_header_read(fs, &fs->header) );
   vdb_map_clear(fs);
   main_cut(fs);
-  file_close(fs, &fs->wal);
+  handle_close(fs, &fs->wal);
   rc = fs->ops->unlink(fs->ops->env, fs->path_wal, fs->err);
   if( rc==VECDB_NOTFOUND ) rc = VECDB_OK;
   if( rc!=VECDB_OK ) goto done;
@@ -406,7 +411,7 @@ static int replace_adapt(struct fstore *fs, const char *path_new){
   TRY( vdb_header_write(&tmp, &tmp.header) );
   TRY( vdb_header_sync(&tmp) );
 done:
-  file_close(fs, &tmp.main);
+  handle_close(fs, &tmp.main);
   return rc;
 }
 
@@ -431,7 +436,7 @@ static int replace_drop_log(struct fstore *fs){
   int rc = VECDB_OK;
 
   TRY( vdb_shm_read(fs, &st) );
-  file_close(fs, &fs->wal);
+  handle_close(fs, &fs->wal);
   rc = fs->ops->unlink(fs->ops->env, fs->path_wal, fs->err);
   if( rc!=VECDB_OK && rc!=VECDB_NOTFOUND ) goto done;
   st.n_frame = st.n_visible = st.off_end = 0;

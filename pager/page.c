@@ -80,6 +80,7 @@ static int cache_make_room(struct pager *p){
   if( n==0 ) return VECDB_OK;
   TRY( p->store->ops->spill(p->store, batch, n) );
   for(size_t i=0; i<n; i++) vdb_pcache_set_written(&p->cache, batch[i]);
+  vdb_pcache_shrink(&p->cache);     /* an undo may have made it too large */
 done:
   return rc;
 }

@@ -65,7 +65,7 @@ const char *vdb_pager_name(const struct pager *p){
 }
 
 /* P3, P4 */
-static int pager_enter(struct pager *p){
+int vdb_pager_enter(struct pager *p){
   assert( assert_pager_state(p) );
   if( p->ops->pid(p->ops->env)!=p->pid ){
     return vdb_error(p->err, VECDB_MISUSE, "%s was opened by the parent of "
@@ -75,8 +75,8 @@ static int pager_enter(struct pager *p){
   return VECDB_OK;
 }
 
-static int pager_enter_none(struct pager *p, const char *verb){
-  int rc = pager_enter(p);
+int vdb_pager_enter_none(struct pager *p, const char *verb){
+  int rc = vdb_pager_enter(p);
   if( rc!=VECDB_OK ) return rc;
   if( p->state!=PAGER_NONE ){
     return vdb_error(p->err, VECDB_MISUSE, "cannot %s inside a transaction",
@@ -85,7 +85,7 @@ static int pager_enter_none(struct pager *p, const char *verb){
   return VECDB_OK;
 }
 
-static int pager_not_poisoned(struct pager *p){
+int vdb_pager_not_poisoned(struct pager *p){
   if( !p->is_poisoned ) return VECDB_OK;
   return vdb_error(p->err, VECDB_IOERR_SYNC, "cannot use %s: a sync failed "
                    "earlier; close it and open it again", vdb_pager_name(p));
@@ -93,13 +93,13 @@ static int pager_not_poisoned(struct pager *p){
 
 int vdb_pager_use(struct pager *p){
   if( p->state==PAGER_READ || p->state==PAGER_WRITE ) return VECDB_OK;
-  if( p->state==PAGER_ERROR ) return pager_not_poisoned(p);
+  if( p->state==PAGER_ERROR ) return vdb_pager_not_poisoned(p);
   return vdb_error(p->err, VECDB_MISUSE, "no transaction is open");
 }
 
 int vdb_pager_use_write(struct pager *p){
   if( p->state==PAGER_WRITE ) return VECDB_OK;
-  if( p->state==PAGER_ERROR ) return pager_not_poisoned(p);
+  if( p->state==PAGER_ERROR ) return vdb_pager_not_poisoned(p);
   return vdb_error(p->err, VECDB_MISUSE, "no write transaction is open");
 }
 
@@ -160,8 +160,8 @@ static int read_enter(struct pager *p){
 int vdb_pager_begin_read(struct pager *p){
   int rc = VECDB_OK;
 
-  TRY( pager_enter_none(p, "begin a transaction") );
-  TRY( pager_not_poisoned(p) );
+  TRY( vdb_pager_enter_none(p, "begin a transaction") );
+  TRY( vdb_pager_not_poisoned(p) );
   TRY( p->store->ops->begin_read(p->store, &p->snap) );
   TRY( read_enter(p) );
 done:
@@ -171,8 +171,8 @@ done:
 int vdb_pager_begin_read_at(struct pager *p, uint64_t token){
   int rc = VECDB_OK;
 
-  TRY( pager_enter_none(p, "begin a transaction") );
-  TRY( pager_not_poisoned(p) );
+  TRY( vdb_pager_enter_none(p, "begin a transaction") );
+  TRY( vdb_pager_not_poisoned(p) );
   if( p->store->ops->begin_read_at==NULL ){
     return vdb_error(p->err, VECDB_UNSUPPORTED, "%s has no two-phase commit",
                      vdb_pager_name(p));
@@ -215,8 +215,8 @@ int vdb_pager_begin_write(struct pager *p){
   bool is_locked = false, is_reading = false;
   int rc = VECDB_OK;
 
-  TRY( pager_enter(p) );
-  TRY( pager_not_poisoned(p) );
+  TRY( vdb_pager_enter(p) );
+  TRY( vdb_pager_not_poisoned(p) );
   if( p->state!=PAGER_NONE && p->state!=PAGER_READ ){
     return vdb_error(p->err, VECDB_MISUSE,
                      "a write transaction is already open");
@@ -289,8 +289,10 @@ static int write_commit(struct pager *p){
 
   if( !p->store->has_runs ) TRY( vdb_root_touch(p) );
   TRY( dirty_list(p, &dirty, &n) );
+  p->no_spill = true;               /* what is listed stays in the cache */
   TRY( p->store->ops->commit(p->store, dirty, n, p->n_page) );
 done:
+  p->no_spill = false;
   vdb_free(dirty);
   return rc;
 }
@@ -299,7 +301,7 @@ int vdb_pager_commit(struct pager *p){
   bool is_changed;
   int rc = VECDB_OK;
 
-  TRY( pager_enter(p) );
+  TRY( vdb_pager_enter(p) );
   if( p->state==PAGER_READ ) return vdb_pager_end_read(p);
   TRY( vdb_pager_use_write(p) );
   assert( p->cache.n_pin==0 );
@@ -314,6 +316,7 @@ int vdb_pager_commit(struct pager *p){
   }
   dirty_to_clean(p);
   vdb_pcache_end_txn(&p->cache);
+  vdb_pcache_shrink(&p->cache);
   write_leave(p);
   if( is_changed && p->store->ops->after_commit ){
     p->store->ops->after_commit(p->store);
@@ -324,7 +327,7 @@ done:
 }
 
 int vdb_pager_rollback(struct pager *p){
-  int rc = pager_enter(p);
+  int rc = vdb_pager_enter(p);
 
   if( rc!=VECDB_OK || p->state==PAGER_NONE ) return rc;
   if( p->state==PAGER_READ ) return vdb_pager_end_read(p);
@@ -352,18 +355,20 @@ int vdb_pager_prepare(struct pager *p, const unsigned char host_uuid[16],
   size_t n = 0;
   int rc = VECDB_OK;
 
-  TRY( pager_enter(p) );
+  TRY( vdb_pager_enter(p) );
   TRY( two_phase_supported(p) );
   TRY( vdb_pager_use_write(p) );
   if( p->is_prepared && !p->is_changed ) return VECDB_OK;
   TRY( vdb_root_set_token(p, host_uuid, token) );
   TRY( dirty_list(p, &dirty, &n) );
+  p->no_spill = true;
   TRY( p->store->ops->prepare(p->store, dirty, n, p->n_page, host_uuid,
                               token) );
   dirty_to_clean(p);
   p->is_prepared = true;
   p->is_changed = false;
 done:
+  p->no_spill = false;
   vdb_free(dirty);
   return rc;
 }
@@ -375,7 +380,7 @@ int vdb_pager_in_doubt(struct pager *p, bool *in_doubt,
   *in_doubt = false;
   memset(host_uuid, 0, 16);
   *token = 0;
-  TRY( pager_enter(p) );
+  TRY( vdb_pager_enter(p) );
   if( p->store->ops->in_doubt ){
     TRY( p->store->ops->in_doubt(p->store, in_doubt, host_uuid, token) );
   }
@@ -406,13 +411,13 @@ done:
 int vdb_pager_decide(struct pager *p, bool commit){
   int rc = VECDB_OK;
 
-  TRY( pager_enter(p) );
+  TRY( vdb_pager_enter(p) );
   if( p->state==PAGER_WRITE || p->state==PAGER_ERROR ){
     return commit ? vdb_pager_commit(p) : prepare_take_back(p);
   }
-  TRY( pager_enter_none(p, "decide a prepared transaction") );
+  TRY( vdb_pager_enter_none(p, "decide a prepared transaction") );
   TRY( two_phase_supported(p) );
-  TRY( pager_not_poisoned(p) );
+  TRY( vdb_pager_not_poisoned(p) );
   TRY( p->store->ops->decide_orphan(p->store, commit) );
 done:
   return rc;
@@ -480,8 +485,7 @@ static int store_open(struct pager *p){
 static void pager_free(struct pager *p){
   vdb_extents_clear(p);
   if( p->cache.bucket ) vdb_pcache_clear(&p->cache);
-  vdb_save_clear(p);
-  vdb_free(p->save);
+  vdb_save_close(p);
   vdb_free(p->created.no);
   vdb_free(p->freed.no);
   vdb_free((char*)p->cfg.path);
@@ -550,146 +554,5 @@ int vdb_pager_close(struct pager *p){
   vdb_extents_clear(p);
   rc = p->store->ops->close(p->store, is_child);
   pager_free(p);
-  return rc;
-}
-
-/* ---- facts and settings -------------------------------------------------- */
-
-enum pager_state vdb_pager_state(const struct pager *p){ return p->state; }
-
-bool vdb_pager_is_readonly(const struct pager *p){
-  return p->store->is_readonly;
-}
-
-uint32_t vdb_pager_usable(const struct pager *p){ return p->store->usable; }
-
-struct vdb_err *vdb_pager_err(struct pager *p){ return p->err; }
-
-txn_id vdb_pager_txid(const struct pager *p){
-  return p->state==PAGER_WRITE ? p->snap.txid_write : p->snap.txid;
-}
-
-page_no vdb_pager_n_page(const struct pager *p){ return p->n_page; }
-
-const char *vdb_pager_path(const struct pager *p){
-  return p->path_full ? p->path_full : "";
-}
-
-const struct vecdb_file_ops *vdb_pager_file_ops(const struct pager *p){
-  return p->ops;
-}
-
-void vdb_pager_uuid(const struct pager *p, unsigned char uuid[16]){
-  memcpy(uuid, p->store->uuid, 16);
-}
-
-bool vdb_pager_interrupted(const struct pager *p){
-  return p->cfg.interrupted && *p->cfg.interrupted;
-}
-
-int vdb_pager_set(struct pager *p, const char *name, int64_t value){
-  int rc = pager_enter(p);
-
-  if( rc!=VECDB_OK ) return rc;
-  if( strcmp(name, "busy_ms")==0 ){
-    if( value<0 || value>INT32_MAX ) goto range;
-    p->cfg.busy_ms = (uint32_t)value;
-  }else if( strcmp(name, "sync")==0 ){
-    if( value<0 || value>VECDB_SYNC_OFF ) goto range;
-    p->cfg.sync = (uint32_t)value;
-  }else if( strcmp(name, "wal_bytes")==0 ){
-    if( value<0 ) goto range;
-    p->cfg.sz_wal_auto = value ? (uint64_t)value : PAGER_WAL_DEFAULT;
-  }else{
-    return vdb_error(p->err, VECDB_NOTFOUND, "no such setting: \"%s\"", name);
-  }
-  return VECDB_OK;
-range:
-  return vdb_error(p->err, VECDB_RANGE, "%s cannot be %lld", name,
-                   (long long)value);
-}
-
-int vdb_pager_stats(struct pager *p, struct pager_stats *out){
-  struct page *root = NULL;
-  bool is_own = p->state==PAGER_NONE;
-  int rc = VECDB_OK;
-
-  memset(out, 0, sizeof(*out));
-  TRY( pager_enter(p) );
-  if( is_own ) TRY( vdb_pager_begin_read(p) );
-  rc = vdb_root_page(p, &root);
-  if( rc==VECDB_OK ) out->n_free_page = get_u64(root->data + ROOT_NFREE);
-  vdb_page_unpin(p, root);
-  out->sz_page = p->store->usable;
-  out->n_page = p->n_page;
-  out->txid = p->snap.txid;
-  out->sz_cache = vdb_pcache_bytes(&p->cache);
-  out->n_hit = p->cache.n_hit;
-  out->n_miss = p->cache.n_miss;
-  out->n_commit = p->n_commit;
-  out->n_sync = p->n_sync;
-  out->n_frame = p->n_frame;
-  if( p->store->ops->stats ) p->store->ops->stats(p->store, out);
-  if( is_own ) vdb_pager_end_read(p);
-done:
-  return rc;
-}
-
-/* ---- upkeep: what only some stores have ---------------------------------- */
-
-static int unsupported(struct pager *p, const char *what){
-  return vdb_error(p->err, VECDB_UNSUPPORTED, "%s has no %s",
-                   vdb_pager_name(p), what);
-}
-
-int vdb_pager_checkpoint(struct pager *p, int mode, uint64_t *n_log,
-                         uint64_t *n_done){
-  uint64_t n_log_own = 0, n_done_own = 0;
-  int rc = VECDB_OK;
-
-  TRY( pager_enter_none(p, "checkpoint") );
-  TRY( pager_not_poisoned(p) );
-  if( mode<VECDB_CHECKPOINT_PASSIVE || mode>VECDB_CHECKPOINT_TRUNCATE ){
-    return vdb_error(p->err, VECDB_RANGE, "checkpoint mode is %d, expected "
-                     "0..3", mode);
-  }
-  if( p->store->ops->checkpoint ){
-    rc = p->store->ops->checkpoint(p->store, mode, &n_log_own, &n_done_own);
-  }
-done:
-  if( n_log ) *n_log = n_log_own;
-  if( n_done ) *n_done = n_done_own;
-  return rc;
-}
-
-int vdb_pager_backup(struct pager *p, const char *path,
-                     vdb_progress_cb progress, void *arg){
-  bool is_own = p->state==PAGER_NONE;
-  int rc = VECDB_OK;
-
-  TRY( pager_enter(p) );
-  if( p->store->ops->backup==NULL ) return unsupported(p, "backup");
-  if( p->state!=PAGER_NONE && p->state!=PAGER_READ ){
-    return vdb_error(p->err, VECDB_MISUSE,
-                     "cannot back up inside a write transaction");
-  }
-  if( is_own ) TRY( vdb_pager_begin_read(p) );
-  rc = p->store->ops->backup(p->store, path, progress, arg);
-  if( is_own ) vdb_pager_end_read(p);
-done:
-  return rc;
-}
-
-int vdb_pager_replace_file(struct pager *p, const char *path_new){
-  int rc = VECDB_OK;
-
-  TRY( pager_enter_none(p, "replace the file") );
-  TRY( pager_not_poisoned(p) );
-  if( p->store->ops->replace==NULL ) return unsupported(p, "file to replace");
-  TRY( p->store->ops->replace(p->store, path_new) );
-  vdb_pcache_drop_clean(&p->cache);
-  vdb_extents_reset(p);
-  p->version_snap = 0;
-done:
   return rc;
 }

@@ -1,7 +1,8 @@
 /* pager_int.h -- what the files of the pager share; private to pager/.
 **
-** pager.c transactions · page.c pages · save.c savepoints · alloc.c free list
-** and root · extent.c extents · census.c checking · store_*.c the stores.
+** pager.c transactions · upkeep.c facts, settings, upkeep · page.c pages ·
+** save.c savepoints · root.c the root page · alloc.c, freelist.c free pages ·
+** extent.c extents · census.c checking · store_*.c the stores.
 */
 #ifndef VDB_PAGER_INT_H
 #define VDB_PAGER_INT_H
@@ -26,7 +27,9 @@ struct extent_log { uint64_t *no; size_t n, n_cap; };
 
 struct save_image {                 /* a page as a savepoint found it */
   page_no pgno;
-  struct cpage *image;              /* NULL: it was no page of any structure */
+  struct cpage *image;              /* in memory, or .. */
+  uint64_t i_file;                  /* .. page i_file-1 of the undo file; both
+                                    ** 0: it was no page of any structure */
 };
 
 struct save {                       /* a savepoint */
@@ -69,7 +72,10 @@ struct pager {
   struct save *save;                /* savepoints, outermost first */
   size_t n_save, n_save_cap;
   unsigned i_undo;                  /* the savepoint being undone to */
-  bool no_spill;                    /* while that is going on */
+  bool no_spill;                    /* while that, or a commit, goes on */
+  size_t n_image;                   /* before-images in memory */
+  struct vdb_file *undo;            /* holds the others; NULL: none yet */
+  uint64_t n_undo;                  /* pages in it */
   struct extent_log created, freed; /* WRITE, numbered extents */
   struct extent_cache *extents;     /* in the heap, and checked checksums */
   uint64_t sz_run_none;             /* alloc.c: no run this long is free .. */
@@ -78,6 +84,11 @@ struct pager {
 };
 
 /* pager.c */
+/* Same process (P4); the others also: state NONE (else MISUSE: cannot `verb`
+** inside a transaction), and no sync has failed (P3). */
+int  vdb_pager_enter(struct pager *p);
+int  vdb_pager_enter_none(struct pager *p, const char *verb);
+int  vdb_pager_not_poisoned(struct pager *p);
 int  vdb_pager_use(struct pager *p);         /* READ or WRITE, same process */
 int  vdb_pager_use_write(struct pager *p);   /* WRITE */
 const char *vdb_pager_name(const struct pager *p);   /* for messages */
@@ -108,8 +119,9 @@ static inline struct cpage *cpage_of(struct page *pg){
 int  vdb_save_before_change(struct pager *p, struct cpage *cp);
 int  vdb_save_before_new(struct pager *p, page_no pgno);
 void vdb_save_clear(struct pager *p);        /* forget all savepoints */
+void vdb_save_close(struct pager *p);        /* and the undo file */
 
-/* alloc.c */
+/* root.c */
 void vdb_root_format(unsigned char *data, uint32_t usable, page_no pg_root);
 int  vdb_root_set_token(struct pager *p, const unsigned char host[16],
                         uint64_t token);
@@ -119,10 +131,14 @@ int  vdb_root_get_token(struct pager *p, unsigned char host[16],
 ** it elsewhere read it there. */
 int  vdb_root_touch(struct pager *p);
 int  vdb_root_page(struct pager *p, struct page **out);
+int  vdb_root_write(struct pager *p, struct page **out);   /* pinned, dirty */
+void vdb_root_add_free(struct page *root, int64_t n);
+int  vdb_alloc_number(struct pager *p, uint64_t *out);     /* of an extent */
+
+/* alloc.c, freelist.c */
 int  vdb_alloc_page(struct pager *p, enum page_type type, struct page **out);
 int  vdb_alloc_free(struct pager *p, page_no start, uint32_t n, txn_id txid);
 int  vdb_alloc_run(struct pager *p, uint32_t n, page_no *out);
-int  vdb_alloc_number(struct pager *p, uint64_t *out);
 int  vdb_alloc_trim(struct pager *p, bool *trimmed);
 int  vdb_alloc_check(struct pager *p, struct census *c);
 

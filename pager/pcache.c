@@ -84,7 +84,7 @@ static void hash_grow(struct pcache *pc){
   vdb_free(old);
 }
 
-static struct cpage *cpage_create(const struct pcache *pc){
+struct cpage *vdb_cpage_create(const struct pcache *pc, page_no pgno){
   unsigned char *data = vdb_malloc_aligned(cpage_bytes(pc));
   struct cpage *cp;
 
@@ -92,6 +92,7 @@ static struct cpage *cpage_create(const struct pcache *pc){
   cp = (struct cpage*)(void*)(data + pc->sz_page);
   memset(cp, 0, sizeof(*cp));
   cp->pub.data = data;
+  cp->pub.pgno = pgno;
   return cp;
 }
 
@@ -100,11 +101,8 @@ void vdb_cpage_free(struct cpage *cp){
 }
 
 struct cpage *vdb_cpage_copy(const struct pcache *pc, const struct cpage *cp){
-  struct cpage *copy = cpage_create(pc);
-  if( copy ){
-    memcpy(copy->pub.data, cp->pub.data, pc->sz_page);
-    copy->pub.pgno = cp->pub.pgno;
-  }
+  struct cpage *copy = vdb_cpage_create(pc, cp->pub.pgno);
+  if( copy ) memcpy(copy->pub.data, cp->pub.data, pc->sz_page);
   return copy;
 }
 
@@ -157,7 +155,7 @@ int vdb_pcache_add(struct pcache *pc, page_no pgno, struct cpage **out){
   if( cp && vdb_pcache_is_over(pc) ){
     cpage_delist(pc, cp);
     hash_remove(pc, cp);
-  }else if( (cp = cpage_create(pc))==NULL ){
+  }else if( (cp = vdb_cpage_create(pc, pgno))==NULL ){
     *out = NULL;
     return VECDB_NOMEM;
   }

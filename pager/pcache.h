@@ -76,7 +76,8 @@ void vdb_pcache_drop_txn(struct pcache *pc);
 /* No page is of the running transaction any more. */
 void vdb_pcache_end_txn(struct pcache *pc);
 
-/* A page that is in no cache: a before-image. */
+/* A page that is in no cache: a before-image. NULL: no memory. */
+struct cpage *vdb_cpage_create(const struct pcache *pc, page_no pgno);
 struct cpage *vdb_cpage_copy(const struct pcache *pc, const struct cpage *cp);
 void vdb_cpage_free(struct cpage *cp);           /* NULL is fine */
 /* Put a before-image in place of whatever the cache holds (not pinned), as a

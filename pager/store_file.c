@@ -17,6 +17,8 @@
 **   F3  The pager's cache is valid for cache_txid. Following the log from
 **       cache_frame on tells what to drop; if that is impossible, all is.
 **   F4  In WRITE the state read is the newest, and stays it.
+**   F5  Nobody writes a file that its path does not name any more: the log
+**       would be found beside whatever is there now.
 **
 ** Frames whose transaction is home (txid <= HDRSLOT.TXID) are never read by
 ** anybody who begins afterwards: their pages may have become part of an extent
@@ -181,6 +183,11 @@ static int file_begin_write(struct page_store *s, struct snapshot *io){
   struct log_state st;
   int rc = VECDB_OK;
 
+  if( !vdb_fstore_path_is_ours(fs) ){                               /* F5 */
+    TRY( vdb_error(fs->err, VECDB_READONLY, "cannot write %s: it was moved, "
+                   "replaced or removed since it was opened; open it again",
+                   vdb_pager_name(s->pager)) );
+  }
   TRY( vdb_shm_read(fs, &st) );
   if( st.txid!=fs->log.txid || fs->log.txid!=io->txid ){            /* F4 */
     TRY( vdb_error(fs->err, VECDB_BUSY_SNAPSHOT, "cannot write %s: it was "

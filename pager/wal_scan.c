@@ -145,11 +145,31 @@ static bool frame_read(struct fstore *fs, uint64_t off, uint64_t seq,
 
 /* ---- the scan ------------------------------------------------------------ */
 
+/* How many pages a state has is in its root page, too. The two must agree, for
+** memory and the length of the main file depend on it. n_page_root is what the
+** newest root page in the log says; 0: none yet, so the number has not changed
+** since the log began. If the state is not home, that is the header's. */
+static int commit_check(struct fstore *fs, const struct frame *f,
+                        page_no n_page, page_no n_page_root){
+  if( n_page_root==0 && f->txid<=fs->header.txid ) n_page_root = n_page;
+  if( n_page_root==0 ) n_page_root = fs->header.n_page;
+  if( n_page==n_page_root && n_page>fs->header.pg_root ) return VECDB_OK;
+  return VDB_CORRUPT(fs->err, "frame %llu of the log of %s: transaction %llu "
+                     "has %u pages, expected %u", (unsigned long long)f->seq,
+                     vdb_pager_name(fs->base.pager),
+                     (unsigned long long)f->txid, n_page, n_page_root);
+}
+
 /* A valid frame, already in the index as the last one: what it means. */
 static int frame_apply(struct fstore *fs, const struct frame *f,
-                       const unsigned char *payload, struct log_state *st){
+                       const unsigned char *payload, struct log_state *st,
+                       page_no *n_page_root){
+  int rc;
   if( f->txid>st->txid_used ) st->txid_used = f->txid;
-  if( f->kind==FRAME_PAGE ) return VECDB_OK;
+  if( f->kind==FRAME_PAGE ){
+    if( f->pgno==fs->header.pg_root ) *n_page_root = get_u32(payload+ROOT_NPAGE);
+    return VECDB_OK;
+  }
   st->n_frame = f->seq;
   st->off_end = fs->ix.off_end;
   st->crc = f->crc;
@@ -157,8 +177,11 @@ static int frame_apply(struct fstore *fs, const struct frame *f,
   st->prep_txid = 0;
   if( f->kind==FRAME_ABORT ){
     vdb_walindex_abort(&fs->ix);
+    *n_page_root = st->n_visible ? st->n_page : 0;
     return VECDB_OK;
   }
+  rc = commit_check(fs, f, get_u32(payload + COMMIT_NPAGE), *n_page_root);
+  if( rc!=VECDB_OK ) return rc;
   if( f->kind==FRAME_PREPARE ){
     st->prep_txid = f->txid;
     st->prep_n_page = get_u32(payload + COMMIT_NPAGE);
@@ -166,14 +189,12 @@ static int frame_apply(struct fstore *fs, const struct frame *f,
     memcpy(st->prep_host, payload + COMMIT_HOST, 16);
     return VECDB_OK;
   }
-  if( (fs->ix.n_commit && f->txid<=fs->ix.commit[fs->ix.n_commit-1].txid)
-      || get_u32(payload + COMMIT_NPAGE)<=fs->header.pg_root ){
+  if( fs->ix.n_commit && f->txid<=fs->ix.commit[fs->ix.n_commit-1].txid ){
     return VDB_CORRUPT(fs->err, "frame %llu of the log of %s commits "
-                       "transaction %llu with %u pages",
+                       "transaction %llu after a later one",
                        (unsigned long long)f->seq,
                        vdb_pager_name(fs->base.pager),
-                       (unsigned long long)f->txid,
-                       get_u32(payload + COMMIT_NPAGE));
+                       (unsigned long long)f->txid);
   }
   st->txid = f->txid;
   st->n_page = get_u32(payload + COMMIT_NPAGE);
@@ -246,6 +267,8 @@ static int tail_judge(struct fstore *fs, uint64_t seq, uint64_t off,
 int vdb_wal_scan_tail(struct fstore *fs, struct log_state *st){
   unsigned char *b = vdb_malloc(FRAME_SIZE + fs->sz_page);
   struct walindex *ix = &fs->ix;
+  page_no n_page_root = st->prep_txid ? st->prep_n_page
+                      : st->n_frame ? st->n_page : 0;
   struct frame f;
   int rc = b ? VECDB_OK : VECDB_NOMEM;
 
@@ -254,7 +277,7 @@ int vdb_wal_scan_tail(struct fstore *fs, struct log_state *st){
          && frame_read(fs, ix->off_end, ix->n+1, ix->salt, ix->crc, b, &f,
                        &rc) ){
     TRY( vdb_walindex_add(ix, f.pgno, f.sz, f.crc) );
-    TRY( frame_apply(fs, &f, b+FRAME_SIZE, st) );
+    TRY( frame_apply(fs, &f, b+FRAME_SIZE, st, &n_page_root) );
   }
   if( rc==VECDB_OK ) rc = tail_judge(fs, ix->n+1, ix->off_end, ix->salt);
 done:
@@ -343,7 +366,7 @@ static int recover_check(struct fstore *fs, struct log_state *st){
   if( (h->flags & HEADER_CHECKPOINTING) && st->txid<h->target ){
     return recover_without_log(fs, "does not reach far enough");
   }
-  if( st->txid<h->txid ){                       /* the rest is home anyway */
+  if( st->txid<=h->txid ){                      /* the rest is home anyway */
     st->txid = h->txid;
     st->n_page = h->n_page;
   }

@@ -89,7 +89,9 @@ static int is_taken(sqlite3 *db, const char *list, const char *name,
 int vdb_register_function(struct sql_state *st, const char *name, int n_arg,
                           int flags,
                           void (*fn)(sqlite3_context*, int, sqlite3_value**)){
-  if( is_taken(st->db, "function", name, n_arg) ) return SQLITE_OK;
+  if( st->has_others && is_taken(st->db, "function", name, n_arg) ){
+    return SQLITE_OK;
+  }
   st->n_ref++;
   return sqlite3_create_function_v2(st->db, name, n_arg, flags, st, fn, NULL,
                                     NULL, vdb_state_unref);
@@ -97,15 +99,33 @@ int vdb_register_function(struct sql_state *st, const char *name, int n_arg,
 
 int vdb_register_module(struct sql_state *st, const char *name,
                         const sqlite3_module *m){
-  if( is_taken(st->db, "module", name, -2) ) return SQLITE_OK;
+  if( st->has_others && is_taken(st->db, "module", name, -2) ){
+    return SQLITE_OK;
+  }
   st->n_ref++;
   return sqlite3_create_module_v2(st->db, name, m, st, vdb_state_unref);
+}
+
+/* Nearly always nothing of these names is there: one question instead of one
+** per name. */
+static int has_others(sqlite3 *db){
+  sqlite3_stmt *s = NULL;
+  int found = 1;
+  if( sqlite3_prepare_v2(db, "SELECT 1 FROM pragma_function_list WHERE name "
+                         "LIKE 'vec%' UNION ALL SELECT 1 FROM "
+                         "pragma_module_list WHERE name LIKE 'vec%'", -1, &s,
+                         NULL)==SQLITE_OK ){
+    found = sqlite3_step(s)!=SQLITE_DONE;
+  }
+  sqlite3_finalize(s);
+  return found;
 }
 
 static int register_all(sqlite3 *db){
   struct sql_state *st = state_create(db);
   int rc;
   if( st==NULL ) return SQLITE_NOMEM;
+  st->has_others = has_others(db);
   SQL_TRY( vdb_guard_register(st) );
   SQL_TRY( vdb_table_register(st) );
   SQL_TRY( vdb_register_module(st, "vec_each", &vdb_vec_each_module) );

@@ -100,6 +100,17 @@ static int conn_adopt_host(struct sql_conn *c, const char *schema){
   return c->host ? SQLITE_OK : SQLITE_NOMEM;
 }
 
+static int conn_is_interrupted(void *arg, const vecdb_progress *p){
+  struct sql_state *st = arg;
+  (void)p;
+  return st->interrupted && *st->interrupted;
+}
+
+void vdb_conn_watch_interrupt(struct sql_conn *c){
+  vecdb_progress_handler(c->eng,
+      c->st->interrupted ? conn_is_interrupted : NULL, c->st);
+}
+
 static int conn_create(struct sql_state *st, const char *path,
                        uint32_t open_flags, struct sql_conn **out, char **err){
   struct sql_conn *c = sqlite3_malloc(sizeof(*c));
@@ -120,6 +131,7 @@ static int conn_create(struct sql_state *st, const char *path,
   }
   c->next = st->conns;
   st->conns = c;
+  if( st->interrupted ) vdb_conn_watch_interrupt(c);
   *out = c;
   return SQLITE_OK;
 }
@@ -180,13 +192,18 @@ static void conn_copy_busy_timeout(struct sql_conn *c){
   sqlite3_finalize(s);
 }
 
+/* End the read transaction of the cursors, if it is open. */
+static void conn_unpin(struct sql_conn *c){
+  if( c->is_pinned ){
+    c->is_pinned = 0;
+    if( vecdb_in_transaction(c->eng)==1 ) vecdb_commit(c->eng);
+  }
+}
+
 static int conn_lock(struct sql_conn *c, char **err){
   int rc;
   conn_copy_busy_timeout(c);
-  if( c->is_pinned ){                  /* its readers go on where they are */
-    c->is_pinned = 0;
-    vecdb_commit(c->eng);
-  }
+  conn_unpin(c);
   rc = vecdb_begin(c->eng, VECDB_WRITE);
   if( rc==VECDB_BUSY_INDOUBT && c->host ){
     int sql_rc = vdb_token_resolve(c, err);
@@ -196,13 +213,19 @@ static int conn_lock(struct sql_conn *c, char **err){
   return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
 }
 
+/* Undo the transaction, prepared or not; one that was committed in one phase
+** stays. */
+static int conn_undo(struct sql_conn *c){
+  if( c->host ) return vecdb_decide(c->eng, 0);
+  return c->is_prepared ? VECDB_OK : vecdb_rollback(c->eng);
+}
+
 /* SQLite numbers the savepoint that began the transaction -1: everything is
 ** undone, but the transaction goes on. */
 static int conn_restart(struct sql_conn *c, char **err){
   int rc;
   if( !c->is_dirty ) return SQLITE_OK;
-  rc = c->is_prepared ? c->host ? vecdb_decide(c->eng, 0) : VECDB_OK
-                      : vecdb_rollback(c->eng);
+  rc = conn_undo(c);
   if( rc!=VECDB_OK ) return vdb_conn_error(c, rc, err);
   c->is_dirty = c->is_prepared = 0;
   c->i_mark = -1;
@@ -335,13 +358,9 @@ void vdb_conn_commit(struct sql_conn *c){
 }
 
 void vdb_conn_rollback(struct sql_conn *c){
-  int rc = VECDB_OK;
+  int rc;
   if( !c->in_txn ) return;
-  if( !c->is_prepared ){
-    rc = vecdb_rollback(c->eng);
-  }else if( c->host ){
-    rc = vecdb_decide(c->eng, 0);
-  }
+  rc = conn_undo(c);
   if( rc!=VECDB_OK ){
     sqlite3_log(vdb_sql_code(rc), "vecdb: %s: %s", c->path,
                 vecdb_errmsg(c->eng));
@@ -351,45 +370,65 @@ void vdb_conn_rollback(struct sql_conn *c){
 
 /* ---- Reading ------------------------------------------------------------ */
 
-/* The host's snapshot H and the engine's newest commit belong together when
-** their tokens are equal, and that is nearly always so. Otherwise another
+/* All cursors of a statement read one snapshot: a read transaction that the
+** first opens and the last closes. A write in between ends it early, and the
+** cursors go on from where they are.
+**
+** The host's snapshot, token H, and the engine's newest commit belong together
+** when their tokens are equal, and that is nearly always so. Otherwise another
 ** process committed since, or died between prepare and decide, and the state
-** of H is asked for by name. When it is gone and the host's snapshot is fresh,
-** the two files were not kept together: reading goes on, writing is refused
+** of H is asked for by name. When it is gone, either the host's snapshot is a
+** little old (the caller begins anew), or the two files were not kept
+** together: then reading goes on, and writing is refused
 ** (vdb_token_check_owner). */
+static int conn_pin_older(struct sql_conn *c, uint64_t h, uint64_t now,
+                          char **err){
+  int rc;
+  vecdb_commit(c->eng);
+  rc = vecdb_begin_read_at(c->eng, h);
+  if( rc!=VECDB_BUSY_SNAPSHOT ){
+    return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
+  }
+  rc = vdb_conn_error(c, rc, err);
+  if( !sqlite3_get_autocommit(c->st->db) || vdb_token_is_current(c, now) ){
+    return rc;
+  }
+  rc = vecdb_begin(c->eng, VECDB_READ);
+  return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
+}
+
 static int conn_pin(struct sql_conn *c, char **err){
   unsigned char uuid[16];
   uint64_t h = 0, now = 0;
-  int rc, known = 0;
+  int rc = SQLITE_OK, known = 0;
 
-  rc = vdb_token_read(c, &known, &h, err);
-  if( rc!=SQLITE_OK || !known ) return rc;
-  rc = vecdb_committed_token(c->eng, uuid, &now);
+  if( c->host ) rc = vdb_token_read(c, &known, &h, err);
+  if( rc!=SQLITE_OK ) return rc;
+  rc = vecdb_begin(c->eng, VECDB_READ);
   if( rc!=VECDB_OK ) return vdb_conn_error(c, rc, err);
-  if( now==h || memcmp(uuid, c->host_uuid, 16)!=0 ) return SQLITE_OK;
-  rc = vecdb_begin_read_at(c->eng, h);
-  if( rc==VECDB_OK ){
-    c->is_pinned = 1;
-    return SQLITE_OK;
+  c->is_pinned = 1;
+  if( !known ) return SQLITE_OK;
+  rc = vecdb_committed_token(c->eng, uuid, &now);
+  if( rc!=VECDB_OK ){
+    rc = vdb_conn_error(c, rc, err);
+  }else if( now!=h && memcmp(uuid, c->host_uuid, 16)==0 ){
+    rc = conn_pin_older(c, h, now, err);
   }
-  if( rc==VECDB_BUSY_SNAPSHOT && sqlite3_get_autocommit(c->st->db) ){
-    return SQLITE_OK;
-  }
-  return vdb_conn_error(c, rc, err);
+  return rc;
 }
 
 int vdb_conn_begin_read(struct sql_conn *c, char **err){
-  if( c->n_cursor==0 && c->host && !c->in_txn ){
+  if( c->n_cursor==0 && !c->in_txn && !c->is_pinned ){
     int rc = conn_pin(c, err);
-    if( rc!=SQLITE_OK ) return rc;
+    if( rc!=SQLITE_OK ){
+      conn_unpin(c);
+      return rc;
+    }
   }
   c->n_cursor++;
   return SQLITE_OK;
 }
 
 void vdb_conn_end_read(struct sql_conn *c){
-  if( --c->n_cursor==0 && c->is_pinned ){
-    c->is_pinned = 0;
-    vecdb_commit(c->eng);
-  }
+  if( --c->n_cursor==0 ) conn_unpin(c);
 }

@@ -202,7 +202,9 @@ static void fn_version(sqlite3_context *ctx, int n, sqlite3_value **a){
 }
 
 /* vecdb_config(name [,value]): settings of this connection. Returns the value
-** in force. */
+** in force. 'interrupt' takes a pointer, bound by sqlite3_bind_pointer as a
+** "vecdb_interrupt", to a volatile int that stops long work when it is not 0;
+** it must outlive the connection. */
 static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
   struct sql_state *st = vdb_function_state(ctx);
   const char *name = arg_text(a[0]);
@@ -226,6 +228,10 @@ static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
   }else if( strcmp(name, "readonly")==0 ){
     if( n==2 ) st->is_readonly = sqlite3_value_int(a[1])!=0;
     sqlite3_result_int(ctx, st->is_readonly);
+  }else if( strcmp(name, "interrupt")==0 && n==2 ){
+    struct sql_conn *c;
+    st->interrupted = sqlite3_value_pointer(a[1], "vecdb_interrupt");
+    for(c=st->conns; c; c=c->next) vdb_conn_watch_interrupt(c);
   }else{
     char *z = sqlite3_mprintf("unknown setting \"%s\"; known: default_file, "
                               "readonly", name);

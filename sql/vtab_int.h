@@ -98,11 +98,13 @@ struct sql_last {
 struct sql_state {
   sqlite3 *db;
   int n_ref;
+  int has_others;             /* functions or modules vec* were there before */
   struct sql_conn *conns;     /* open .vdb files */
   struct sql_table *tables;   /* connected tables */
   struct sql_name *detached;  /* tables whose DROP keeps the data */
   char *default_file;         /* for CREATE without file=, or NULL */
   int is_readonly;            /* open files for reading only */
+  volatile int *interrupted;  /* not 0 there: stop; NULL: nobody asks */
   int i_level;                /* innermost savepoint, as the guard knows; -1 */
   struct sql_last last;
 };
@@ -120,7 +122,7 @@ struct sql_conn {
   int in_txn;                 /* the engine's write transaction is open */
   int is_dirty;               /* something was changed in it */
   int is_prepared;            /* xSync has prepared exactly these changes */
-  int is_pinned;              /* a read transaction at an older token is open */
+  int is_pinned;              /* the read transaction of the cursors is open */
   int n_cursor;               /* open cursors with a running statement */
   int i_mark;                 /* newest engine savepoint, -1: none */
   unsigned char host_uuid[16];
@@ -150,6 +152,8 @@ int vdb_host_is_file(sqlite3 *db, const char *schema);
 int vdb_conn_open(struct sql_state *st, const char *path, const char *schema,
                   uint32_t open_flags, struct sql_conn **out, char **err);
 void vdb_conn_unref(struct sql_conn *c);
+/* Let the engine look at st->interrupted while it works. */
+void vdb_conn_watch_interrupt(struct sql_conn *c);
 /* The transaction callbacks of SQLite; begin may be called at any time before
 ** a change and does nothing in an open transaction. */
 int vdb_conn_begin(struct sql_conn *c, const char *schema, char **err);
@@ -176,6 +180,8 @@ int vdb_token_create_table(struct sql_conn *c, const char *schema, char **err);
 ** when there is no row for this file. */
 int vdb_token_read(struct sql_conn *c, int *known, uint64_t *token, char **err);
 int vdb_token_write(struct sql_conn *c, uint64_t token, char **err);
+/* True if the host, asked anew, has this token. */
+int vdb_token_is_current(struct sql_conn *c, uint64_t token);
 /* Decide a transaction left in doubt by a process that died. */
 int vdb_token_resolve(struct sql_conn *c, char **err);
 int vdb_token_check_owner(struct sql_conn *c, int known, uint64_t token,

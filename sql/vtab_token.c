@@ -205,6 +205,12 @@ static int token_read_fresh(struct sql_conn *c, uint64_t *token,
   return rc;
 }
 
+int vdb_token_is_current(struct sql_conn *c, uint64_t token){
+  unsigned char uuid[16];
+  uint64_t h = 0;
+  return token_read_fresh(c, &h, uuid, NULL)==SQLITE_OK && h==token;
+}
+
 int vdb_token_resolve(struct sql_conn *c, char **err){
   unsigned char owner[16], uuid[16];
   uint64_t prepared = 0, h = 0;

@@ -1,4 +1,8 @@
-/* batch_backup.c -- a copy of a database, examined before it counts. */
+/* batch_backup.c -- a copy of a database, examined before it counts.
+**
+** A file is copied page by page. What is in memory or in an outside store has
+** no pages of a file, and is copied row by row into a new database.
+*/
 #include "util/common.h"
 #include "store/batch.h"
 
@@ -38,13 +42,29 @@ done:
   return rc;
 }
 
+static int copy_rows_to(struct session *ss, const char *path){
+  struct pager *p = vdb_store_pager(ss->st);
+  const struct vecdb_file_ops *ops = vdb_pager_file_ops(p);
+  bool exists = false;
+  int rc;
+  TRY( ops->exists(ops->env, path, &exists) );
+  if( exists ){
+    TRY( vdb_error(ss->err, VECDB_EXISTS, "cannot back up to \"%.300s\": it "
+                   "exists; choose another name", path) );
+  }
+  rc = vdb_store_copy(ss->st, path);
+done:
+  return rc;
+}
+
 int vdb_batch_backup(struct session *ss, const char *path,
                      vdb_progress_cb progress, void *arg){
   struct pager *p = vdb_store_pager(ss->st);
   const struct vecdb_file_ops *ops = vdb_pager_file_ops(p);
   int rc;
   TRY( vdb_session_require_none(ss, "back up") );
-  TRY( vdb_pager_backup(p, path, progress, arg) );
+  if( vdb_pager_path(p)[0] ) TRY( vdb_pager_backup(p, path, progress, arg) );
+  else TRY( copy_rows_to(ss, path) );
   rc = copy_check(ss, path);
   if( rc!=VECDB_OK ) (void)ops->unlink(ops->env, path, NULL);
 done:

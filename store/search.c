@@ -216,7 +216,7 @@ struct search_watch {                  /* what the progress callback knows */
 /* From whichever thread works: handlers are called on the connection's own. */
 static int search_progress(void *arg){
   struct search_watch *w = arg;
-  if( w->ss->interrupted ) return 1;
+  if( vdb_session_interrupted(w->ss) ) return 1;
   if( !pthread_equal(w->thread, pthread_self()) ) return 0;
   return vdb_store_progress(w->ss->st, "search", "rows", 0, 0)!=VECDB_OK;
 }

@@ -35,6 +35,14 @@ struct session {
   int64_t last_key;            /* integer key of the last insert */
 };
 
+/* The flag is set by other threads and signal handlers. */
+static inline bool vdb_session_interrupted(const struct session *ss){
+  return __atomic_load_n(&ss->interrupted, __ATOMIC_RELAXED)!=0;
+}
+static inline void vdb_session_interrupt(struct session *ss, int set){
+  __atomic_store_n(&ss->interrupted, set, __ATOMIC_RELAXED);
+}
+
 /* Hold the automatic read transaction, or the open one; *held is to be given
 ** to read_end. A held one is given back only once. */
 int  vdb_session_read_begin(struct session *ss, bool *held);

@@ -178,7 +178,7 @@ int vdb_stmt_step(struct stmt *s){
     rc = stmt_end(s, ST_RESET);
     if( rc!=VECDB_OK ) return rc;
   }
-  rc = s->ss->interrupted ? VECDB_INTERRUPT
+  rc = vdb_session_interrupted(s->ss) ? VECDB_INTERRUPT
      : s->rc_column ? column_error(s) : stmt_step_kind(s);
   s->rc_column = VECDB_OK;
   if( rc==VECDB_ROW ){
@@ -226,15 +226,15 @@ int vdb_stmt_key_missing(struct stmt *s, const struct vdb_value *key){
   struct vdb_err *err = s->ss->err;
   switch( key->type ){
     case VECDB_INTEGER:
-      return vdb_error(err, VECDB_NOTFOUND, "no row %lld in \"%.100s\"",
-                       (long long)key->i, name);
+      return vdb_error(err, VECDB_NOTFOUND, "collection \"%.100s\" has no row "
+                       "with key %lld", name, (long long)key->i);
     case VECDB_TEXT:
-      return vdb_error(err, VECDB_NOTFOUND, "no row \"%.*s\" in \"%.100s\"",
-                       (int)vdb_min_sz(key->n, 200), (const char*)key->p,
-                       name);
+      return vdb_error(err, VECDB_NOTFOUND, "collection \"%.100s\" has no row "
+                       "with key \"%.*s\"", name,
+                       (int)vdb_min_sz(key->n, 60), (const char*)key->p);
     default:
-      return vdb_error(err, VECDB_NOTFOUND,
-                       "no row of that key in \"%.100s\"", name);
+      return vdb_error(err, VECDB_NOTFOUND, "collection \"%.100s\" has no row "
+                       "with a key of that type", name);
   }
 }
 

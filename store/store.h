@@ -90,6 +90,9 @@ void vdb_store_coll_close(struct coll *c);               /* NULL is fine */
 /* Rebuild the file without free space; outside of transactions. File stores:
 ** BUSY unless alone; memory and outside stores: compacts in place. */
 int  vdb_store_vacuum(struct store *st);
+/* Fill a new file at path with a copy without free space; nothing may be at
+** path. Any kind of store is copied; the copy is a database of its own. */
+int  vdb_store_copy(struct store *st, const char *path);
 /* Examine everything in one read snapshot (begun here unless open); *n_bad
 ** counts findings of severity 2. */
 int  vdb_store_check(struct store *st, bool quick, vdb_report_fn report,

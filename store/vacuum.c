@@ -226,7 +226,7 @@ static void unlink_copy(struct store *st, const char *path){
   }
 }
 
-static int build_copy(struct store *st, const char *path){
+int vdb_store_copy(struct store *st, const char *path){
   struct pager_config cfg = st->cfg;
   struct pager_stats stats;
   struct store *to = NULL;
@@ -237,14 +237,17 @@ static int build_copy(struct store *st, const char *path){
   TRY( vdb_pager_stats(st->p, &stats) );
   cfg.path = path;
   cfg.open_flags = VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE;
-  cfg.sz_page = stats.sz_page;
+  cfg.sz_page = stats.sz_page & (stats.sz_page-1) ? 0 : stats.sz_page;
+  cfg.store = NULL;                      /* pages of a host have odd sizes */
   TRY( vdb_store_open(&cfg, st->err, &to) );
   TRY( fill_file(st, to) );
 done:
-  rc2 = vdb_store_close(to);             /* moves the log home */
+  rc2 = to ? vdb_store_close(to) : VECDB_OK;   /* moves the log home */
   if( rc==VECDB_OK ) rc = rc2;
   rc2 = vdb_store_read_end(st, &r);
-  return rc!=VECDB_OK ? rc : rc2;
+  if( rc==VECDB_OK ) rc = rc2;
+  if( rc!=VECDB_OK ) unlink_copy(st, path);
+  return rc;
 }
 
 static int vacuum_file(struct store *st){
@@ -254,7 +257,7 @@ static int vacuum_file(struct store *st){
   vdb_str_addf(&path, "%s-vacuum", vdb_pager_path(st->p));
   TRY( vdb_str_rc(&path) );
   unlink_copy(st, path.z);               /* of a vacuum that crashed */
-  rc = build_copy(st, path.z);
+  rc = vdb_store_copy(st, path.z);
   for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_graphs_clear(c);
   if( rc==VECDB_OK ) rc = vdb_pager_replace_file(st->p, path.z);
   if( rc!=VECDB_OK ) unlink_copy(st, path.z);

@@ -4,6 +4,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "pager/format.h"
+#include "util/bytes.h"
+#include "util/crc32c.h"
+
 TEST(version__is_told_three_ways){
   int n = 0, i = 0, x, y, z;
   CHECK_STR(VECDB_VERSION, vecdb_libversion());
@@ -85,21 +89,22 @@ TEST(open__refuses_flags_that_exclude_each_other){
 }
 
 TEST(open__checks_its_options){
+  const char *path = vt_path("x.vdb");
   vecdb_options o = VECDB_OPTIONS_INIT;
+  char want[4400];
   vecdb *db = NULL;
   o.page_size = 3000;
-  REFUSES(db, VECDB_RANGE, "page size 3000 is not a power of two in "
-                           "4096..65536",
-          vecdb_open("", VECDB_OPEN_MEMORY, &o, &db));
+  snprintf(want, sizeof(want), "cannot open \"%s\": page size 3000 is not a "
+           "power of two in 4096..65536", path);
+  REFUSES(db, VECDB_RANGE, want, vecdb_open(path, VECDB_OPEN_CREATE, &o, &db));
   vecdb_close(db);
   o.page_size = 0;
   o.sync = 3;
-  REFUSES(db, VECDB_RANGE, "sync 3 is none of VECDB_SYNC_*",
-          vecdb_open("", VECDB_OPEN_MEMORY, &o, &db));
+  CHECK_RC(VECDB_RANGE, vecdb_open("", VECDB_OPEN_MEMORY, &o, &db));
   vecdb_close(db);
   o.sync = 0;
   o.threads = 5000;
-  REFUSES(db, VECDB_RANGE, "threads 5000 is above 1024",
+  REFUSES(db, VECDB_RANGE, "threads 5000 is not in 0..1024",
           vecdb_open("", VECDB_OPEN_MEMORY, &o, &db));
   vecdb_close(db);
   REFUSES(db, VECDB_MISUSE, "open: no path", vecdb_open(NULL, 0, NULL, &db));
@@ -254,6 +259,49 @@ TEST(file__keeps_its_rows){
   OK(db, vecdb_close(db));
 }
 
+TEST(file__that_is_gone_is_not_written){
+  char path[4200], other[4200];
+  vecdb *db;
+  vecdb_collection *c;
+  vecdb_stmt *s;
+  snprintf(path, sizeof(path), "%s", vt_path("gone.vdb"));
+  snprintf(other, sizeof(other), "%s", vt_path("moved.vdb"));
+  db = api_open(path, NULL);
+  c = api_collection(db, "t", "v float[2]");
+  api_put(c, 1, "[1,2]");
+  OK(db, vecdb_checkpoint(db, VECDB_CHECKPOINT_TRUNCATE, NULL, NULL));
+  CHECK_INT(0, rename(path, other));
+  s = api_insert(c);
+  OK(db, vecdb_bind_vector_text(s, 1, "[3,4]", (size_t)-1));
+  CHECK_RC(VECDB_READONLY, vecdb_step(s));
+  CHECK(strstr(vecdb_errmsg(db), "moved, replaced or removed")!=NULL);
+  OK(db, vecdb_finalize(s));
+  OK(db, vecdb_prepare_scan(c, NULL, &s));
+  KEYS(db, "1 ", s);                                 /* reading goes on */
+  OK(db, vecdb_finalize(s));
+  CHECK_INT(0, rename(other, path));
+  api_put(c, 2, "[3,4]");                            /* it is back */
+  OK(db, vecdb_close(db));
+}
+
+TEST(open__refuses_a_link_when_asked){
+  char path[4200], link[4200];
+  vecdb *db = NULL;
+  snprintf(path, sizeof(path), "%s", vt_path("target.vdb"));
+  snprintf(link, sizeof(link), "%s", vt_path("link.vdb"));
+  db = api_open(path, NULL);
+  OK(db, vecdb_close(db));
+  CHECK_INT(0, symlink(path, link));
+  CHECK_RC(VECDB_CANTOPEN, vecdb_open(link, VECDB_OPEN_READWRITE|
+                                      VECDB_OPEN_NOFOLLOW, NULL, &db));
+  vecdb_close(db);
+  CHECK_RC(VECDB_OK, vecdb_open(path, VECDB_OPEN_READWRITE|
+                                VECDB_OPEN_NOFOLLOW, NULL, &db));
+  vecdb_close(db);
+  CHECK_RC(VECDB_OK, vecdb_open(link, VECDB_OPEN_READWRITE, NULL, &db));
+  vecdb_close(db);
+}
+
 TEST(file__that_lost_its_tail_is_refused_or_found_damaged){
   const char *path = vt_path("t.vdb");
   vecdb *db = api_open(path, NULL);
@@ -281,24 +329,41 @@ TEST(file__that_lost_its_tail_is_refused_or_found_damaged){
   }
 }
 
-TEST(file__of_a_newer_format_is_refused){
-  const char *path = vt_path("t.vdb");
-  unsigned char head[12288];
-  vecdb *db = api_open(path, NULL);
-  int rc;
-  FILE *f;
-  api_collection(db, "t", "v float[2]");
-  OK(db, vecdb_close(db));
-  f = fopen(path, "rb+");
-  REQUIRE_U64(sizeof(head), fread(head, 1, sizeof(head), f));
-  /* Both header slots say a read version of 99, whatever their checksum:
-  ** the version is looked at first. */
-  for(int slot=0; slot<2; slot++){
-    fseek(f, slot*4096 + 16, SEEK_SET);
-    fputc(99, f);
+/* Change a byte of both header slots, and their checksums with it. */
+static void patch_header(const char *path, size_t off, unsigned char value){
+  unsigned char slot[HDRSLOT_SIZE];
+  FILE *f = fopen(path, "rb+");
+  REQUIRE(f!=NULL);
+  for(long at=0; at<=4096; at+=4096){
+    fseek(f, at, SEEK_SET);
+    REQUIRE_U64(sizeof(slot), fread(slot, 1, sizeof(slot), f));
+    slot[off] = value;
+    put_u32(slot+HDRSLOT_CRC, vdb_crc32c(0, slot, HDRSLOT_CRC));
+    fseek(f, at, SEEK_SET);
+    fwrite(slot, 1, sizeof(slot), f);
   }
   fclose(f);
-  rc = vecdb_open(path, 0, NULL, &db);
-  CHECK(rc==VECDB_FORMAT || (rc & 0xff)==VECDB_CORRUPT || rc==VECDB_NOTADB);
+}
+
+TEST(file__of_a_newer_format_is_refused){
+  const char *path = vt_path("t.vdb");
+  char want[4400];
+  vecdb *db = api_open(path, NULL);
+  api_collection(db, "t", "v float[2]");
+  OK(db, vecdb_close(db));
+  patch_header(path, HDRSLOT_RVERSION, 2);
+  snprintf(want, sizeof(want), "cannot open \"%s\": its format 2 is newer than "
+           "this library, which reads up to 1", path);
+  REFUSES(db, VECDB_FORMAT, want, vecdb_open(path, 0, NULL, &db));
   vecdb_close(db);
+  patch_header(path, HDRSLOT_RVERSION, 1);
+  patch_header(path, HDRSLOT_INCOMPAT, 0x80);
+  CHECK_RC(VECDB_FORMAT, vecdb_open(path, 0, NULL, &db));
+  vecdb_close(db);
+  patch_header(path, HDRSLOT_INCOMPAT, 0);
+  patch_header(path, HDRSLOT_ROCOMPAT, 0x80);     /* may be read */
+  CHECK_RC(VECDB_OK, vecdb_open(path, 0, NULL, &db));
+  CHECK_RC(VECDB_READONLY, vecdb_begin(db, VECDB_WRITE));
+  OK(db, vecdb_begin(db, VECDB_READ));
+  OK(db, vecdb_close(db));
 }

@@ -314,8 +314,12 @@ TEST(update__changes_what_is_bound){
   OK(db, vecdb_bind_int64(s, ID, 5));             /* a new key */
   OK(db, vecdb_bind_vector_text(s, V, "[7,8,9]", (size_t)-1));
   DONE(db, vecdb_step(s));
-  REFUSES(db, VECDB_NOTFOUND, "no row 1 in \"docs\"", vecdb_step(g));
-  REFUSES(db, VECDB_NOTFOUND, "no row 1 in \"docs\"", vecdb_step(s));
+  REFUSES(db, VECDB_NOTFOUND,
+          "collection \"docs\" has no row with key 1",
+          vecdb_step(g));
+  REFUSES(db, VECDB_NOTFOUND,
+          "collection \"docs\" has no row with key 1",
+          vecdb_step(s));
   OK(db, vecdb_bind_int64(g, VECDB_KEY, 5));
   ROW(db, vecdb_step(g));
   CHECK_STR("[7,8,9]", vecdb_column_text(g, V));
@@ -333,11 +337,17 @@ TEST(delete__of_an_absent_row_is_not_found){
   OK(db, vecdb_prepare_delete(c, &s));
   REFUSES(db, VECDB_MISUSE, "no key is bound to VECDB_KEY", vecdb_step(s));
   OK(db, vecdb_bind_int64(s, VECDB_KEY, -3));
-  REFUSES(db, VECDB_NOTFOUND, "no row -3 in \"docs\"", vecdb_step(s));
+  REFUSES(db, VECDB_NOTFOUND,
+          "collection \"docs\" has no row with key -3",
+          vecdb_step(s));
   OK(db, vecdb_bind_text(s, VECDB_KEY, "x", 1, VECDB_STATIC));
-  REFUSES(db, VECDB_NOTFOUND, "no row \"x\" in \"docs\"", vecdb_step(s));
+  REFUSES(db, VECDB_NOTFOUND,
+          "collection \"docs\" has no row with key \"x\"",
+          vecdb_step(s));
   OK(db, vecdb_bind_double(s, VECDB_KEY, 1.5));
-  REFUSES(db, VECDB_NOTFOUND, "no row of that key in \"docs\"", vecdb_step(s));
+  REFUSES(db, VECDB_NOTFOUND,
+          "collection \"docs\" has no row with a key of that type",
+          vecdb_step(s));
   vecdb_close(db);
 }
 
@@ -364,7 +374,9 @@ TEST(text_keys__name_rows){
   CHECK_STR("b", vecdb_column_text(g, 0));
   OK(db, vecdb_reset(g));
   OK(db, vecdb_bind_text(g, VECDB_KEY, "c", 1, VECDB_STATIC));
-  REFUSES(db, VECDB_NOTFOUND, "no row \"c\" in \"t\"", vecdb_step(g));
+  REFUSES(db, VECDB_NOTFOUND,
+          "collection \"t\" has no row with key \"c\"",
+          vecdb_step(g));
   vecdb_close(db);
 }
 

@@ -167,6 +167,23 @@ TEST(backup__is_a_database_of_its_own){
   OK(db, vecdb_close(db));
 }
 
+TEST(backup__saves_what_is_in_memory){
+  const char *path = vt_path("saved.vdb");
+  vecdb_stmt *s;
+  setup();
+  put(1, 20);
+  put_batch(9000);
+  OK(db, vecdb_backup(db, path));
+  CHECK_RC(VECDB_EXISTS, vecdb_backup(db, path));
+  put(1, 1);
+  OK(db, vecdb_close(db));
+  db = api_open(path, NULL);
+  c = api_collection(db, "t", NULL);
+  OK(db, vecdb_prepare_scan(c, "rowid < 3 OR rowid > 9019", &s));
+  KEYS(db, "1 2 9020 ", s);
+  OK(db, vecdb_close(db));
+}
+
 TEST(checkpoint__brings_the_log_home){
   const char *path = vt_path("a.vdb");
   vecdb_stats st = { .size = sizeof(st) };

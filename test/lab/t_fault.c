@@ -28,6 +28,7 @@ enum { KIND_MEMORY = LAB_N_CALL };     /* beside enum lab_call */
 
 struct injection {
   const struct script *script;
+  uint64_t seed;                   /* of the script */
   int kind;                        /* enum lab_call, or KIND_MEMORY */
   enum fault_error error;
   uint64_t n;                      /* which call fails */
@@ -42,8 +43,8 @@ static const char *kind_name(int kind){
 
 static void injection_fail(struct injection *in, const char *what, int rc,
                            const struct toy *t){
-  FAIL("script %s, %s %s number %llu%s: %s (%d, %s)", in->script->name,
-       kind_name(in->kind),
+  FAIL("script %s of seed %llu, %s %s number %llu%s: %s (%d, %s)", in->script->name,
+       (unsigned long long)in->seed, kind_name(in->kind),
        in->kind==KIND_MEMORY ? "" : fault_error_name[in->error],
        (unsigned long long)in->n, in->for_ever ? " and later" : "", what, rc,
        t && t->err.msg[0] ? t->err.msg : "no message");
@@ -154,7 +155,7 @@ static bool injection_run(struct injection *in, int *rc_script){
   REQUIRE_RC( VECDB_OK, vdb_file_mem_create(5, &mem) );
   in->fault = fault_create(mem);
   injection_arm(in);
-  rc = script_run(in->script, fault_ops(in->fault), db_path, NULL, vt_seed(),
+  rc = script_run(in->script, fault_ops(in->fault), db_path, NULL, in->seed,
                   true, &in->run);
   n_fired = injection_disarm(in);
   *rc_script = rc;
@@ -192,29 +193,35 @@ static uint64_t injections(struct injection *in, uint32_t stride){
 
 static bool is_full(void){ return vt_scale()>=100; }
 
+/* Every kind of call and error, in one script. */
+static uint64_t script_io_errors(const struct script *s, uint64_t seed,
+                                 uint32_t stride){
+  struct injection in;
+  uint64_t n = 0;
+  memset(&in, 0, sizeof(in));
+  in.script = s;
+  in.seed = seed;
+  for(size_t k=0; k<fault_n_call; k++){
+    in.kind = (int)fault_calls[k];
+    for(int e=0; e<FAULT_N_ERROR; e++){
+      in.error = (enum fault_error)e;
+      for(int ever=0; ever<2; ever++){
+        in.for_ever = ever!=0;
+        n += injections(&in, stride);
+      }
+    }
+  }
+  return n;
+}
+
 TEST(fault__io_errors_leave_before_or_after){
   uint64_t n = 0;
   for(size_t s=0; s<n_script; s++){
-    struct injection in;
-    uint64_t n_script_run = 0;
-    memset(&in, 0, sizeof(in));
-    in.script = &scripts[s];
-    for(size_t k=0; k<fault_n_call; k++){
-      in.kind = (int)fault_calls[k];
-      for(int e=0; e<FAULT_N_ERROR; e++){
-        in.error = (enum fault_error)e;
-        for(int ever=0; ever<2; ever++){
-          in.for_ever = ever!=0;
-          n_script_run += injections(&in, is_full() ? 1 : 50);
-        }
-      }
-    }
-    printf("  %-12s %6llu I/O errors\n", in.script->name,
-           (unsigned long long)n_script_run);
-    n += n_script_run;
+    n += script_io_errors(&scripts[s], vt_seed(), is_full() ? 1 : 50);
+    if( is_full() ) n += script_io_errors(&scripts[s], vt_seed() + 1, 1);
   }
   printf("  %llu injections\n", (unsigned long long)n);
-  CHECK( n>=(is_full() ? 10000u : 100u) );
+  CHECK( n>=(is_full() ? 20000u : 100u) );
 }
 
 TEST(fault__out_of_memory_leaves_before_or_after){
@@ -223,6 +230,7 @@ TEST(fault__out_of_memory_leaves_before_or_after){
     struct injection in;
     memset(&in, 0, sizeof(in));
     in.script = &scripts[s];
+    in.seed = vt_seed();
     in.kind = KIND_MEMORY;
     for(int ever=0; ever<2; ever++){
       in.for_ever = ever!=0;
@@ -230,5 +238,5 @@ TEST(fault__out_of_memory_leaves_before_or_after){
     }
   }
   printf("  %llu injections\n", (unsigned long long)n);
-  CHECK( n>=(is_full() ? 5000u : 50u) );
+  CHECK( n>=(is_full() ? 20000u : 50u) );
 }

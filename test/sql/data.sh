@@ -2,6 +2,7 @@
 # data.sh -- 200 queries of real data sets through SQL against their ground
 # truth: the distances of the ten nearest, which must agree although ids may
 # differ where distances are equal.
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/lib.inc"
 : "${VECDB_DATA:=$VECDB_SRC/../shared/data}"
 PYTHON=/usr/bin/python3

@@ -1,5 +1,6 @@
 #!/bin/sh
 # ddl.sh -- CREATE, attach, detach, DROP, and what is refused.
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/lib.inc"
 
 # A table is a collection of a file; both sides see it.
@@ -37,13 +38,13 @@ if [ -f sub/y.vdb ]; then passed; else failed file_beside_host; fi
 
 # No file= needs a default.
 fails no_file "needs file='name.vdb'" "CREATE VIRTUAL TABLE n USING vecdb(v float[2]);"
-DB=:memory:
+export DB=:memory:
 is default_file '0
 1' "SELECT vecdb_config('default_file','$PWD/def.vdb') IS NULL; CREATE VIRTUAL TABLE n USING vecdb(v float[2]); INSERT INTO n(v) VALUES('[1,2]'); SELECT count(*) FROM n;"
 is default_file_reads '1' "CREATE TEMP TABLE x AS SELECT vecdb_config('default_file','$PWD/def.vdb'); CREATE VIRTUAL TABLE temp.n USING vecdb(); SELECT count(*) FROM n;"
 fails readonly 'read' "CREATE TEMP TABLE x AS SELECT vecdb_config('readonly',1); CREATE VIRTUAL TABLE n USING vecdb(file='def.vdb', collection='n'); INSERT INTO n(v) VALUES('[1,2]');"
 fails config_unknown 'unknown setting "nosuch"; known: default_file' "SELECT vecdb_config('nosuch');"
-DB=host.db
+export DB=host.db
 
 # What the grammar refuses, by sentence.
 bad() { fails "$1" "$2" "CREATE VIRTUAL TABLE z USING vecdb(file='z.vdb', $3);"; }
@@ -88,6 +89,9 @@ fails vec0_type 'Inserted vector for the "v" column is expected to be of type fl
 fails vec0_json "Inserted vector for the \"v\" column is invalid: JSON array parsing error: Input does not start with '['" "INSERT INTO v0(id,v) VALUES(2,'x');"
 fails vec0_k 'k value in knn queries must be greater than or equal to 0.' "SELECT id FROM v0 WHERE v MATCH '[1,2]' AND k=-1;"
 fails vec0_command "unknown vec0 command: 'x'" "INSERT INTO v0(v0) VALUES('x');"
+
+# The example at the top of the manual.
+is manual '1|' "$(sed -n '/^```sql/,/^```/p' "$VECDB_SRC/doc/sql.md" | grep -v '^```' | grep -v '^.load' | sed 's/SELECT id, distance/SELECT id, NULL/')"
 
 # VACUUM of the host leaves the file alone.
 is vacuum '2' "VACUUM; SELECT count(*) FROM t;"

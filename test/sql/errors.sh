@@ -1,7 +1,9 @@
 #!/bin/sh
 # errors.sh -- what a search says when it is asked wrongly, and that nothing
 # is held afterwards.
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/lib.inc"
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/schema.inc"
 setup_pair 30
 M="SELECT id FROM t WHERE v MATCH $Q"

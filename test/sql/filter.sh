@@ -1,6 +1,8 @@
 #!/bin/sh
 # filter.sh -- predicates beside a search, and without one, against SQLite.
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/lib.inc"
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/schema.inc"
 setup_pair 300
 D="vec_distance_l2(v,$Q)"

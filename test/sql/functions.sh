@@ -1,7 +1,8 @@
 #!/bin/sh
 # functions.sh -- the scalar functions vec_* and vec_each.
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/lib.inc"
-DB=:memory:
+export DB=:memory:
 
 # Constructors and facts.
 is f32_json '0000803F00000040' "SELECT hex(vec_f32('[1, 2]'));"
@@ -118,4 +119,10 @@ if [ "$out" = '[1.500000]' ]; then passed; else failed locale "$out"; fi
 # Loading twice, and next to functions of the same name, changes nothing.
 is load_twice 'float32' ".load $VECDB_BUILD/vecdb
 SELECT vec_type('[1]');"
+out=$(LD_PRELOAD=${VECDB_PRELOAD-} "$SQLITE3" -batch :memory: ".load $VECDB_BUILD/vecdb" \
+  ".load $VECDB_BUILD/vecdb" "SELECT count(*) FROM pragma_function_list WHERE name='vec_f32'" 2>&1)
+if [ "$out" = 1 ]; then passed; else failed registered_once "$out"; fi
+cp "$VECDB_BUILD/vecdb.so" vec0.so
+out=$(LD_PRELOAD=${VECDB_PRELOAD-} "$SQLITE3" -batch :memory: '.load ./vec0' "SELECT vec_length('[1,2]')" 2>&1)
+if [ "$out" = 2 ]; then passed; else failed loads_as_vec0 "$out"; fi
 finish

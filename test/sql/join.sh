@@ -1,7 +1,9 @@
 #!/bin/sh
 # join.sh -- searches beside other tables. k counts rows of the vector table,
 # whatever it is joined with.
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/lib.inc"
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/schema.inc"
 setup_pair 200
 setup "CREATE TABLE d(id INTEGER PRIMARY KEY, name); INSERT INTO d SELECT id, 'n'||id FROM o;

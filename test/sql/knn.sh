@@ -1,6 +1,8 @@
 #!/bin/sh
 # knn.sh -- every form of a search against brute force.
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/lib.inc"
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/schema.inc"
 setup_pair 300
 
@@ -98,7 +100,7 @@ done
 for e in int8 uint8 float16 bfloat16; do
   f=vec_$(echo $e | sed 's/bfloat/bf/; s/^float/f/')
   j="printf('[%d,%d]', id%7, id%11)"
-  sql "CREATE VIRTUAL TABLE e_$e USING vecdb(file='m.vdb', v $e[2]);
+  sql "CREATE VIRTUAL TABLE e_$e USING vecdb(file='m.vdb', v ${e}[2]);
 INSERT INTO e_$e(rowid,v) SELECT id, $f($j) FROM o;" >/dev/null
   same "element_$e" "SELECT rowid, distance FROM e_$e WHERE v MATCH $f('[5,6]') AND k=20;" \
     "SELECT id, vec_distance_l2($f($j),$f('[5,6]')) d FROM o ORDER BY d, id LIMIT 20;"

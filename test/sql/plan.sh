@@ -1,6 +1,8 @@
 #!/bin/sh
 # plan.sh -- the sentences of EXPLAIN QUERY PLAN.
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/lib.inc"
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/schema.inc"
 setup_pair 20
 setup "CREATE VIRTUAL TABLE odd USING vecdb(file='t.vdb', \"the key\" text primary key, \"a vector\" float[2], \"my col\" int, \"q\"\"uote\" text);

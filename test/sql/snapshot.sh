@@ -1,5 +1,6 @@
 #!/bin/sh
 # snapshot.sh -- a reader of the host sees the vectors of its own snapshot.
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/lib.inc"
 PYTHON=/usr/bin/python3
 if ! $PYTHON -c 'import sqlite3; sqlite3.connect(":memory:").enable_load_extension(True)' 2>/dev/null; then
@@ -56,6 +57,43 @@ a.execute('ROLLBACK')
 expect('new snapshot', (3, 3, 3), counts(a))
 insert(a, 4)
 expect('after', (4, 4, 4), counts(b))
+
+# COMMIT that finds a reader says busy; then more writes, and COMMIT again.
+a.close()
+b.close()
+a = connect()
+a.execute('PRAGMA journal_mode=DELETE')
+b = connect()
+a.execute('PRAGMA busy_timeout=0')
+for give_up in (False, True):
+    n = counts(a)[0]
+    b.execute('BEGIN')
+    expect('reader', (n, n, n), counts(b))
+    a.execute('BEGIN')
+    a.execute("INSERT INTO t(id,v) VALUES(?,'[1,1]')", (10 + n,))
+    a.execute('INSERT INTO o VALUES(?)', (10 + n,))
+    try:
+        a.execute('COMMIT')
+        expect('commit beside a reader', 'an error', 'none')
+    except sqlite3.OperationalError as e:
+        expect('commit beside a reader', 'database is locked', str(e))
+    a.execute("INSERT INTO t(id,v) VALUES(?,'[1,1]')", (20 + n,))
+    a.execute('INSERT INTO o VALUES(?)', (20 + n,))
+    expect('inside', (n + 2, n + 2, n + 2), counts(a))
+    expect('reader still', (n, n, n), counts(b))
+    b.execute('COMMIT')
+    a.execute('ROLLBACK' if give_up else 'COMMIT')
+    if not give_up:
+        n += 2
+    expect('writer after', (n, n, n), counts(a))
+    expect('reader after', (n, n, n), counts(b))
+    c = connect()
+    expect('third', (n, n, n), counts(c))
+    c.close()
+a.execute('DELETE FROM t WHERE id>4')
+a.execute('DELETE FROM o WHERE id>4')
+expect('back to four', (4, 4, 4), counts(b))
+a.execute('PRAGMA journal_mode=WAL')
 
 # A search stays where it began while its connection and others write.
 rows = a.execute("SELECT id FROM t WHERE v MATCH '[0,0]'")

@@ -1,5 +1,6 @@
 #!/bin/sh
 # txn.sh -- rollback, savepoints, several tables and files, two connections.
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/lib.inc"
 
 fresh() {
@@ -97,11 +98,11 @@ wait
 fresh
 is temp_table '2' "CREATE VIRTUAL TABLE temp.x USING vecdb(file='tmp.vdb', v float[2]); INSERT INTO x(v) VALUES('[1,2]'),('[2,3]');
 BEGIN; DELETE FROM x; ROLLBACK; SELECT count(*) FROM x;"
-DB=:memory:
+export DB=:memory:
 is in_memory_host '2' "CREATE VIRTUAL TABLE x USING vecdb(file='tmp.vdb'); SELECT count(*) FROM x;"
 is in_memory_rollback '2|3' "CREATE VIRTUAL TABLE x USING vecdb(file='tmp.vdb'); BEGIN; INSERT INTO x(v) VALUES('[1,2]'); ROLLBACK;
 SELECT count(*), (SELECT count(*) FROM x)+1 FROM x;"
-DB=host.db
+export DB=host.db
 
 # The token in the host keeps pace with the file; a host put back is noticed.
 fresh

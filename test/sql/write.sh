@@ -1,6 +1,8 @@
 #!/bin/sh
 # write.sh -- INSERT, UPDATE, DELETE, conflicts and commands.
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/lib.inc"
+# shellcheck disable=SC1091
 . "$VECDB_SRC/test/sql/schema.inc"
 setup "CREATE VIRTUAL TABLE t USING vecdb(file='t.vdb', id integer primary key,
   v float[2], i int, f float, b boolean, s text not null, p text partition key, +x blob);
@@ -109,6 +111,25 @@ INSERT INTO doc VALUES(500,'[3,1]'); SELECT count(*) FROM r WHERE rowid=500;"
 
 fails view_of_far_file 'unsafe use' "CREATE VIRTUAL TABLE far USING vecdb(file='$PWD/far.vdb', v float[1]); CREATE VIEW fv AS SELECT * FROM far; SELECT * FROM fv;"
 is view_of_near_file '1' "CREATE VIEW rv AS SELECT * FROM r; SELECT count(*)>0 FROM rv;"
+
+# Space of deleted rows is used again.
+setup "CREATE VIRTUAL TABLE loop USING vecdb(file='loop.vdb', id integer primary key, v float[64]);"
+fill() {
+  sql "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM n WHERE n<2000)
+INSERT INTO loop(id,v) SELECT n, vec_f32(zeroblob(256)) FROM n; DELETE FROM loop; INSERT INTO loop(loop) VALUES('optimize');" >/dev/null
+}
+fill; fill; fill
+before=$(wc -c <loop.vdb)
+for i in 1 2 3 4 5 6; do fill; done
+after=$(wc -c <loop.vdb)
+if [ "$after" -le $((before * 3 / 2)) ]; then passed; else failed space "$before $after"; fi
+
+# Ties and zero vectors under cosine.
+is ties_by_key '1,2,3,4' "CREATE VIRTUAL TABLE z USING vecdb(file='t.vdb', id integer primary key, v float[2] distance_metric=cosine);
+INSERT INTO z(id,v) VALUES(4,'[2,0]'),(2,'[1,0]'),(3,'[3,0]'),(1,'[5,0]'),(9,'[0,0]'),(5,'[0,1]');
+SELECT group_concat(id) FROM (SELECT id FROM z WHERE v MATCH '[1,0]' AND k=4);"
+is zero_vector '1.0' "SELECT distance FROM z WHERE v MATCH '[1,0]' AND k=10 AND id=9;"
+is zero_query '6|1.0|1.0' "SELECT count(*), min(distance), max(distance) FROM z WHERE v MATCH '[0,0]' AND k=10;"
 
 # Commands.
 is optimize '1' "INSERT INTO t(t) VALUES('optimize'); SELECT count(*)>0 FROM t WHERE v MATCH '[1,1]' AND k=3;"

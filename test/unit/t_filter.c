@@ -680,6 +680,73 @@ TEST(filter__knows_which_keys_it_names){
   }
 }
 
+/* ---- Texts nobody would write -------------------------------------------- */
+
+/* Change one to four places of a good filter. */
+static void mutate(struct vdb_rng *rng, char *z, size_t cap){
+  static const char *const good[] = {
+    "i = 3 AND s LIKE 'a%' ESCAPE '!'", "NOT (i IN (1,2,?3) OR b)",
+    "f BETWEEN -1.5e3 AND 4 COLLATE NOCASE", "((i=1)=(b=2))<3",
+    "x IS NOT NULL AND y GLOB '[a-z]*' OR z = x'00ff'", "\"i\" NOT NULL",
+    "s NOT IN ('a','b','')"
+  };
+  size_t n = (size_t)snprintf(z, cap, "%s", good[vdb_rng_below(rng, 7)]);
+  for(uint32_t k=vdb_rng_below(rng, 4)+1; k>0; k--){
+    size_t at = vdb_rng_below(rng, (uint32_t)n+1);
+    switch( vdb_rng_below(rng, 3) ){
+      case 0:
+        if( at<n ) z[at] = (char)(32 + vdb_rng_below(rng, 95));
+        break;
+      case 1:
+        if( n+2>cap ) break;
+        memmove(z+at+1, z+at, n-at+1);
+        z[at] = "()'\"?,=<>[]%-.0x"[vdb_rng_below(rng, 16)];
+        n++;
+        break;
+      default:
+        if( at==n ) break;
+        memmove(z+at, z+at+1, n-at);
+        n--;
+    }
+  }
+}
+
+/* What still parses is printed as a filter that means the same. */
+TEST(filter__printed_filters_mean_the_same){
+  struct vdb_str text = VDB_STR_INIT;
+  struct vdb_rng rng;
+  int n_ok = 0;
+  char z[200];
+  vdb_rng_init(&rng, vt_seed());
+  world_open();
+  for(int i=0; i<20000*vt_scale(); i++){
+    struct filter *f[2] = { NULL, NULL };
+    struct filter_run *r[2] = { NULL, NULL };
+    bool pass[2];
+    mutate(&rng, z, sizeof(z));
+    if( vdb_filter_parse(world.schema, z, &err, &f[0]) ) continue;
+    n_ok++;
+    vdb_str_truncate(&text, 0);
+    vdb_filter_print(f[0], &text);
+    f[1] = parse_ok(text.z);
+    REQUIRE(f[1]!=NULL);
+    for(int k=0; k<2; k++){
+      REQUIRE_RC(VECDB_OK, vdb_filter_begin(f[k], NULL, 0, &world_source,
+                                            &r[k]));
+    }
+    for(slot_no s=0; s<12; s++){
+      for(int k=0; k<2; k++) vdb_filter_row(r[k], s, &pass[k]);
+      if( pass[0]!=pass[1] ) FAIL("row %u of %s and %s", s, z, text.z);
+    }
+    for(int k=0; k<2; k++){
+      vdb_filter_end(r[k]);
+      vdb_filter_destroy(f[k]);
+    }
+  }
+  CHECK(n_ok>100);
+  vdb_str_clear(&text);
+}
+
 /* A run reports what its source reports. */
 static int source_fails(void *arg){ (void)arg; return VECDB_INTERRUPT; }
 TEST(filter__stops_when_interrupted){

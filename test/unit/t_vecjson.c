@@ -186,6 +186,7 @@ static uint32_t parse_bits(int element, const char *z){
 static void text_near(char *z, size_t n, double d, int delta){
   size_t i;
   snprintf(z, n, "[%.150e", d);
+  for(i=0; z[i]; i++) if( z[i]==',' ) z[i] = '.';  /* under a locale */
   for(i=1; z[i]!='e'; i++){}
   if( delta>0 ) z[i-1] = '7';                     /* the 150th is always 0 */
   if( delta<0 ){
@@ -302,14 +303,32 @@ TEST(vecjson__floats_read_back){
   }
 }
 
+/* A locale with a decimal comma, made for the occasion (as in t_util.c). */
+static bool use_decimal_comma(void){
+  FILE *f = fopen(vt_path("source"), "w");
+  char cmd[9000];
+  REQUIRE(f!=NULL);
+  fputs("LC_NUMERIC\ndecimal_point \"<U002C>\"\nthousands_sep \"\"\n"
+        "grouping -1\nEND LC_NUMERIC\n", f);
+  fclose(f);
+  snprintf(cmd, sizeof(cmd), "localedef -c -i '%s' '%s' >/dev/null 2>&1",
+           vt_path("source"), vt_path("comma"));
+  if( system(cmd)<0 || setenv("LOCPATH", vt_tmpdir(), 1)!=0 ) return false;
+  return setlocale(LC_NUMERIC, "comma")!=NULL;
+}
+
 TEST(vecjson__ignores_the_locale){
+  const float pi = 3.14159274f;
   float v = 0;
   uint16_t h = 0;
-  if( setlocale(LC_ALL, "de_DE.UTF-8")==NULL
-   && setlocale(LC_ALL, "fr_FR.UTF-8")==NULL ) SKIP("no locale with a comma");
+  if( !use_decimal_comma() ) SKIP("localedef could not make a locale");
   CHECK_RC(VECDB_OK, parse(VECDB_F32, "[0.100000000000000005551115]", &v, 4));
   CHECK(v==0.1f);
   CHECK_STR("[0.1]", print(VECDB_F32, 1, &v));
+  CHECK_STR("[3.1415927]", print(VECDB_F32, 1, &pi));
   CHECK_RC(VECDB_OK, parse(VECDB_F16, "[0.1]", &h, 2));
   CHECK_STR("[0.1]", print(VECDB_F16, 1, &h));
+  check_boundary(VECDB_F32, 0x3f800001);
+  check_boundary(VECDB_F16, 0x3c01);
+  CHECK_RC(VECDB_SYNTAX, parse(VECDB_F32, "[0,5,]", NULL, 0));
 }

@@ -676,6 +676,51 @@ TEST(spill__a_transaction_may_be_larger_than_the_cache){
   end_world();
 }
 
+/* Before-images beyond the cache lie in a file without a name. */
+TEST(spill__before_images_leave_memory){
+  struct pager_config cfg = config();
+  struct pager *p;
+  page_no page[600];
+  uint64_t sz_before, sz_most;
+  struct vdb_mem_stats ms;
+  unsigned n;
+
+  cfg.sz_cache = 256<<10;             /* 60 pages */
+  p = open_with(&cfg);
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  for(int i=0; i<600; i++) page[i] = put_page(p, (unsigned char)i);
+  REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
+  for(int round=0; round<3; round++){
+    struct pager_stats st;
+    REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+    vdb_mem_stats(&ms);
+    sz_before = ms.sz_now;
+    for(int k=0; k<3; k++){
+      REQUIRE_RC( VECDB_OK, vdb_pager_savepoint(p, &n) );
+      for(int i=k; i<600; i++) set_page(p, page[i], (unsigned char)(100+k));
+    }
+    vdb_mem_stats(&ms);
+    sz_most = ms.sz_now;
+    REQUIRE_RC( VECDB_OK, vdb_pager_stats(p, &st) );
+    /* The world keeps its files in memory too: the log and the images. */
+    CHECK( sz_most-sz_before<(1<<20)+2*(st.sz_wal+(12<<20)) );
+    CHECK( st.sz_cache<(1<<20) );
+    if( round==1 ) REQUIRE_RC( VECDB_OK, vdb_pager_release(p, 2) );
+    if( round==2 ) REQUIRE_RC( VECDB_OK, vdb_pager_release(p, 0) );
+    if( round<2 ){
+      REQUIRE_RC( VECDB_OK, vdb_pager_rollback_to(p, 1) );
+      for(int i=0; i<600; i++) CHECK_INT( 100, fill_of(p, page[i]) );
+      REQUIRE_RC( VECDB_OK, vdb_pager_rollback_to(p, 0) );
+      for(int i=0; i<600; i++) CHECK_INT( i&0xff, fill_of(p, page[i]) );
+    }
+    REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
+  }
+  for(int i=0; i<600; i++){
+    CHECK_INT( i<2 ? 100+i : 102, read_fill(p, page[i]) );
+  }
+  end_world();
+}
+
 /* ---- copies -------------------------------------------------------------- */
 
 TEST(backup__is_the_newest_commit){
