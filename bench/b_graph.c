@@ -14,6 +14,7 @@
 **   -l A,B  list lengths           -r N  repetitions      -s S  early stops
 **   -c    cosine: rows and queries are normalised         -n N  nav (1 2 3)
 **   -e LIST  values of ef          -q N  queries          -o FILE  JSON
+**   -R N,S  router entries, seeds
 **   -w FILE  write the index       -i FILE  read it instead of building
 ** Times are processor time of the process.
 */
@@ -243,7 +244,7 @@ int main(int argc, char **argv){
   uint32_t *n_hit, n_query = 0;
   int n_set = 0, reps = 5, is_cosine = 0, opt;
 
-  while( (opt = getopt(argc, argv, "t:b:p:l:r:s:cn:e:q:o:L:w:i:k:"))!=-1 ){
+  while( (opt = getopt(argc, argv, "t:b:p:l:r:s:cn:e:q:o:L:w:i:R:"))!=-1 ){
     switch( opt ){
       case 't': o.n_thread = (uint32_t)strtoul(optarg, NULL, 10); break;
       case 'b': o.bits = (uint32_t)strtoul(optarg, NULL, 10); break;
@@ -252,6 +253,9 @@ int main(int argc, char **argv){
       case 'L': o.n_lanes = (uint32_t)strtoul(optarg, NULL, 10); break;
       case 'l': o.list1 = (uint32_t)strtoul(optarg, &optarg, 10);
                 o.list2 = (uint32_t)strtoul(optarg+1, NULL, 10); break;
+      case 'R': o.n_router = (uint32_t)strtoul(optarg, &optarg, 10);
+                if( *optarg ) o.n_seed = (uint32_t)strtoul(optarg+1, NULL, 10);
+                break;
       case 'r': reps = (int)strtol(optarg, NULL, 10); break;
       case 's': stop_list = optarg; break;
       case 'e': ef_list = optarg; break;

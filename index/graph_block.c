@@ -217,7 +217,7 @@ void vdb_graph_lane_put(const struct vdb_graph *g, unsigned char *block,
   unsigned char *p = graph_lanes(g, block) + 4*lane;
   float *r = tmp, *x = tmp + g->dims_code;
   struct vdb_code_factors f;
-  for(size_t i=0; i<g->dims_code; i++) r[i] = o[i] - c[i];
+  g->simd->residual(o, c, g->dims_code, r);
   f = vdb_code_encode(r, c, n2, g->dims_code, (int)g->bits, u, x);
   put_u32(p, slot);
   put_f32(p + 4*g->n_lanes, f.f_add);

@@ -87,6 +87,17 @@ static void cand_from_walk(const struct graph_builder *b,
                            struct build_worker *w, uint32_t slot){
   struct graph_walk *k = &w->walk;
   uint32_t n_pool = 0;
+  for(uint32_t i=0; i<k->pool.n_cap && n_pool<BUILD_POOL; i++){
+    uint32_t id = k->pool.id[i];
+    const unsigned char *p;
+    if( id & VDB_POOL_DONE ) continue;
+    p = build_block(b, id);
+    for(size_t j=0; j<GRAPHBLOCK_SIZE+b->g->sz_nav; j+=64){
+      __builtin_prefetch(p+j, 0, 2);
+    }
+    n_pool++;
+  }
+  n_pool = 0;
   w->n_cand = 0;
   for(uint32_t i=0; i<k->n_trace; i++){
     if( k->trace[i].slot!=slot ) w->cand[w->n_cand++] = k->trace[i];

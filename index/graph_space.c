@@ -408,8 +408,8 @@ done:
 }
 
 static uint32_t router_size(const struct graph_builder *b){
-  uint32_t n = b->n/1024;
-  n = n<ROUTER_MIN ? ROUTER_MIN : n>16384 ? 16384 : n;
+  uint32_t n = b->opts->n_router ? b->opts->n_router : b->n/1024;
+  n = n<32 ? 32 : n>16384 ? 16384 : n;
   return n<b->n_nodes ? n : b->n_nodes;
 }
 
@@ -433,7 +433,7 @@ int vdb_graph_load_rows(struct graph_builder *b){
   /* Until equals are known: at most so many entries. */
   b->n_nodes = b->n;
   TRY( vdb_graph_alloc(g, router_size(b)) );
-  g->router.n_seed = ROUTER_SEEDS;
+  g->router.n_seed = b->opts->n_seed ? b->opts->n_seed : ROUTER_SEEDS;
   TRY( mean_compute(b, x) );
   vdb_graph_draw_signs(g);
   vdb_graph_derive(g);

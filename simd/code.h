@@ -128,6 +128,8 @@ struct vdb_code_simd {
   /* The same for n_row rows of signed bytes, `n` apart. */
   void (*matvec)(const int8_t *row, size_t n_row, const uint8_t *u, size_t n,
                  int32_t *out);
+  /* r = o - c. */
+  void (*residual)(const float *o, const float *c, size_t dims, float *r);
   /* Code of r: u[j] = U_j, x[j] = x_j; f as in CODES. */
   void (*quantise)(const float *r, size_t dims, int bits, float f,
                    uint8_t *u, float *x);
