@@ -367,6 +367,7 @@ int vdb_graph_build(const struct vdb_graph_source *src,
                     const struct vdb_graph_sink *sink){
   struct graph_builder b = { .src = src, .opts = opts, .sink = sink };
   struct vdb_fpmode fp = vdb_fpmode_enter();
+  struct calib *calib = NULL;
   int rc = VECDB_OK;
 
   b.n = src->n_rows;
@@ -383,11 +384,14 @@ int vdb_graph_build(const struct vdb_graph_source *src,
     TRY( passes_run(&b) );
     TRY( vdb_pool_run(b.n_thread, (b.n_nodes + TASK_ROWS-1)/TASK_ROWS,
                       fill_task, &b) );
+    TRY( vdb_graph_calib_begin(&b, &calib) );
+    TRY( vdb_graph_choose_router(&b, calib) );
     TRY( vdb_graph_repair(&b) );
-    if( !opts->no_calibration ) TRY( vdb_graph_calibrate(&b) );
+    TRY( vdb_graph_calibrate(&b, calib) );
   }
   TRY( vdb_graph_write(&b) );
 done:
+  vdb_graph_calib_end(calib);
   build_clear(&b);
   vdb_fpmode_leave(fp);
   return rc;

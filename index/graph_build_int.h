@@ -104,8 +104,13 @@ int vdb_graph_fill_router(struct graph_builder *b);
 int vdb_graph_router_cover(struct graph_builder *b, const uint64_t *reached);
 /* graph_fix.c: every node can be reached from the router. */
 int vdb_graph_repair(struct graph_builder *b);
-/* graph_calib.c: the table of recall. */
-int vdb_graph_calibrate(struct graph_builder *b);
+/* graph_calib.c: begin computes the truth of rows held out; end(NULL) is
+** fine. */
+struct calib;
+int vdb_graph_calib_begin(struct graph_builder *b, struct calib **out);
+void vdb_graph_calib_end(struct calib *c);
+int vdb_graph_choose_router(struct graph_builder *b, struct calib *c);
+int vdb_graph_calibrate(struct graph_builder *b, struct calib *c);
 /* graph_write.c: final order, blocks and header to the sink. */
 int vdb_graph_write(struct graph_builder *b);
 

@@ -28,7 +28,7 @@ struct graph_router {
 
 struct graph_cal { uint32_t ef; float stop, recall10, low10, recall100, low100,
                    hops; };
-#define GRAPH_CAL_MAX 16
+#define GRAPH_CAL_MAX 32
 
 struct vdb_graph {
   const struct vdb_code_simd *simd;

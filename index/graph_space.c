@@ -23,7 +23,8 @@
 #define SAMPLE_PCA    8192u     /* rows whose covariance is analysed */
 #define F32_MAX_BYTES 1024u     /* of a vector that blocks hold as floats */
 #define FULL_2BIT_MAX 400u      /* dimensions from which codes have one bit */
-#define ROUTER_MIN    256u
+#define ROUTER_BUILD  2048u     /* entries, until a trial finds fewer enough */
+#define ROUTER_MAX    16384u
 #define ROUTER_SEEDS  4u
 
 /* ---- Order ------------------------------------------------------------------- */
@@ -408,8 +409,8 @@ done:
 }
 
 static uint32_t router_size(const struct graph_builder *b){
-  uint32_t n = b->opts->n_router ? b->opts->n_router : b->n/1024;
-  n = n<32 ? 32 : n>16384 ? 16384 : n;
+  uint32_t n = b->opts->n_router ? b->opts->n_router : ROUTER_BUILD;
+  n = n<32 ? 32 : n>ROUTER_MAX ? ROUTER_MAX : n;
   return n<b->n_nodes ? n : b->n_nodes;
 }
 
