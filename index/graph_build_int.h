@@ -57,6 +57,9 @@ struct graph_builder {
   uint32_t *run;                /* first edge of each target, and the end */
   uint32_t n_run;
   double done, todo;            /* for progress */
+  bool is_probe;                /* a trial: ends when the router is chosen */
+  double cost;                  /* of searches, by the model of graph_calib.c;
+                                ** +inf if it could not be measured */
 };
 
 static inline unsigned char *build_block(const struct graph_builder *b,
@@ -97,6 +100,9 @@ void vdb_graph_set_lane(const struct graph_builder *b, struct build_worker *w,
 int vdb_graph_find(const struct graph_builder *b, struct build_worker *w,
                    uint32_t slot, uint32_t ef);
 
+/* graph_build.c: the cost of searches in a graph over a sample of the rows, with
+** codes of `prefix` dimensions (all: d or more). */
+int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost);
 /* graph_space.c: rows in; navigation, centre, codes, router decided. */
 int vdb_graph_load_rows(struct graph_builder *b);
 int vdb_graph_fill_router(struct graph_builder *b);

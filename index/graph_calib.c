@@ -193,6 +193,7 @@ static int router_choose(struct calib *c){
     best_n = size[i];
     best_seed = seed[i];
   }
+  c->b->cost = best;
 done:
   router_cut(g, best_n, best_seed);
   return rc;
@@ -293,6 +294,7 @@ void vdb_graph_calib_end(struct calib *c){
 }
 
 int vdb_graph_choose_router(struct graph_builder *b, struct calib *c){
+  b->cost = INFINITY;
   if( b->opts->n_router || c->n==0 ) return VECDB_OK;
   return router_choose(c);
 }
