@@ -13,7 +13,9 @@
 **   -t N  threads of the build     -b N  bits of codes    -p N  prefix
 **   -l A,B  list lengths           -r N  repetitions      -s S  early stops
 **   -c    cosine: rows and queries are normalised         -n N  nav (1 2 3)
-**   -e LIST  values of ef          -q N  queries          -o FILE  JSON
+**   -e LIST  values of ef; none: those the index plans for .9, .95, .99
+**   -q N  queries                  -o FILE  JSON
+**   -R N,S  router entries, seeds
 **   -w FILE  write the index       -i FILE  read it instead of building
 ** Times are processor time of the process.
 */
@@ -29,7 +31,7 @@
 #include "index/graph.h"
 #include "simd/simd.h"
 
-enum { K = 10, N_EF_MAX = 32, REPS_MAX = 101 };
+enum { K = 10, N_SET_MAX = 256, REPS_MAX = 101 };
 
 static void die(const char *what, const char *why){
   fprintf(stderr, "b_graph: %s: %s\n", what, why);
@@ -225,7 +227,7 @@ static double hits_recall(const struct vdb_graph_hit *hit,
 static void usage(void){ die("usage", "b_graph [options] FOLDER"); }
 
 int main(int argc, char **argv){
-  struct vdb_graph_opts o = { .n_thread = 1, .no_calibration = true };
+  struct vdb_graph_opts o = { .n_thread = 1 };
   struct memory_index m = { 0 };
   struct vdb_graph_source src = { 0 };
   struct vdb_graph_sink sink = { .group = take_group, .header = take_header };
@@ -236,14 +238,14 @@ int main(int argc, char **argv){
   struct vdb_graph_hit *hit;
   struct set base, query;
   struct setting *set;
-  const char *ef_list = "10,12,14,17,20,24,28,34,40,48,64,80,100,128,160,200";
+  const char *ef_list = NULL;
   const char *stop_list = "-1", *out = NULL, *folder;
   const char *save = NULL, *load = NULL;
   double *limit, t, t_build;
   uint32_t *n_hit, n_query = 0;
   int n_set = 0, reps = 5, is_cosine = 0, opt;
 
-  while( (opt = getopt(argc, argv, "t:b:p:l:r:s:cn:e:q:o:L:w:i:k:"))!=-1 ){
+  while( (opt = getopt(argc, argv, "t:b:p:l:r:s:cn:e:q:o:L:w:i:R:"))!=-1 ){
     switch( opt ){
       case 't': o.n_thread = (uint32_t)strtoul(optarg, NULL, 10); break;
       case 'b': o.bits = (uint32_t)strtoul(optarg, NULL, 10); break;
@@ -252,6 +254,9 @@ int main(int argc, char **argv){
       case 'L': o.n_lanes = (uint32_t)strtoul(optarg, NULL, 10); break;
       case 'l': o.list1 = (uint32_t)strtoul(optarg, &optarg, 10);
                 o.list2 = (uint32_t)strtoul(optarg+1, NULL, 10); break;
+      case 'R': o.n_router = (uint32_t)strtoul(optarg, &optarg, 10);
+                if( *optarg ) o.n_seed = (uint32_t)strtoul(optarg+1, NULL, 10);
+                break;
       case 'r': reps = (int)strtol(optarg, NULL, 10); break;
       case 's': stop_list = optarg; break;
       case 'e': ef_list = optarg; break;
@@ -271,6 +276,7 @@ int main(int argc, char **argv){
   limit = truth_read(folder, &base, &query);
   if( n_query==0 || n_query>query.n ) n_query = query.n;
 
+  set = calloc(N_SET_MAX, sizeof(*set));
   m.base = &base;
   src.n_rows = base.n;
   src.d = base.d;
@@ -299,14 +305,23 @@ int main(int argc, char **argv){
          info.is_prefix ? " (projected)" : "", info.stride,
          (double)(m.sz_blocks + m.sz_header)/base.n, m.sz_header,
          info.n_router, info.n_seed);
+  for(int i=0; i<3; i++){
+    static const double target[] = { 0.9, 0.95, 0.99 };
+    struct vdb_graph_plan p = vdb_graph_plan_recall(g, K, target[i]);
+    printf("plan for %.2f: ef %u stop %.2f, recall %.4f\n", target[i], p.ef,
+           (double)p.stop, (double)p.recall);
+    if( !ef_list && p.ef && n_set<N_SET_MAX ){
+      set[n_set].ef = p.ef;
+      set[n_set++].stop = p.stop;
+    }
+  }
   if( vdb_graph_searcher_create(g, &s)!=VECDB_OK ) die("searcher", "failed");
   hit = malloc((size_t)n_query*K*sizeof(*hit));
   n_hit = malloc(n_query*sizeof(*n_hit));
-  set = calloc(N_EF_MAX*8, sizeof(*set));
-  for(const char *z=stop_list; *z; ){
+  for(const char *z=stop_list; ef_list && *z; ){
     char *end;
     float stop = strtof(z, &end);
-    for(const char *y=ef_list; *y && n_set<N_EF_MAX*8; ){
+    for(const char *y=ef_list; *y && n_set<N_SET_MAX; ){
       char *e2;
       set[n_set].ef = (uint32_t)strtoul(y, &e2, 10);
       set[n_set++].stop = stop;

@@ -41,20 +41,12 @@ void vdb_graph_to_nav(const struct vdb_graph *g, const float *x, float *out){
 /* ---- The vector ------------------------------------------------------------- */
 
 /* Bytes for n values: x[i] is about *lo + *scale*u[i]. */
-static void values_to_bytes(const float *x, size_t n, uint8_t *u, float *scale,
-                            float *lo){
-  float least = x[0], most = x[0], inv;
-  for(size_t i=1; i<n; i++){
-    least = x[i]<least ? x[i] : least;
-    most = x[i]>most ? x[i] : most;
-  }
-  *lo = least;
-  *scale = (most-least)/255.0f;
-  inv = *scale>0 ? 1.0f / *scale : 0;
-  for(size_t i=0; i<n; i++){
-    float v = (x[i]-least)*inv + 0.5f;
-    u[i] = (uint8_t)(v<255.0f ? v : 255.0f);
-  }
+static void values_to_bytes(const struct vdb_graph *g, const float *x,
+                            size_t n, uint8_t *u, float *scale, float *lo){
+  float most;
+  g->simd->range(x, n, lo, &most);
+  *scale = (most - *lo)/255.0f;
+  g->simd->bytes(x, n, *lo, *scale>0 ? 1.0f / *scale : 0, u);
 }
 
 static void bytes_sums(const uint8_t *u, size_t n, uint32_t *sum,
@@ -87,7 +79,7 @@ static void block_store_sq8(const struct vdb_graph *g, unsigned char *block,
   uint32_t sum, norm2;
   float scale, lo;
   double s;
-  values_to_bytes(x, n, u, &scale, &lo);
+  values_to_bytes(g, x, n, u, &scale, &lo);
   bytes_sums(u, n, &sum, &norm2);
   s = (double)scale*scale*norm2 + 2.0*scale*lo*sum + (double)n*lo*lo;
   put_f32(block+GRAPHBLOCK_SCALE, scale);
@@ -170,18 +162,13 @@ static void bytes_project(const struct vdb_graph *g, const uint8_t *u,
 }
 
 void vdb_graph_vec_to_code(const struct vdb_graph *g, const float *x,
-                           float *out, uint8_t *bytes){
+                           float *out, uint8_t *bytes, bool is_exact){
   if( g->is_prefix ){
     float scale = 1, lo = (float)g->lo;
-    size_t n = g->nav==VDB_NAV_BYTES ? g->d : g->dims_nav;
-    bool is_exact = g->nav==VDB_NAV_BYTES;
-    for(size_t i=0; i<n && is_exact; i++){
-      float v = x[i] - lo;
-      is_exact = v>=0 && v<=255.0f && v==(float)(int32_t)v;
-      if( is_exact ) bytes[i] = (uint8_t)v;
+    if( !is_exact ){
+      values_to_bytes(g, x, g->dims_nav, bytes, &scale, &lo);
+      if( g->nav==VDB_NAV_BYTES ) memset(bytes+g->d, 0, g->dims_nav-g->d);
     }
-    if( !is_exact ) values_to_bytes(x, n, bytes, &scale, &lo);
-    memset(bytes+n, 0, g->dims_nav-n);
     bytes_project(g, bytes, scale, lo, out);
   }else if( g->nav==VDB_NAV_SQ8 ){
     memcpy(out, x, g->dims_code*sizeof(*x));
@@ -217,7 +204,7 @@ void vdb_graph_lane_put(const struct vdb_graph *g, unsigned char *block,
   unsigned char *p = graph_lanes(g, block) + 4*lane;
   float *r = tmp, *x = tmp + g->dims_code;
   struct vdb_code_factors f;
-  for(size_t i=0; i<g->dims_code; i++) r[i] = o[i] - c[i];
+  g->simd->residual(o, c, g->dims_code, r);
   f = vdb_code_encode(r, c, n2, g->dims_code, (int)g->bits, u, x);
   put_u32(p, slot);
   put_f32(p + 4*g->n_lanes, f.f_add);

@@ -25,6 +25,12 @@
 #include "util/pool.h"
 
 #define TASK_ROWS  16           /* nodes per task */
+#define LIST1      64           /* candidates wanted in pass 1 and 2 */
+#define LIST2      200
+#define LIST_MAX   4096
+#define PROBE_SAMPLE  6000u     /* rows of a trial build, and its lists */
+#define PROBE_LIST1   48
+#define PROBE_LIST2   100
 
 int vdb_graph_progress(struct graph_builder *b, double add){
   b->done += add;
@@ -87,6 +93,17 @@ static void cand_from_walk(const struct graph_builder *b,
                            struct build_worker *w, uint32_t slot){
   struct graph_walk *k = &w->walk;
   uint32_t n_pool = 0;
+  for(uint32_t i=0; i<k->pool.n_cap && n_pool<BUILD_POOL; i++){
+    uint32_t id = k->pool.id[i];
+    const unsigned char *p;
+    if( id & VDB_POOL_DONE ) continue;
+    p = build_block(b, id);
+    for(size_t j=0; j<GRAPHBLOCK_SIZE+b->g->sz_nav; j+=64){
+      __builtin_prefetch(p+j, 0, 2);
+    }
+    n_pool++;
+  }
+  n_pool = 0;
   w->n_cand = 0;
   for(uint32_t i=0; i<k->n_trace; i++){
     if( k->trace[i].slot!=slot ) w->cand[w->n_cand++] = k->trace[i];
@@ -351,30 +368,75 @@ static void build_clear(struct graph_builder *b){
   vdb_graph_close(b->g);
 }
 
+/* Rows to a graph with router and table; nothing is written. */
+static int build_run(struct graph_builder *b){
+  const struct vdb_graph_opts *o = b->opts;
+  struct calib *calib = NULL;
+  int rc = VECDB_OK;
+
+  b->n = b->src->n_rows;
+  b->n_lanes = o->n_lanes ? o->n_lanes : 32;
+  b->n_thread = o->n_thread ? o->n_thread : 1;
+  b->list1 = o->list1 ? o->list1 : LIST1;
+  b->list2 = o->list2 ? o->list2 : LIST2;
+  if( b->n>VDB_GRAPH_SLOTS_MAX ) TRY( VECDB_TOOBIG );
+  if( b->list1>LIST_MAX || b->list2>LIST_MAX ) TRY( VECDB_RANGE );
+  TRY( vdb_graph_load_rows(b) );
+  b->todo = 5.0*b->n_nodes;
+  if( b->n_nodes==0 ) goto done;
+  TRY( build_alloc(b) );
+  TRY( passes_run(b) );
+  TRY( vdb_pool_run(b->n_thread, (b->n_nodes + TASK_ROWS-1)/TASK_ROWS,
+                    fill_task, b) );
+  TRY( vdb_graph_calib_begin(b, &calib) );
+  TRY( vdb_graph_choose_router(b, calib) );
+  if( b->is_probe ) goto done;
+  TRY( vdb_graph_repair(b) );
+  TRY( vdb_graph_calibrate(b, calib) );
+done:
+  vdb_graph_calib_end(calib);
+  return rc;
+}
+
+/* ---- Trials ------------------------------------------------------------------------- */
+
+static int sample_fetch(void *arg, uint32_t i, float *vec){
+  const struct graph_builder *b = arg;
+  return b->src->fetch(b->src->arg, b->origin[i], vec);
+}
+static int sample_progress(void *arg, double done){
+  const struct graph_builder *b = arg;
+  VDB_UNUSED(done);
+  return b->sink->progress(b->sink->arg, 0);
+}
+
+int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost){
+  struct vdb_graph_source src = { b->n<PROBE_SAMPLE ? b->n : PROBE_SAMPLE,
+                                  b->src->d, sample_fetch, NULL, NULL, b };
+  struct vdb_graph_opts opts = *b->opts;
+  struct vdb_graph_sink sink = { .arg = b };
+  struct graph_builder t = { .src = &src, .opts = &opts, .sink = &sink,
+                             .is_probe = true };
+  int rc;
+  if( b->sink->progress ) sink.progress = sample_progress;
+  opts.prefix = prefix;
+  opts.nav = b->g->nav;
+  opts.list1 = PROBE_LIST1;
+  opts.list2 = PROBE_LIST2;
+  opts.n_router = opts.n_seed = 0;
+  rc = build_run(&t);
+  *cost = t.cost;
+  build_clear(&t);
+  return rc;
+}
+
 int vdb_graph_build(const struct vdb_graph_source *src,
                     const struct vdb_graph_opts *opts,
                     const struct vdb_graph_sink *sink){
   struct graph_builder b = { .src = src, .opts = opts, .sink = sink };
   struct vdb_fpmode fp = vdb_fpmode_enter();
   int rc = VECDB_OK;
-
-  b.n = src->n_rows;
-  b.n_lanes = opts->n_lanes ? opts->n_lanes : 32;
-  b.n_thread = opts->n_thread ? opts->n_thread : 1;
-  b.list1 = opts->list1 ? opts->list1 : 64;
-  b.list2 = opts->list2 ? opts->list2 : 200;
-  if( b.n>VDB_GRAPH_SLOTS_MAX ) TRY( VECDB_TOOBIG );
-  if( b.list1>4096 || b.list2>4096 ) TRY( VECDB_RANGE );
-  TRY( vdb_graph_load_rows(&b) );
-  b.todo = 5.0*b.n_nodes;
-  if( b.n_nodes>0 ){
-    TRY( build_alloc(&b) );
-    TRY( passes_run(&b) );
-    TRY( vdb_pool_run(b.n_thread, (b.n_nodes + TASK_ROWS-1)/TASK_ROWS,
-                      fill_task, &b) );
-    TRY( vdb_graph_repair(&b) );
-    if( !opts->no_calibration ) TRY( vdb_graph_calibrate(&b) );
-  }
+  TRY( build_run(&b) );
   TRY( vdb_graph_write(&b) );
 done:
   build_clear(&b);

@@ -57,6 +57,9 @@ struct graph_builder {
   uint32_t *run;                /* first edge of each target, and the end */
   uint32_t n_run;
   double done, todo;            /* for progress */
+  bool is_probe;                /* a trial: ends when the router is chosen */
+  double cost;                  /* of searches, by the model of graph_calib.c;
+                                ** +inf if it could not be measured */
 };
 
 static inline unsigned char *build_block(const struct graph_builder *b,
@@ -97,6 +100,9 @@ void vdb_graph_set_lane(const struct graph_builder *b, struct build_worker *w,
 int vdb_graph_find(const struct graph_builder *b, struct build_worker *w,
                    uint32_t slot, uint32_t ef);
 
+/* graph_build.c: the cost of searches in a graph over a sample of the rows, with
+** codes of `prefix` dimensions (all: d or more). */
+int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost);
 /* graph_space.c: rows in; navigation, centre, codes, router decided. */
 int vdb_graph_load_rows(struct graph_builder *b);
 int vdb_graph_fill_router(struct graph_builder *b);
@@ -104,8 +110,13 @@ int vdb_graph_fill_router(struct graph_builder *b);
 int vdb_graph_router_cover(struct graph_builder *b, const uint64_t *reached);
 /* graph_fix.c: every node can be reached from the router. */
 int vdb_graph_repair(struct graph_builder *b);
-/* graph_calib.c: the table of recall. */
-int vdb_graph_calibrate(struct graph_builder *b);
+/* graph_calib.c: begin computes the truth of rows held out; end(NULL) is
+** fine. */
+struct calib;
+int vdb_graph_calib_begin(struct graph_builder *b, struct calib **out);
+void vdb_graph_calib_end(struct calib *c);
+int vdb_graph_choose_router(struct graph_builder *b, struct calib *c);
+int vdb_graph_calibrate(struct graph_builder *b, struct calib *c);
 /* graph_write.c: final order, blocks and header to the sink. */
 int vdb_graph_write(struct graph_builder *b);
 

@@ -284,7 +284,7 @@ static int tables_check(const struct vdb_graph *g){
   }
   for(uint32_t i=0; i<g->n_cal; i++){
     if( g->cal[i].ef<1 || g->cal[i].ef>VDB_GRAPH_EF_MAX
-     || (i && g->cal[i].ef<=g->cal[i-1].ef)
+     || (i && !(g->cal[i].low10>g->cal[i-1].low10))
      || !(g->cal[i].stop>=-1 && g->cal[i].stop<=1e6f) ){
       return VECDB_CORRUPT_INDEX;
     }

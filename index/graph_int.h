@@ -28,7 +28,7 @@ struct graph_router {
 
 struct graph_cal { uint32_t ef; float stop, recall10, low10, recall100, low100,
                    hops; };
-#define GRAPH_CAL_MAX 16
+#define GRAPH_CAL_MAX 32
 
 struct vdb_graph {
   const struct vdb_code_simd *simd;
@@ -101,9 +101,10 @@ void vdb_graph_to_nav(const struct vdb_graph *g, const float *x, float *out);
 /* The vector of a block in the code space. tmp: dims_nav floats. */
 void vdb_graph_to_code(const struct vdb_graph *g, const unsigned char *block,
                        float *out, float *tmp);
-/* The same for a vector in the navigation basis; bytes: dims_nav. */
+/* The same for a vector in the navigation basis. bytes: dims_nav; they are
+** those of x if is_exact, else scratch. */
 void vdb_graph_vec_to_code(const struct vdb_graph *g, const float *x,
-                           float *out, uint8_t *bytes);
+                           float *out, uint8_t *bytes, bool is_exact);
 /* Lane `lane` of a block becomes (slot, code of o relative to c), both vectors
 ** in the code space, n2 their distance. u, tmp: dims_code. */
 void vdb_graph_lane_put(const struct vdb_graph *g, unsigned char *block,
@@ -129,6 +130,7 @@ struct graph_query {
   enum graph_metric metric;
   const float *x;               /* F32: dims_nav floats */
   int8_t *hi, *lo8;             /* bytes; lo8 only for WIDE */
+  uint8_t *u;                   /* BYTES, of a vector: its bytes */
   uint32_t unorm2, usum;        /* BYTES, SQ8: of the unsigned bytes */
   double norm2;                 /* SQ8, WIDE: square norm */
   double scale, lo, sum;        /* SQ8: as in a block; WIDE: step of hi and
@@ -160,7 +162,6 @@ struct graph_walk {
   struct vdb_code_query code;
   struct vdb_pool pool, seeds;
   float *x, *xc;                /* the query: navigation and code space */
-  uint8_t *bytes;               /* dims_nav */
   uint32_t ef, k;
   float stop_factor;            /* (1+stop)^2, or +inf */
   uint32_t n_pool_alloc;        /* entries the pool has room for */

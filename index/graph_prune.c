@@ -14,6 +14,8 @@
 
 #include "index/graph_build_int.h"
 
+#define PRUNE_AHEAD  4          /* candidates requested in advance */
+
 static int near_compare(const void *a, const void *b){
   const struct graph_near *x = a, *y = b;
   if( x->d2!=y->d2 ) return x->d2<y->d2 ? -1 : 1;
@@ -48,11 +50,22 @@ static void kept_add(const struct graph_builder *b, struct build_worker *w,
   vdb_graph_query_block(b->g, build_block(b, slot), &w->kept_q[i]);
 }
 
+/* Pool members that were not expanded may have left the caches again. */
+static void vector_prefetch(const struct graph_builder *b, uint32_t slot){
+  const unsigned char *p = build_block(b, slot);
+  for(size_t i=0; i<GRAPHBLOCK_SIZE+b->g->sz_nav; i+=64){
+    __builtin_prefetch(p+i, 0, 2);
+  }
+}
+
 uint32_t vdb_graph_prune(const struct graph_builder *b,
                          struct build_worker *w, uint32_t n_max){
   uint32_t n = 0;
   for(uint32_t i=0; i<w->n_cand && n<n_max; i++){
     struct graph_near c = w->cand[i];
+    if( i+PRUNE_AHEAD<w->n_cand ){
+      vector_prefetch(b, w->cand[i+PRUNE_AHEAD].slot);
+    }
     const unsigned char *block = build_block(b, c.slot);
     uint32_t j = 0;
     while( j<n && vdb_graph_d2(b->g, &w->kept_q[j], block)>c.d2 ) j++;
@@ -73,11 +86,19 @@ void vdb_graph_set_lane(const struct graph_builder *b, struct build_worker *w,
   build_edge_d2(b, slot)[lane] = e.d2;
 }
 
+static void code_prefetch(const struct graph_builder *b, uint32_t slot){
+  const char *p = (const char*)build_code(b, slot);
+  for(size_t i=0; i<b->g->dims_code*sizeof(float); i+=64){
+    __builtin_prefetch(p+i, 0, 2);
+  }
+}
+
 void vdb_graph_set_lanes(const struct graph_builder *b,
                          struct build_worker *w, uint32_t slot,
                          const struct graph_near *list, uint32_t n){
   unsigned char *block = build_block(b, slot);
   uint32_t old = build_degree(b, slot);
+  for(uint32_t i=0; i<n; i++) code_prefetch(b, list[i].slot);
   for(uint32_t i=0; i<n; i++) vdb_graph_set_lane(b, w, slot, i, list[i]);
   for(uint32_t i=n; i<old; i++) vdb_graph_lane_clear(b->g, block, i);
   put_u16(block+GRAPHBLOCK_DEGREE, (uint16_t)n);

@@ -77,6 +77,10 @@ float vdb_graph_d2_exact(const struct vdb_graph *g, const float *x,
 
 /* ---- Preparing --------------------------------------------------------------- */
 
+static void bytes_flip(const uint8_t *u, int8_t *q, size_t n){
+  for(size_t i=0; i<n; i+=8) put_u64(q+i, get_u64(u+i) ^ 0x8080808080808080u);
+}
+
 void vdb_graph_query_block(const struct vdb_graph *g,
                            const unsigned char *block, struct graph_query *q){
   const unsigned char *u = graph_nav(block);
@@ -86,9 +90,7 @@ void vdb_graph_query_block(const struct vdb_graph *g,
     return;
   }
   q->metric = g->nav==VDB_NAV_SQ8 ? GQ_SQ8 : GQ_BYTES;
-  for(size_t i=0; i<g->dims_nav; i+=8){
-    put_u64(q->hi+i, get_u64(u+i) ^ 0x8080808080808080u);
-  }
+  bytes_flip(u, q->hi, g->dims_nav);
   q->usum = get_u32(block+GRAPHBLOCK_USUM);
   q->unorm2 = get_u32(block+GRAPHBLOCK_UNORM2);
   q->norm2 = get_f32(block+GRAPHBLOCK_NORM2);
@@ -96,47 +98,47 @@ void vdb_graph_query_block(const struct vdb_graph *g,
   q->lo = get_f32(block+GRAPHBLOCK_LO);
 }
 
-/* Are all elements integers that a byte of this index can hold? */
+/* Are all elements integers that a byte of this index can hold? Padding in x
+** is zero and must be byte 0 in u, whatever that stands for. */
 static bool query_bytes(const struct vdb_graph *g, const float *x,
                         struct graph_query *q){
-  float lo = (float)g->lo;
-  q->usum = q->unorm2 = 0;
-  for(size_t i=0; i<g->d; i++){
-    float v = x[i] - lo;
-    int32_t u;
-    if( !(v>=0 && v<=255.0f) ) return false;
-    u = (int32_t)v;
-    if( (float)u!=v ) return false;
-    q->hi[i] = (int8_t)(u-128);
-    q->usum += (uint32_t)u;
-    q->unorm2 += (uint32_t)(u*u);
+  static const uint8_t one[64] = {
+    1,1,1,1,1,1,1,1, 1,1,1,1,1,1,1,1, 1,1,1,1,1,1,1,1, 1,1,1,1,1,1,1,1,
+    1,1,1,1,1,1,1,1, 1,1,1,1,1,1,1,1, 1,1,1,1,1,1,1,1, 1,1,1,1,1,1,1,1
+  };
+  if( !g->simd->bytes_exact(x, g->dims_nav, (float)g->lo, q->u) ) return false;
+  memset(q->u+g->d, 0, g->dims_nav-g->d);
+  bytes_flip(q->u, q->hi, g->dims_nav);
+  q->usum = 0;
+  for(size_t i=0; i<g->dims_nav; i+=64){
+    q->usum += (uint32_t)g->simd->dot_u8s8(q->u+i, (const int8_t*)one, 64);
   }
-  memset(q->hi+g->d, -128, g->dims_nav-g->d);
+  q->unorm2 = (uint32_t)g->simd->dot_u8s8(q->u, q->hi, g->dims_nav)
+            + 128*q->usum;
   q->metric = GQ_BYTES;
   return true;
 }
 
+static double values_sum(const float *x, size_t n){
+  double s[8] = { 0 };
+  for(size_t i=0; i<n; i+=8){
+    for(size_t j=0; j<8; j++) s[j] += x[i+j];
+  }
+  return ((s[0]+s[1]) + (s[2]+s[3])) + ((s[4]+s[5]) + (s[6]+s[7]));
+}
+
 static void query_wide(const struct vdb_graph *g, const float *x,
                        struct graph_query *q){
-  size_t n = g->nav==VDB_NAV_BYTES ? g->d : g->dims_nav;
-  float most = 0, inv;
-  double sum = 0;
-  for(size_t i=0; i<n; i++) most = fabsf(x[i])>most ? fabsf(x[i]) : most;
+  size_t n = g->dims_nav;
+  float least, most, inv;
+  g->simd->range(x, n, &least, &most);
+  most = -least>most ? -least : most;
   inv = most>0 ? 16256.0f/most : 0;
   if( !(inv<=3e38f) ) inv = 0;
-  for(size_t i=0; i<n; i++){
-    float v = x[i]*inv;
-    int32_t w = (int32_t)(v<0 ? v-0.5f : v+0.5f);
-    int32_t hi = (w + 64 + 16384)/128 - 128;
-    q->hi[i] = (int8_t)hi;
-    q->lo8[i] = (int8_t)(w - 128*hi);
-    sum += x[i];
-  }
-  memset(q->hi+n, 0, g->dims_nav-n);
-  memset(q->lo8+n, 0, g->dims_nav-n);
+  g->simd->wide(x, n, inv, q->hi, q->lo8);
   q->metric = GQ_WIDE;
   q->scale = inv>0 ? 1.0/(double)inv : 0;
-  q->sum = sum;
+  q->sum = values_sum(x, n);
   q->norm2 = g->simd->dot(x, x, n);
 }
 

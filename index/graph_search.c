@@ -63,13 +63,13 @@ int vdb_graph_walk_init(struct graph_walk *w, const struct vdb_graph *g){
   w->g = g;
   w->x = vdb_malloc_aligned(g->dims_nav*sizeof(float));
   w->xc = vdb_malloc_aligned(g->dims_code*sizeof(float));
-  w->bytes = vdb_malloc_aligned(g->dims_nav);
+  w->q.u = vdb_malloc_aligned(g->dims_nav);
   w->q.hi = vdb_malloc_aligned(g->dims_nav);
   w->q.lo8 = vdb_malloc_aligned(g->dims_nav);
   w->code.table = vdb_malloc_aligned(VDB_CODE_TABLE_BYTES(g->dims_code));
   w->code.dims = g->dims_code;
   w->code.bits = g->bits;
-  if( !w->x || !w->xc || !w->bytes || !w->q.hi || !w->q.lo8
+  if( !w->x || !w->xc || !w->q.u || !w->q.hi || !w->q.lo8
    || !w->code.table ) rc = VECDB_NOMEM;
   if( rc==VECDB_OK ) rc = pool_alloc(&w->seeds, SEEDS_MAX);
   return rc;
@@ -78,7 +78,7 @@ int vdb_graph_walk_init(struct graph_walk *w, const struct vdb_graph *g){
 void vdb_graph_walk_clear(struct graph_walk *w){
   vdb_free_aligned(w->x);
   vdb_free_aligned(w->xc);
-  vdb_free_aligned(w->bytes);
+  vdb_free_aligned(w->q.u);
   vdb_free_aligned(w->q.hi);
   vdb_free_aligned(w->q.lo8);
   vdb_free_aligned(w->code.table);
@@ -358,7 +358,7 @@ void vdb_graph_walk_query(struct graph_walk *w, const float *query){
   const struct vdb_graph *g = w->g;
   vdb_graph_to_nav(g, query, w->x);
   vdb_graph_query_vector(g, w->x, &w->q);
-  vdb_graph_vec_to_code(g, w->x, w->xc, w->bytes);
+  vdb_graph_vec_to_code(g, w->x, w->xc, w->q.u, w->q.metric==GQ_BYTES);
   g->simd->prepare(&w->code, w->xc);
 }
 

@@ -22,8 +22,12 @@
 #define SAMPLE_MEAN   16384u    /* rows whose mean is the centre */
 #define SAMPLE_PCA    8192u     /* rows whose covariance is analysed */
 #define F32_MAX_BYTES 1024u     /* of a vector that blocks hold as floats */
-#define FULL_2BIT_MAX 400u      /* dimensions from which codes have one bit */
-#define ROUTER_MIN    256u
+#define FULL_2BIT_MAX 384u      /* dimensions from which codes have one bit */
+#define PREFIX        256u      /* principal dimensions tried */
+#define PREFIX_ROWS_MIN  4096u  /* fewer rows are not worth a trial */
+#define PREFIX_FROM_MAX  4096u  /* d*d numbers of covariance are kept */
+#define ROUTER_BUILD  2048u     /* entries, until a trial finds fewer enough */
+#define ROUTER_MAX    16384u
 #define ROUTER_SEEDS  4u
 
 /* ---- Order ------------------------------------------------------------------- */
@@ -85,10 +89,29 @@ done:
   return rc;
 }
 
+/* Codes of a projection, if a trial says that they make searches cheaper: how
+** much of the energy it keeps does not tell (0.83 is enough for pictures,
+** 0.82 not for texts). *prefix is d if they do not. */
+static int prefix_choose(struct graph_builder *b, uint32_t *prefix){
+  uint32_t d = b->g->d;
+  double full, part;
+  int rc = VECDB_OK;
+  *prefix = d;
+  if( b->opts->prefix ) *prefix = b->opts->prefix<d ? b->opts->prefix : d;
+  if( b->opts->prefix || b->g->nav==VDB_NAV_F32 || d<=FULL_2BIT_MAX
+   || d>PREFIX_FROM_MAX || b->n<PREFIX_ROWS_MIN ) goto done;
+  TRY( vdb_graph_probe(b, d, &full) );
+  TRY( vdb_graph_probe(b, PREFIX, &part) );
+  if( part<full ) *prefix = PREFIX;
+done:
+  return rc;
+}
+
 static int space_choose(struct graph_builder *b, float *x){
   struct vdb_graph *g = b->g;
   const struct vdb_graph_opts *o = b->opts;
   bool is_bytes = false;
+  uint32_t prefix;
   int rc = VECDB_OK;
   if( o->nav==VDB_NAV_AUTO || o->nav==VDB_NAV_BYTES ){
     TRY( rows_are_bytes(b, x, &is_bytes, &g->lo) );
@@ -96,11 +119,11 @@ static int space_choose(struct graph_builder *b, float *x){
   g->nav = is_bytes ? VDB_NAV_BYTES
          : o->nav==VDB_NAV_F32 || o->nav==VDB_NAV_SQ8 ? o->nav
          : 4*g->d<=F32_MAX_BYTES ? VDB_NAV_F32 : VDB_NAV_SQ8;
-  g->is_prefix = o->prefix>0 && o->prefix<g->d && g->nav!=VDB_NAV_F32;
-  g->dims_code = g->is_prefix ? graph_round_up(o->prefix, 64)
-                              : graph_round_up(g->d, 64);
+  TRY( prefix_choose(b, &prefix) );
+  g->is_prefix = prefix<g->d && g->nav!=VDB_NAV_F32;
+  g->dims_code = graph_round_up(g->is_prefix ? prefix : g->d, 64);
   g->bits = o->bits ? o->bits
-          : g->is_prefix || g->dims_code<FULL_2BIT_MAX ? 2 : 1;
+          : g->is_prefix || g->dims_code<=FULL_2BIT_MAX ? 2 : 1;
   g->reuse = g->is_prefix ? 1 : 0;
   TRY( vdb_graph_layout(g) );
 done:
@@ -408,8 +431,8 @@ done:
 }
 
 static uint32_t router_size(const struct graph_builder *b){
-  uint32_t n = b->n/1024;
-  n = n<ROUTER_MIN ? ROUTER_MIN : n>16384 ? 16384 : n;
+  uint32_t n = b->opts->n_router ? b->opts->n_router : ROUTER_BUILD;
+  n = n<32 ? 32 : n>ROUTER_MAX ? ROUTER_MAX : n;
   return n<b->n_nodes ? n : b->n_nodes;
 }
 
@@ -433,7 +456,7 @@ int vdb_graph_load_rows(struct graph_builder *b){
   /* Until equals are known: at most so many entries. */
   b->n_nodes = b->n;
   TRY( vdb_graph_alloc(g, router_size(b)) );
-  g->router.n_seed = ROUTER_SEEDS;
+  g->router.n_seed = b->opts->n_seed ? b->opts->n_seed : ROUTER_SEEDS;
   TRY( mean_compute(b, x) );
   vdb_graph_draw_signs(g);
   vdb_graph_derive(g);

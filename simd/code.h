@@ -128,6 +128,17 @@ struct vdb_code_simd {
   /* The same for n_row rows of signed bytes, `n` apart. */
   void (*matvec)(const int8_t *row, size_t n_row, const uint8_t *u, size_t n,
                  int32_t *out);
+  /* True if every x[i]-lo is an integer in 0..255: u has them then. For this
+  ** and the next three n is a multiple of 16. */
+  bool (*bytes_exact)(const float *x, size_t n, float lo, uint8_t *u);
+  /* Least and greatest element. */
+  void (*range)(const float *x, size_t n, float *least, float *most);
+  /* u = (x-lo)*inv, rounded and limited to 0..255. */
+  void (*bytes)(const float *x, size_t n, float lo, float inv, uint8_t *u);
+  /* 128*hi + lo = x*inv, rounded; abs(x*inv) is at most 16256. */
+  void (*wide)(const float *x, size_t n, float inv, int8_t *hi, int8_t *lo);
+  /* r = o - c. */
+  void (*residual)(const float *o, const float *c, size_t dims, float *r);
   /* Code of r: u[j] = U_j, x[j] = x_j; f as in CODES. */
   void (*quantise)(const float *r, size_t dims, int bits, float f,
                    uint8_t *u, float *x);
