@@ -413,6 +413,10 @@ int vdb_extent_hold(struct pager *p, page_no head, struct extent *out){
   return pin_into(p, &p->extents->held, head, out);
 }
 
+bool vdb_extent_is_crowded(const struct pager *p){
+  return p->cache.sz_other>p->cache.sz_max/2;
+}
+
 int vdb_extent_pin(struct pager *p, page_no head, struct extent *out){
   int rc = vdb_extent_pin_raw(p, head, out);
   if( rc==VECDB_OK ) rc = vdb_extent_verify(p, out, 0, out->sz);
@@ -539,9 +543,10 @@ static void extents_forget_txn(struct pager *p){
     if( h->txid==txid && h->n_pin==0 ){
       *pp = h->next;
       heap_free(p, h);
-    }else{
-      pp = &h->next;
+      continue;
     }
+    if( h->txid==txid ) h->head = 0;            /* held: found no more */
+    pp = &h->next;
   }
 }
 

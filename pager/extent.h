@@ -53,6 +53,9 @@ int  vdb_extent_pin_raw(struct pager *p, page_no head, struct extent *out);
 ** their space may be used anew: whoever holds an extent reads it only in a
 ** transaction that still sees (head, txid). */
 int  vdb_extent_hold(struct pager *p, page_no head, struct extent *out);
+/* Blocks of extents that were read into memory fill half of the cache's
+** budget: whoever holds some should let them go. */
+bool vdb_extent_is_crowded(const struct pager *p);
 int  vdb_extent_verify(struct pager *p, const struct extent *e, size_t off,
                        size_t n);
 void vdb_extent_unpin(struct pager *p, struct extent *e);  /* cleared is fine */

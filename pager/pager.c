@@ -192,6 +192,7 @@ int vdb_pager_end_read(struct pager *p){
   assert( p->cache.n_pin==0 );
   vdb_extents_end_txn(p);
   p->store->ops->end_read(p->store);
+  p->snap.is_undecided = false;
   p->state = PAGER_NONE;
   return VECDB_OK;
 }

@@ -52,6 +52,8 @@ uint64_t vdb_pager_version(const struct pager *p);
 void     vdb_pager_touch(struct pager *p);
 txn_id   vdb_pager_txid(const struct pager *p);     /* of the snapshot; in
                                                     ** WRITE: being written */
+/* READ: the state is a prepared one, not decided when it was opened. */
+bool     vdb_pager_is_undecided(const struct pager *p);
 
 int vdb_pager_begin_read(struct pager *p);
 int vdb_pager_end_read(struct pager *p);

@@ -24,6 +24,7 @@ struct snapshot {
   txn_id  txid_write;               /* begin_write: number to write under */
   page_no n_page;                   /* pages, the header region included */
   uint64_t version;                 /* equal versions, equal states */
+  bool is_undecided;                /* prepared: may yet be undone */
 };
 
 struct page_store;

@@ -120,6 +120,7 @@ static int begin_prepared(struct fstore *fs, uint64_t token, bool *found,
   fs->min_frame = BACKFILL_N(w);
   fs->max_frame = st->n_frame;
   snapshot_set(fs, out, st->prep_txid, st->prep_n_page);
+  out->is_undecided = true;
   *found = true;
 done:
   return rc;

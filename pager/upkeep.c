@@ -20,6 +20,10 @@ txn_id vdb_pager_txid(const struct pager *p){
   return p->state==PAGER_WRITE ? p->snap.txid_write : p->snap.txid;
 }
 
+bool vdb_pager_is_undecided(const struct pager *p){
+  return p->state==PAGER_READ && p->snap.is_undecided;
+}
+
 page_no vdb_pager_n_page(const struct pager *p){ return p->n_page; }
 
 const char *vdb_pager_path(const struct pager *p){

@@ -174,6 +174,9 @@ uint64_t vdb_coll_delta_limit(struct coll *c);    /* rows */
 static inline uint32_t coll_n_delta(const struct coll *c){
   return c->s.next_slot - c->s.delta_first;
 }
+static inline uint64_t coll_n_row(const struct coll *c){       /* live */
+  return (uint64_t)c->s.n_live_sealed + coll_n_delta(c) - c->s.n_dead_delta;
+}
 int  vdb_coll_corrupt(struct coll *c, const char *file, int line,
                       const char *what);
 #define COLL_CORRUPT(c, what) vdb_coll_corrupt((c), __FILE__, __LINE__, (what))
@@ -267,6 +270,7 @@ uint32_t vdb_seg_capacity(const struct coll *c, int i_vec);
 /* ---- graphs.c ------------------------------------------------------------ */
 void vdb_graphs_clear(struct coll *c);             /* the cache */
 int  vdb_graphs_destroy(struct coll *c);           /* free all of the file's */
+int  vdb_graphs_stats(struct coll *c, vecdb_collection_stats *out);
 
 /* ---- row.c --------------------------------------------------------------- */
 /* The whole record of any live slot. */

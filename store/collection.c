@@ -475,7 +475,7 @@ uint64_t vdb_coll_n_slot(struct coll *c){ return c->s.next_slot; }
 uint64_t vdb_coll_data_version(struct coll *c){ return c->s.version; }
 
 uint64_t vdb_coll_n_row(struct coll *c){
-  return (uint64_t)c->s.n_live_sealed + coll_n_delta(c) - c->s.n_dead_delta;
+  return coll_n_row(c);
 }
 
 int vdb_coll_schema_text(struct coll *c, const char **out){
@@ -536,6 +536,7 @@ int vdb_coll_stats(struct coll *c, vecdb_collection_stats *out){
                            c->schema->col[c->vec_col[v]].sz_vec;
     }
   }
+  TRY( vdb_graphs_stats(c, out) );
 done:
   return rc;
 }

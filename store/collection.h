@@ -46,6 +46,8 @@ uint64_t vdb_coll_n_slot(struct coll *c);        /* all slots are below */
 /* Equal numbers: equal rows (within one handle, uncommitted changes too). */
 uint64_t vdb_coll_data_version(struct coll *c);
 int  vdb_coll_stats(struct coll *c, vecdb_collection_stats *out);
+/* Does a graph serve this vector column? */
+int  vdb_coll_has_graph(struct coll *c, int column, bool *out);
 int  vdb_coll_set(struct coll *c, const char *name, const char *value);
 
 /* ---- Changing rows ----------------------------------------------------------

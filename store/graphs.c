@@ -17,7 +17,11 @@
 
 #include "simd/simd.h"
 
-/* ---- Shape ----------------------------------------------------------------- */
+/* Squares of norms beyond these leave no room for sums of floats. */
+#define NORM2_MAX  1e36f
+#define NORM2_MIN  1e-30f
+
+/* ---- Shape -------------------------------------------------------------- */
 
 bool vdb_graphs_possible(const struct coll *c, int v){
   const struct schema_column *col = &c->schema->col[c->vec_col[v]];
@@ -37,20 +41,22 @@ bool vdb_graph_vec(const struct coll *c, int v, const void *vec,
   float norm2, scale;
 
   vdb_widen(col->element, vec, out, col->dims);
-  if( col->metric==VECDB_L2 ) return true;
+  if( col->metric==VECDB_L2 && is_query ) return true;
   norm2 = vdb_norm2(VECDB_F32, out, col->dims);
+  if( !(norm2<=NORM2_MAX) ) return false;
+  if( col->metric==VECDB_L2 ) return true;
   if( col->metric==VECDB_IP ){
     float rest = norm_max*norm_max - norm2;
     out[col->dims] = is_query || rest<=0 ? 0 : __builtin_sqrtf(rest);
     return true;
   }
-  if( !(norm2>0) || norm2==__builtin_inff() ) return false;
+  if( !(norm2>=NORM2_MIN) ) return false;
   scale = 1/__builtin_sqrtf(norm2);
   for(uint32_t i=0; i<col->dims; i++) out[i] *= scale;
   return true;
 }
 
-/* ---- Opening --------------------------------------------------------------- */
+/* ---- Opening ------------------------------------------------------------ */
 
 static void seg_close(struct coll *c, struct graph_seg *s){
   for(uint32_t i=0; s->group!=NULL && i<s->info.n_group; i++){
@@ -152,6 +158,11 @@ static int seg_open(struct coll *c, const unsigned char *key, size_t n_key,
                         (uint32_t)sz_header);
 }
 
+slot_no vdb_graphs_end(const struct coll *c, int v){
+  const struct graph_list *list = &c->graphs->list[v];
+  return list->n>0 ? list->seg[list->n-1].end : 0;
+}
+
 static int list_read(struct coll *c){
   struct btree_cursor *k = NULL;
   const unsigned char *key, *val;
@@ -169,8 +180,8 @@ static int list_read(struct coll *c){
     TRY( vdb_btree_value(k, &val, &n_val) );
     TRY( seg_open(c, key, n_key, val, n_val, &v, &s) );
     list = &c->graphs->list[v];
-    if( list->n>0 && list->seg[list->n-1].end>s.first ){
-      TRY( COLL_CORRUPT(c, "two graphs overlap") );
+    if( s.first!=vdb_graphs_end(c, v) ){
+      TRY( COLL_CORRUPT(c, "graphs overlap, or leave rows out") );
     }
     TRY( vdb_grow(&list->seg, &list->n_cap, list->n+1, sizeof(s)) );
     list->seg[list->n++] = s;
@@ -204,12 +215,39 @@ done:
   return rc;
 }
 
-slot_no vdb_graphs_end(const struct coll *c, int v){
-  const struct graph_list *list = &c->graphs->list[v];
-  return list->n>0 ? list->seg[list->n-1].end : 0;
+/* ---- What there is ---------------------------------------------------------- */
+
+int vdb_coll_has_graph(struct coll *c, int column, bool *out){
+  int v, rc;
+
+  *out = false;
+  TRY( vdb_coll_refresh(c) );
+  v = vector_number(c, column);
+  if( v<0 || c->s.graphs==0 ) return VECDB_OK;
+  TRY( vdb_graphs_load(c) );
+  *out = c->graphs->list[v].n>0;
+done:
+  return rc;
 }
 
-/* ---- Blocks ---------------------------------------------------------------- */
+int vdb_graphs_stats(struct coll *c, vecdb_collection_stats *out){
+  int rc = VECDB_OK;
+
+  if( c->s.graphs==0 ) return VECDB_OK;
+  TRY( vdb_graphs_load(c) );
+  for(int v=0; v<c->schema->n_vector; v++){
+    for(size_t i=0; i<c->graphs->list[v].n; i++){
+      const struct graph_seg *s = &c->graphs->list[v].seg[i];
+      out->n_graph_row += (uint64_t)s->n_row + s->n_side;
+      out->graph_bytes += (uint64_t)s->info.n_slots*s->info.stride;
+      out->n_extent += s->info.n_group;
+    }
+  }
+done:
+  return rc;
+}
+
+/* ---- Blocks ------------------------------------------------------------- */
 
 int vdb_graph_hold(struct coll *c, struct graph_seg *s, uint32_t i_group){
   struct extent *e = &s->group[i_group];
@@ -238,7 +276,7 @@ int vdb_graph_hold_all(struct coll *c, struct graph_seg *s){
   return rc;
 }
 
-/* ---- Rows -------------------------------------------------------------------
+/* ---- Rows ------------------------------------------------------------------
 ** Results need the stored vectors of a few slots all over the column: their
 ** row groups are held, too, and verified chunk by chunk as rows are read. */
 
@@ -299,7 +337,21 @@ done:
   return rc;
 }
 
-/* ---- Freeing --------------------------------------------------------------- */
+void vdb_graphs_relax(struct coll *c){
+  if( c->graphs==NULL || !vdb_extent_is_crowded(c->p) ) return;
+  for(int v=0; v<c->schema->n_vector; v++){
+    for(size_t i=0; i<c->graphs->list[v].n; i++){
+      struct graph_seg *s = &c->graphs->list[v].seg[i];
+      for(uint32_t j=0; j<s->info.n_group; j++){
+        vdb_extent_unpin(c->p, &s->group[j]);
+        s->base[j] = NULL;
+      }
+    }
+    rows_release(c, &c->graphs->rows[v]);
+  }
+}
+
+/* ---- Freeing ------------------------------------------------------------ */
 
 static int seg_free(struct coll *c, int v, struct graph_seg *s){
   int column = c->vec_col[v], rc = VECDB_OK;
@@ -343,7 +395,63 @@ done:
   return rc;
 }
 
-/* ---- Checking -------------------------------------------------------------- */
+/* ---- Checking ----------------------------------------------------------- */
+
+/* C7: every block and side slot is another row of the range; every live row
+** there is one of them. */
+struct cover { uint64_t *seen; uint64_t n_bad, n_missing; };
+
+static void cover_add(struct cover *k, const struct graph_seg *s,
+                      uint32_t row){
+  if( row<s->first || row>=s->end || vdb_bit_get(k->seen, row-s->first) ){
+    k->n_bad++;
+  }else{
+    vdb_bit_set(k->seen, row-s->first);
+  }
+}
+
+static int seg_cover(struct coll *c, const struct graph_seg *s,
+                     struct cover *k){
+  struct live_map *live = NULL;
+  uint32_t row;
+  uint64_t key;
+  int rc = VECDB_OK;
+
+  for(uint32_t i=0; i<s->info.n_slots; i++){
+    const unsigned char *block = s->base[i>>s->info.shift] +
+        (size_t)(i & ((1u<<s->info.shift)-1))*s->info.stride;
+    if( vdb_graph_block_row(s->g, block, i, &row, &key)!=VECDB_OK ) k->n_bad++;
+    else cover_add(k, s, row);
+  }
+  for(uint32_t i=0; i<s->n_side; i++) cover_add(k, s, s->side[i]);
+  TRY( vdb_live_ref(c, &live) );
+  for(slot_no at=s->first; at<s->end; at++){
+    k->n_missing += vdb_bit_get(live->word, at) &&
+                    !vdb_bit_get(k->seen, at-s->first);
+  }
+done:
+  vdb_live_unref(live);
+  return rc;
+}
+
+static int seg_check_cover(struct coll *c, struct census *census,
+                           const struct graph_seg *s, const char *object){
+  struct cover k = { NULL, 0, 0 };
+  int rc = VECDB_OK;
+
+  k.seen = vdb_calloc(vdb_bitset_words(s->end-s->first), 8);
+  if( k.seen==NULL ) return VECDB_NOMEM;
+  TRY( seg_cover(c, s, &k) );
+  if( k.n_bad+k.n_missing>0 ){
+    vdb_census_report(census, 2, object, "graph of slots %u..%u: %llu rows "
+        "are wrong, %llu live ones are missing; drop and "
+        "fill the table again", s->first, s->end-1, (unsigned long long)k.n_bad,
+        (unsigned long long)k.n_missing);
+  }
+done:
+  vdb_free(k.seen);
+  return rc;
+}
 
 static int seg_check(struct coll *c, struct census *census,
                      struct graph_seg *s, const char *object){
@@ -351,10 +459,6 @@ static int seg_check(struct coll *c, struct census *census,
   struct vdb_graph_report report;
   int rc = VECDB_OK;
 
-  for(uint32_t i=0; i<s->info.n_group; i++){
-    TRY( vdb_extent_check(c->p, census, s->head[i], "graph") );
-  }
-  if( vdb_census_is_quick(census) ) return VECDB_OK;
   TRY( vdb_graph_hold_all(c, s) );
   b.base = s->base;
   b.n_slots = s->info.n_slots;
@@ -362,10 +466,28 @@ static int seg_check(struct coll *c, struct census *census,
   rc = vdb_graph_check(s->g, &b, &report);
   if( rc==VECDB_CORRUPT_INDEX ){
     vdb_census_report(census, 2, object, "graph of slots %u..%u: %u bad "
-        "blocks, %u bad edges, %u bad chains, %u nodes out of reach; "
-        "optimize rebuilds it", s->first, s->end-1, report.n_bad_block,
-        report.n_bad_edge, report.n_bad_chain, report.n_unreached);
-    rc = VECDB_OK;
+        "blocks, %u bad edges, %u bad chains, %u nodes out of reach",
+        s->first, s->end-1, report.n_bad_block, report.n_bad_edge,
+        report.n_bad_chain, report.n_unreached);
+    return VECDB_OK;
+  }
+  TRY( rc );
+  TRY( seg_check_cover(c, census, s, object) );
+done:
+  return rc;
+}
+
+/* Extents of all graphs first, so that damage in one hides none of them. */
+static int check_extents(struct coll *c, struct census *census){
+  int rc = VECDB_OK;
+
+  for(int v=0; v<c->schema->n_vector; v++){
+    for(size_t i=0; i<c->graphs->list[v].n; i++){
+      const struct graph_seg *s = &c->graphs->list[v].seg[i];
+      for(uint32_t j=0; j<s->info.n_group; j++){
+        TRY( vdb_extent_check(c->p, census, s->head[j], "graph") );
+      }
+    }
   }
 done:
   return rc;
@@ -378,7 +500,8 @@ int vdb_graphs_check(struct coll *c, struct census *census,
   if( c->s.graphs==0 ) return VECDB_OK;
   TRY( vdb_btree_check(c->p, census, c->s.graphs, "graphs") );
   TRY( vdb_graphs_load(c) );
-  for(int v=0; v<c->schema->n_vector; v++){
+  TRY( check_extents(c, census) );
+  for(int v=0; !vdb_census_is_quick(census) && v<c->schema->n_vector; v++){
     for(size_t i=0; i<c->graphs->list[v].n; i++){
       TRY( seg_check(c, census, &c->graphs->list[v].seg[i], object) );
     }

@@ -12,8 +12,9 @@
 ** of live rows; row groups may be rewritten under a graph, since slots stay.
 **
 ** SPACE     graph.h knows one distance. l2: vectors as they are. cosine: unit
-**           vectors; zero vectors are in the side list. ip: [x, pad] with
-**           pad^2 = M^2 - |x|^2, queries [q, 0]. Distances of results are
+**           vectors; zero vectors are in the side list, as are those whose
+**           norms overflow. ip: [x, pad] with pad^2 = M^2 - |x|^2, queries
+**           [q, 0]. Distances of results are
 **           computed from the stored rows, so they are those of exact search.
 */
 #ifndef VDB_GRAPHS_H
@@ -61,13 +62,17 @@ int  vdb_graph_hold_all(struct coll *c, struct graph_seg *s);
 /* The same for one group, when a search first comes to it. */
 int  vdb_graph_hold(struct coll *c, struct graph_seg *s, uint32_t i_group);
 
+/* After a search: let go of what is held when it crowds the cache. */
+void vdb_graphs_relax(struct coll *c);
+
 /* The stored vector of a live sealed slot: in place, or copied to *buf. It is
 ** valid until the next change of rows. */
 int  vdb_graph_row(struct coll *c, int v, slot_no slot, struct vdb_str *buf,
                    const unsigned char **vec);
 
 /* A stored vector (or a query) of column v in the index's space; out has
-** room for graph dimensions. False: a zero vector under cosine. */
+** room for graph dimensions. False: it has no place there (zero vectors under
+** cosine, norms near overflow). */
 uint32_t vdb_graph_dims(const struct coll *c, int v);
 bool vdb_graph_vec(const struct coll *c, int v, const void *vec,
                    float norm_max, bool is_query, float *out);
@@ -82,17 +87,17 @@ int  vdb_graphs_drop(struct coll *c, int v);
 int  vdb_graphs_check(struct coll *c, struct census *census,
                       const char *object);
 
-/* ---- Searching (graphs_search.c) ------------------------------------------- */
+/* ---- Searching (graphs_search.c, graphs_batch.c) ------------------------ */
 /* What an approximate search is to do; filled by vdb_graphs_plan. */
 struct graph_plan {
-  bool     use_graph;                  /* false: exact is asked for, or cheaper */
+  bool     use_graph;                  /* false: exact search */
   uint32_t ef;                         /* of the first graph */
   float    stop;
   float    recall;                     /* expected; 0: unknown (ef given) */
   const char *why;                     /* a few words */
 };
 /* Decide for k rows out of n_match that qualify. */
-int  vdb_graphs_plan(struct coll *c, int v, const struct graph_wish *wish,
+void vdb_graphs_plan(struct coll *c, int v, const struct graph_wish *wish,
                      uint64_t k, uint64_t n_match, struct graph_plan *out);
 /* As vdb_search_one and vdb_search_batch, by graphs and a scan of what they do
 ** not cover. `r` need only hold uncovered rows (vdb_coll_runs_open_rest). Sets

@@ -4,7 +4,8 @@
 **   same everywhere. A column gets a graph from 20,000 live sealed rows on
 **   (with VECDB_OPTIMIZE_ALL from 256). An old graph stays while at most a
 **   16th of the rows, or 4096, lie outside of it, and less than 40 % of its
-**   rows are dead; else one over all rows takes its place.
+**   rows are dead; else one over all rows takes its place. Where more than a
+**   fifth of the rows cannot be in a graph (graphs.h, SPACE) there is none.
 ** HOW     Row groups are pinned and rows fetched from where they are. Groups
 **   of blocks become extents as they are finished. The bytes depend on rows,
 **   keys and options alone (graph.h).
@@ -39,7 +40,7 @@ struct graph_build {
   struct vdb_str header;
 };
 
-/* ---- Which rows ------------------------------------------------------------ */
+/* ---- Which rows --------------------------------------------------------- */
 
 /* One row: into the graph, or to the side. */
 static void row_take(struct graph_build *b, slot_no slot,
@@ -145,7 +146,7 @@ static void build_end(struct graph_build *b){
   vdb_str_clear(&b->header);
 }
 
-/* ---- What the build calls -------------------------------------------------- */
+/* ---- What the build calls ----------------------------------------------- */
 
 static int row_fetch(void *arg, uint32_t i, float *vec){
   struct graph_build *b = arg;
@@ -181,7 +182,7 @@ static int build_progress(void *arg, double done){
                             (uint64_t)(done*b->n), b->n);
 }
 
-/* ---- The record ------------------------------------------------------------ */
+/* ---- The record --------------------------------------------------------- */
 
 static void add_u32(struct vdb_str *s, uint32_t v){
   unsigned char b[4];
@@ -218,7 +219,7 @@ done:
   return rc;
 }
 
-/* ---- One column ------------------------------------------------------------ */
+/* ---- One column --------------------------------------------------------- */
 
 static void options_set(const struct coll *c, int v,
                         struct vdb_graph_opts *o){
@@ -226,8 +227,8 @@ static void options_set(const struct coll *c, int v,
   unsigned n = c->st->n_thread;
 
   memset(o, 0, sizeof(*o));
-  o->n_lanes = x->r;
-  o->bits = x->bits;
+  o->n_lanes = x->r==0 ? 0 : x->r<=32 ? 32 : 64;
+  o->bits = x->bits<=2 ? x->bits : 4;
   o->prefix = x->nav==NAV_PCA ? x->n_nav : 0;
   o->list1 = x->build_l;
   o->n_thread = n ? n : vdb_cpu_count();
@@ -243,6 +244,7 @@ static int column_build(struct coll *c, int v){
   int rc;
 
   TRY( build_begin(&b) );
+  if( b.n<GRAPH_ROWS_MIN_ALL || b.n_side>b.n/4 ) goto done;
   src.n_rows = b.n;
   src.d = vdb_graph_dims(c, v);
   src.fetch = row_fetch;
@@ -257,7 +259,7 @@ done:
   return rc;
 }
 
-/* ---- Deciding -------------------------------------------------------------- */
+/* ---- Deciding ----------------------------------------------------------- */
 
 static uint32_t count_live(const struct live_map *live, slot_no lo,
                            slot_no hi){
@@ -278,7 +280,7 @@ static bool wants_build(const struct coll *c, int v,
 
   if( n<(all ? GRAPH_ROWS_MIN_ALL : GRAPH_ROWS_MIN) ) return false;
   for(size_t i=0; i<list->n; i++){
-    n_row += list->seg[i].n_row;
+    n_row += list->seg[i].n_row + list->seg[i].n_side;
     n_in += count_live(live, list->seg[i].first, list->seg[i].end);
   }
   n_rest = n-n_in;
@@ -289,6 +291,7 @@ static bool wants_build(const struct coll *c, int v,
 }
 
 int vdb_graphs_optimize(struct coll *c, unsigned flags){
+  struct vdb_fpmode fp = vdb_fpmode_enter();
   struct live_map *live = NULL;
   int rc = VECDB_OK;
 
@@ -308,5 +311,6 @@ int vdb_graphs_optimize(struct coll *c, unsigned flags){
   }
 done:
   vdb_live_unref(live);
+  vdb_fpmode_leave(fp);
   return rc;
 }

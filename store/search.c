@@ -16,7 +16,6 @@
 #include "store/search.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "simd/simd.h"
@@ -208,11 +207,6 @@ done:
 
 /* ---- Searching ---------------------------------------------------------- */
 
-struct search_watch {                  /* what the progress callback knows */
-  struct session *ss;
-  pthread_t thread;                    /* of the connection */
-};
-
 /* From whichever thread works: handlers are called on the connection's own. */
 static int search_progress(void *arg){
   struct search_watch *w = arg;
@@ -221,10 +215,10 @@ static int search_progress(void *arg){
   return vdb_store_progress(w->ss->st, "search", "rows", 0, 0)!=VECDB_OK;
 }
 
-static void search_setup(struct session *ss, struct coll *c,
-                         const struct coll_runs *r,
-                         const struct search_request *q,
-                         struct search_watch *w, struct flat_search *s){
+void vdb_search_setup(struct session *ss, struct coll *c,
+                      const struct coll_runs *r,
+                      const struct search_request *q,
+                      struct search_watch *w, struct flat_search *s){
   const struct schema_column *col = &vdb_coll_schema(c)->col[q->column];
   w->ss = ss;
   w->thread = pthread_self();
@@ -263,6 +257,28 @@ done:
   return rc;
 }
 
+/* Why there is no choice but an exact search. */
+static const char *reason_exact(const struct search_request *q){
+  if( q->wish.exact ) return "exact is asked for";
+  if( q->k==0 || q->window ) return "distances are bounded";
+  return "no graph";
+}
+
+static void note_begin(struct session *ss, const struct coll_runs *r,
+                       const struct search_request *q){
+  struct search_note *n = &ss->last;
+  memset(n, 0, sizeof(*n));
+  n->plan = "exact";
+  n->why = reason_exact(q);
+  n->recall = 1;
+  n->n_match = search_n_rows(r, q);
+  n->n_distance = ss->n_distance;
+}
+
+static void note_end(struct session *ss){
+  ss->last.n_distance = ss->n_distance - ss->last.n_distance;
+}
+
 /* Answer by graphs, if the plan says so (*used). A query for which they find
 ** too few has n_hit below k. */
 static int search_graphs(struct session *ss, struct coll *c,
@@ -277,9 +293,13 @@ static int search_graphs(struct session *ss, struct coll *c,
   p.n_rows = search_n_rows(r, q);
   while( c->vec_col[v]!=q->column ) v++;
   TRY( vdb_graphs_load(c) );
-  TRY( vdb_graphs_plan(c, v, &q->wish, q->k, p.n_rows, &plan) );
+  vdb_graphs_plan(c, v, &q->wish, q->k, p.n_rows, &plan);
+  ss->last.why = plan.why;
   if( !plan.use_graph ) return VECDB_OK;
   *used = true;
+  ss->last.plan = "graph";
+  ss->last.ef = plan.ef;
+  ss->last.recall = plan.recall;
   if( nq==1 ){
     TRY( vdb_graphs_search(ss, c, r, &p, &plan, queries, hit, n_hit) );
   }else{
@@ -294,66 +314,89 @@ static int search_one_exact(struct session *ss, struct coll *c,
                    const struct coll_runs *r, const struct search_request *q,
                    const void *query, struct vdb_hit **hit, size_t *n_hit){
   uint64_t n_rows = search_n_rows(r, q), k = q->k<n_rows ? q->k : n_rows;
-  struct vdb_fpmode fp = vdb_fpmode_enter();
   struct search_watch w;
   struct flat_search s;
   int rc = VECDB_OK;
   *hit = NULL;
   *n_hit = 0;
-  search_setup(ss, c, r, q, &w, &s);
-  if( n_rows==0 ) goto done;
+  vdb_search_setup(ss, c, r, q, &w, &s);
+  if( n_rows==0 ) return VECDB_OK;
   if( q->k==0 ){
     TRY( vdb_flat_range(&s, query, hit, n_hit) );
   }else{
     *hit = vdb_malloc_array((size_t)k, sizeof(**hit));
-    if( *hit==NULL ) rc = VECDB_NOMEM;
-    else rc = vdb_flat_knn(&s, query, (size_t)k, *hit, n_hit);
+    if( *hit==NULL ) TRY( VECDB_NOMEM );
+    TRY( vdb_flat_knn(&s, query, (size_t)k, *hit, n_hit) );
   }
   ss->n_distance += n_rows;
 done:
-  if( rc!=VECDB_OK ){
-    vdb_free(*hit);
-    *hit = NULL;
-    *n_hit = 0;
+  return rc;
+}
+
+/* The same over runs that leave out what graphs cover. */
+static int search_one_all(struct session *ss, struct coll *c,
+                          const struct search_request *q, const void *query,
+                          struct vdb_hit **hit, size_t *n_hit){
+  struct coll_runs all = { 0 };
+  int rc;
+  TRY( vdb_coll_runs_open(c, q->column, &all) );
+  TRY( search_one_exact(ss, c, &all, q, query, hit, n_hit) );
+  TRY( vdb_coll_runs_error(&all) );
+done:
+  vdb_coll_runs_close(&all);
+  return rc;
+}
+
+/* By graphs; *used is false when that was not done, or found too few. */
+static int search_one_graphs(struct session *ss, struct coll *c,
+                   const struct coll_runs *r, const struct search_request *q,
+                   const void *query, struct vdb_hit **hit, size_t *n_hit,
+                   bool *used){
+  struct search_request p = *q;
+  uint64_t n_rows = search_n_rows(r, q);
+  int rc = VECDB_OK;
+  if( p.k>n_rows ) p.k = n_rows;
+  if( p.k==0 ) return VECDB_OK;
+  *hit = vdb_malloc_array((size_t)p.k, sizeof(**hit));
+  if( *hit==NULL ) return VECDB_NOMEM;
+  TRY( search_graphs(ss, c, r, &p, query, 0, 1, *hit, n_hit, used) );
+  if( *used && *n_hit>=p.k ) return VECDB_OK;
+  if( *used ){
+    ss->last.plan = "graph, then exact";
+    ss->last.why = "the graph found too few";
+    ss->last.recall = 1;
   }
-  vdb_fpmode_leave(fp);
+  *used = false;
+  vdb_free(*hit);
+  *hit = NULL;
+  *n_hit = 0;
+done:
   return rc;
 }
 
 int vdb_search_one(struct session *ss, struct coll *c,
                    const struct coll_runs *r, const struct search_request *q,
                    const void *query, struct vdb_hit **hit, size_t *n_hit){
-  struct search_request p = *q;
   struct vdb_fpmode fp = vdb_fpmode_enter();
-  struct coll_runs all = { 0 };
-  uint64_t n_rows = search_n_rows(r, q);
   bool used = false;
   int rc = VECDB_OK;
   *hit = NULL;
   *n_hit = 0;
-  if( !r->is_rest ){
-    rc = search_one_exact(ss, c, r, q, query, hit, n_hit);
-    goto done;
+  note_begin(ss, r, q);
+  if( r->is_rest ){
+    TRY( search_one_graphs(ss, c, r, q, query, hit, n_hit, &used) );
+    if( !used ) TRY( search_one_all(ss, c, q, query, hit, n_hit) );
+  }else{
+    TRY( search_one_exact(ss, c, r, q, query, hit, n_hit) );
   }
-  if( p.k>n_rows ) p.k = n_rows;
-  if( p.k>0 ){
-    *hit = vdb_malloc_array((size_t)p.k, sizeof(**hit));
-    if( *hit==NULL ) TRY( VECDB_NOMEM );
-    TRY( search_graphs(ss, c, r, &p, query, 0, 1, *hit, n_hit, &used) );
-    if( used && *n_hit>=p.k ) goto done;
-  }
-  vdb_free(*hit);
-  *hit = NULL;
-  TRY( vdb_coll_runs_open(c, q->column, &all) );
-  rc = search_one_exact(ss, c, &all, q, query, hit, n_hit);
-  if( rc==VECDB_OK ) rc = vdb_coll_runs_error(&all);
+  TRY( vdb_coll_runs_error(r) );
 done:
-  vdb_coll_runs_close(&all);
   if( rc!=VECDB_OK ){
     vdb_free(*hit);
     *hit = NULL;
     *n_hit = 0;
   }
+  note_end(ss);
   vdb_fpmode_leave(fp);
   return rc;
 }
@@ -363,35 +406,40 @@ static int search_batch_exact(struct session *ss, struct coll *c,
                      const struct search_request *q, const void *queries,
                      size_t stride, size_t nq, struct vdb_hit *hit,
                      size_t *n_hit){
-  struct vdb_fpmode fp = vdb_fpmode_enter();
   struct search_watch w;
   struct flat_search s;
   int rc;
-  search_setup(ss, c, r, q, &w, &s);
+  vdb_search_setup(ss, c, r, q, &w, &s);
   s.n_thread = ss->n_thread ? ss->n_thread : vdb_cpu_count();
   rc = vdb_flat_knn_batch(&s, queries, stride, nq, (size_t)q->k, hit, n_hit);
   if( rc==VECDB_OK ) ss->n_distance += nq*search_n_rows(r, q);
-  vdb_fpmode_leave(fp);
   return rc;
 }
 
-/* Queries of a batch for which graphs found too few rows, one by one. */
+/* Queries of a batch for which graphs found too few rows, one by one, as a
+** single search goes on: with more effort, then exactly. */
 static int search_short(struct session *ss, struct coll *c,
                         const struct coll_runs *r,
                         const struct search_request *q, const void *queries,
                         size_t stride, size_t nq, struct vdb_hit *hit,
                         size_t *n_hit){
   struct vdb_hit *one = NULL;
+  double recall = ss->last.recall;     /* of those that were not short */
+  bool used;
   int rc = VECDB_OK;
   for(size_t i=0; i<nq; i++){
+    const char *query = (const char*)queries + i*stride;
     if( n_hit[i]>=q->k ) continue;
-    TRY( vdb_search_one(ss, c, r, q, (const char*)queries + i*stride, &one,
-                        &n_hit[i]) );
+    used = false;
+    TRY( search_one_graphs(ss, c, r, q, query, &one, &n_hit[i], &used) );
+    ss->last.recall = recall;
+    if( !used ) TRY( search_one_all(ss, c, q, query, &one, &n_hit[i]) );
     if( n_hit[i]>0 ) memcpy(hit + i*q->k, one, n_hit[i]*sizeof(*one));
     vdb_free(one);
     one = NULL;
   }
 done:
+  vdb_free(one);
   return rc;
 }
 
@@ -404,19 +452,22 @@ int vdb_search_batch(struct session *ss, struct coll *c,
   struct coll_runs all = { 0 };
   bool used = false;
   int rc = VECDB_OK;
+  note_begin(ss, r, q);
   if( r->is_rest ){
     TRY( search_graphs(ss, c, r, q, queries, stride, nq, hit, n_hit, &used) );
     if( used ){
-      rc = search_short(ss, c, r, q, queries, stride, nq, hit, n_hit);
+      TRY( search_short(ss, c, r, q, queries, stride, nq, hit, n_hit) );
+      TRY( vdb_coll_runs_error(r) );
       goto done;
     }
     TRY( vdb_coll_runs_open(c, q->column, &all) );
     r = &all;
   }
-  rc = search_batch_exact(ss, c, r, q, queries, stride, nq, hit, n_hit);
-  if( rc==VECDB_OK && r==&all ) rc = vdb_coll_runs_error(&all);
+  TRY( search_batch_exact(ss, c, r, q, queries, stride, nq, hit, n_hit) );
+  TRY( vdb_coll_runs_error(r) );
 done:
   vdb_coll_runs_close(&all);
+  note_end(ss);
   vdb_fpmode_leave(fp);
   return rc;
 }

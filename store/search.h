@@ -8,6 +8,9 @@
 */
 #ifndef VDB_SEARCH_H
 #define VDB_SEARCH_H
+#include <pthread.h>
+
+#include "index/index.h"
 #include "store/collection.h"
 #include "store/filter.h"
 #include "store/session.h"
@@ -38,6 +41,11 @@ int  vdb_search_rows(struct coll *c, const struct coll_runs *r,
 /* What the caller of a search wants of an approximate index. */
 struct graph_wish { uint32_t ef; double recall; bool exact; };
 
+struct search_watch {                  /* what the progress callback knows */
+  struct session *ss;
+  pthread_t thread;                    /* of the connection */
+};
+
 struct search_request {
   int column;                          /* of vectors */
   uint64_t k;                          /* 0: all in the window */
@@ -51,6 +59,12 @@ struct search_request {
 ** it, only the rows that they do not cover. */
 int  vdb_search_open(struct coll *c, const struct search_request *q,
                      struct coll_runs *out);
+/* Fill *s and *w for an exact search of the runs by one thread; keep *w as
+** long as *s. */
+void vdb_search_setup(struct session *ss, struct coll *c,
+                      const struct coll_runs *r,
+                      const struct search_request *q,
+                      struct search_watch *w, struct flat_search *s);
 /* The rows nearest to the query, in order; freed with vdb_free. */
 int  vdb_search_one(struct session *ss, struct coll *c,
                     const struct coll_runs *r,

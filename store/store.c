@@ -77,6 +77,12 @@ static void store_undone(struct store *st){
   st->n_undo++;
 }
 
+/* What was read is undecided. When it is undone another commit may give the
+** same version numbers to other contents. */
+static void store_forget(struct store *st){
+  for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_coll_drop_caches(c);
+}
+
 static void store_kept(struct store *st){
   for(struct coll *c=st->coll; c!=NULL; c=c->next) c->is_dirty = false;
 }
@@ -103,6 +109,7 @@ static int read_release(struct store *st){
   if( st->is_explicit || st->n_read_scope>0 ) return VECDB_OK;
   if( vdb_pager_state(st->p)!=PAGER_READ ) return VECDB_OK;
   vdb_hold_end_all(st);
+  if( vdb_pager_is_undecided(st->p) ) store_forget(st);
   return vdb_pager_end_read(st->p);
 }
 
@@ -141,8 +148,9 @@ int vdb_store_begin_write(struct store *st){
 }
 
 /* optimize=commit, and =background until it has a thread: tidy up one
-** collection that this transaction has changed, all or nothing. A failure is no reason to lose the user's changes: they are
-** committed untidy, and the log hears of it. Only an interrupt is passed on. */
+** collection that this transaction has changed, all or nothing. A failure is
+** no reason to lose the user's changes: they are committed untidy, and the log
+** hears of it. Only an interrupt is passed on. */
 static int policy_run(struct store *st, struct coll *c){
   unsigned n;
   int rc, rc2;
