@@ -219,7 +219,8 @@ VECDB_API int vecdb_rollback_to(vecdb *db, uint32_t id);
 /* Two-phase commit, for a host database that owns the decision. prepare
 ** makes the write transaction durable but undecided, under the host's uuid
 ** and a token that grows; it may be called again after more writes. decide
-** ends it: commit != 0 or not. A process that dies in between leaves the
+** ends it: commit != 0 or not (one that was not prepared, too, as commit and
+** rollback do). A process that dies in between leaves the
 ** file in doubt: readers see the state before, writers get
 ** VECDB_BUSY_INDOUBT, until somebody who knows calls vecdb_decide on a
 ** handle without a transaction. */
@@ -580,6 +581,9 @@ VECDB_API void vecdb_free(void *p);
 **                 may have changed since the last call on this handle.
 **   begin_write   the host's write transaction is open: *version as above.
 **   flush         bring n changed pages to the host, inside its transaction.
+**   free_page     the page is not needed any more (before `end`, after the
+**                 last flush); it may be flushed again later. NOTFOUND is fine
+**                 when it was never written.
 **   end           the transaction is over (or rolled back): nothing cached
 **                 from it may be used when committed is 0.
 ** read_page of a page never written returns VECDB_NOTFOUND. */

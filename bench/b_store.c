@@ -9,7 +9,8 @@
 ** open     a large file, warm, in a new process: open and first row by key,
 **          first search among 100 keys, first search of everything.
 ** readers  searches a second, alone and while another process commits rows:
-**          into another collection of the file, and into the same one.
+**          into another collection of the file, into the same one, and, to
+**          compare, syncs a file that has nothing to do with it.
 **
 ** Compared things alternate, so that the noise of the machine meets both, and
 ** medians count. A goal that is missed is printed as missed; the numbers of
@@ -566,7 +567,21 @@ static void writer_run(const char *path, const char *collection, int fd){
   }
 }
 
-/* A reader beside a writer; commits a second are recorded under key. */
+/* The same load on the machine without the database: what such a neighbour
+** costs a reader that has nothing to do with it. */
+static void neighbour_run(int fd){
+  const char *path = path_of("neighbour");
+  int fd_file = open(path, O_RDWR|O_CREAT|O_TRUNC, 0600);
+  char *frames = calloc(6, 4096);
+  if( fd_file<0 || !frames || unlink(path)!=0 ) fail(path, strerror(errno));
+  for(off_t i=0;; i++){
+    if( pwrite(fd_file, frames, 6*4096, i%170*6*4096)!=6*4096
+     || fdatasync(fd_file)!=0 || write(fd, "", 1)!=1 ) _exit(1);
+  }
+}
+
+/* A reader beside a writer to a collection, or beside such a neighbour when
+** that is NULL; commits a second are recorded under key. */
 static struct reading read_beside_writer(const struct reader_args *a,
                                          const char *collection,
                                          const char *key){
@@ -583,7 +598,8 @@ static struct reading read_beside_writer(const struct reader_args *a,
   if( pid<0 ) fail("fork", strerror(errno));
   if( pid==0 ){
     close(fd[0]);
-    writer_run(a->path, collection, fd[1]);
+    if( collection ) writer_run(a->path, collection, fd[1]);
+    else neighbour_run(fd[1]);
   }
   close(fd[1]);
   if( read(fd[0], buf, 1)!=1 ) fail("writer", "it failed");
@@ -609,6 +625,8 @@ static void part_readers(void){
     in_child(reader_run, &a, out, 2);
     record("readers/alone searches/s", out[0]);
     record("readers/alone cpu us", out[1]);
+    r = read_beside_writer(&a, NULL, "readers/neighbour syncs/s");
+    record("readers/neighbour searches/s", r.per_s);
     r = read_beside_writer(&a, "other", "readers/writer elsewhere commits/s");
     record("readers/writer elsewhere searches/s", r.per_s);
     record("readers/writer elsewhere cpu us", r.cpu_us);
@@ -619,6 +637,9 @@ static void part_readers(void){
   remove_database(a.path);
   figure("searches, reader alone", median("readers/alone searches/s"), "1/s",
          0, 0);
+  figure("searches beside plain write() and fdatasync()",
+         median_ratio("readers/neighbour searches/s",
+                      "readers/alone searches/s"), "x", 0, 0);
   figure("searches beside a writer to another collection",
          median_ratio("readers/writer elsewhere searches/s",
                       "readers/alone searches/s"), "x", AT_LEAST, 0.9);
@@ -660,8 +681,12 @@ int main(int argc, char **argv){
 
   opt.folder = getenv("TMPDIR") ? getenv("TMPDIR") : "/tmp";
   snprintf(opt.command, sizeof(opt.command), "b_store");
-  for(int i=1; i<argc; i++){
+  for(int i=1; i<argc; i++){           /* without paths of this machine */
     size_t at = strlen(opt.command);
+    if( strcmp(argv[i], "-o")==0 || strcmp(argv[i], "-d")==0 ){
+      i++;
+      continue;
+    }
     snprintf(opt.command+at, sizeof(opt.command)-at, " %s", argv[i]);
   }
   for(int i=1; i<argc; i++){

@@ -23,6 +23,9 @@
 **   K2  Frames with txid <= HDRSLOT.TXID are not written (again): A3.
 **   K3  While the checkpoint lock is held with frames left to bring home, the
 **       log cannot restart, so its frames do not change.
+**   K4  BACKFILL never says more than a header that is on disk. Who finds a
+**       TXID that is ahead of it (the checkpointer died before 6, or its last
+**       sync failed) syncs the main file first: the log may go afterwards.
 **
 ** LOCKS    write lock (full and up) < checkpoint lock < view byte of the main
 **          file, which readers without shared memory hold.
@@ -176,6 +179,7 @@ static int ckpt_some(struct ckpt *c, uint64_t *n_home){
     c->lo = vdb_fstore_frames_home(fs, fs->header.txid);            /* K2 */
     if( c->lo<n_before ) c->lo = n_before;
     if( c->hi>c->lo ) TRY( copy_home(c) );
+    else TRY( vdb_header_sync(fs) );                                /* K4 */
   }
   backfill_move(c, w);
   *n_home = c->hi;

@@ -12,7 +12,8 @@
 **   E1  What is known to be intact is remembered by (directory page, creating
 **       transaction), chunk by chunk. The pair names a payload for good: the
 **       page is reused only by a later transaction. Pairs of a transaction
-**       that is rolled back are forgotten, since its number is used again.
+**       that is rolled back are forgotten, since its number is used again; all
+**       are, when a host has gone back behind a commit of ours.
 **   E2  A block of heap bytes is named by the same pair.
 **   E3  Nothing of a chunk is used before its checksum was right, except by
 **       callers of vdb_extent_pin_raw, who ask vdb_extent_verify themselves.
@@ -543,11 +544,19 @@ static void extents_forget_txn(struct pager *p){
     if( h->txid==txid && h->n_pin==0 ){
       *pp = h->next;
       heap_free(p, h);
-      continue;
+    }else{
+      if( h->txid==txid ) h->head = 0;          /* found no more */
+      pp = &h->next;
     }
-    if( h->txid==txid ) h->head = 0;            /* held: found no more */
-    pp = &h->next;
   }
+}
+
+void vdb_extents_forget(struct pager *p){
+  struct extent_cache *x = p->extents;
+
+  if( x->n_seen_cap ) memset(x->seen, 0, x->n_seen_cap*sizeof(*x->seen));
+  x->n_seen = 0;
+  for(struct heap_extent *h=x->heap; h; h=h->next) h->head = 0;
 }
 
 void vdb_extents_undo(struct pager *p, size_t n_created, size_t n_freed){

@@ -1,5 +1,5 @@
 /* freelist.c -- the free list as a whole: read, sorted, merged, written,
-** trimmed, checked.
+** trimmed, checked; what a transaction has freed.
 **
 ** FORMAT   FREETRUNK and FREEENTRY in pager/format.def; what the entries mean
 **          is at the head of alloc.c.
@@ -106,6 +106,49 @@ int vdb_freelist_load(struct pager *p, struct free_list *fl){
     TRY( free_list_read(p, fl, pgno, &pgno) );
   }
 done:
+  vdb_page_unpin(p, root);
+  return rc;
+}
+
+/* The pages of one trunk that txid has freed. *more: look at the next one. */
+static int trunk_each_freed(struct pager *p, struct page *trunk, uint32_t n,
+                            txn_id txid, int (*fn)(void *arg, page_no pgno),
+                            void *arg, bool *more){
+  int rc = VECDB_OK;
+
+  *more = n==0;
+  for(uint32_t i=0; i<n; i++){
+    struct run r;
+    TRY( vdb_trunk_entry(p, trunk, i, &r) );
+    if( r.txid!=txid ) continue;
+    *more = true;
+    for(uint32_t k=0; k<r.n; k++) TRY( fn(arg, r.start+k) );
+  }
+done:
+  return rc;
+}
+
+/* Entries are added to the first trunk, and new trunks come before it: behind
+** one that has entries but none of txid there are none of it. */
+int vdb_alloc_each_freed(struct pager *p, txn_id txid,
+                         int (*fn)(void *arg, page_no pgno), void *arg){
+  struct page *root = NULL, *trunk = NULL;
+  bool more = true;
+  page_no pgno, n_seen = 0;
+  uint32_t n = 0;
+  int rc = VECDB_OK;
+
+  TRY( vdb_root_page(p, &root) );
+  pgno = get_u32(root->data + ROOT_FREE);
+  while( pgno && more && n_seen++<p->n_page ){
+    TRY( vdb_trunk_get(p, pgno, &trunk, &n) );
+    TRY( trunk_each_freed(p, trunk, n, txid, fn, arg, &more) );
+    pgno = get_u32(trunk->data + FREETRUNK_NEXT);
+    vdb_page_unpin(p, trunk);
+    trunk = NULL;
+  }
+done:
+  vdb_page_unpin(p, trunk);
   vdb_page_unpin(p, root);
   return rc;
 }

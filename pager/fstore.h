@@ -166,6 +166,9 @@ void vdb_wal_header_encode(const struct fstore *fs, unsigned char *b,
 size_t vdb_frame_payload(const struct fstore *fs, unsigned kind);
 /* Open the -wal file. NOTFOUND without a sentence when there is none. */
 int  vdb_wal_open(struct fstore *fs, bool create);
+/* Is there a log with a valid header that names the uuid? Leaves it closed. */
+int  vdb_wal_exists_of(struct fstore *fs, const unsigned char uuid[16],
+                       bool *yes);
 /* Read the log from disk and find where it ends: fills *st, and the index.
 ** Reports rot as CORRUPT_WAL. The caller holds the write lock, or is alone,
 ** or is a view. */
@@ -191,6 +194,8 @@ void vdb_wal_undo(struct fstore *fs, uint64_t mark);
 ** caller holds the write lock. */
 int  vdb_wal_restart(struct fstore *fs, bool *done);
 int  vdb_wal_sync(struct fstore *fs);          /* poisons */
+/* Sync what recovery found, and note in *st that it is synced. */
+int  vdb_wal_sync_found(struct fstore *fs, struct log_state *st);
 
 /* ckpt.c */
 int  vdb_ckpt_run(struct fstore *fs, int mode, uint32_t wait_ms,

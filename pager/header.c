@@ -9,7 +9,8 @@
 **          empty, if slot A is all zero and the file is no longer than a new
 **          one, or if A is bad and B says CREATING: whatever of this survived
 **          a crash, it can be made again. Once slot A is valid the file is
-**          born, and the first checkpoint overwrites the mark in slot B.
+**          born, and the first checkpoint overwrites the mark in slot B. Until
+**          then a log of its uuid tells a born file whose slot A has rotted.
 **
 ** INVARIANTS
 **   D1  A slot is written only by the holder of the checkpoint lock, or by
@@ -190,6 +191,16 @@ static bool is_zero(const unsigned char *b, size_t n){
   return true;
 }
 
+/* Slot B says CREATING and A is bad. */
+static bool creation_was_torn(struct fstore *fs, const unsigned char *b,
+                              int *rc){
+  bool has_log = false;
+
+  if( !(get_u16(b + HDRSLOT_FLAGS) & HEADER_CREATING) ) return false;
+  *rc = vdb_wal_exists_of(fs, b + HDRSLOT_UUID, &has_log);
+  return *rc==VECDB_OK && !has_log;
+}
+
 bool vdb_header_is_unborn(struct fstore *fs, int *rc){
   unsigned char b[2][HDRSLOT_SIZE];
   size_t n_read[2];
@@ -200,9 +211,7 @@ bool vdb_header_is_unborn(struct fstore *fs, int *rc){
   if( sz==0 ) return true;
   *rc = slots_read(fs, b, n_read);
   if( *rc!=VECDB_OK || slot_is_valid(b[0]) ) return false;
-  if( slot_is_valid(b[1]) ){
-    return (get_u16(b[1] + HDRSLOT_FLAGS) & HEADER_CREATING)!=0;
-  }
+  if( slot_is_valid(b[1]) ) return creation_was_torn(fs, b[1], rc);
   return sz<=2*65536 && is_zero(b[0], HDRSLOT_SIZE);
 }
 

@@ -17,9 +17,10 @@
 ** replaced it): then everything is tried again.
 **
 ** CLOSING  Whoever can make the lock exclusive is the last: it checkpoints,
-** removes -wal and -shm and cuts the file to its pages. Two that close at the
-** same moment may both leave -wal behind; the next opener has no trouble with
-** it.
+** removes -wal and -shm and cuts the file to its pages. Who cannot lets go of
+** the lock and tries once more, so that of two that close at the same moment
+** one is the last. Somebody may have come and gone in between: -shm must still
+** be the one that is mapped, else there is nothing left to do.
 **
 ** INVARIANTS
 **   Y1  SHM.MAGIC is written last: -shm without it is not used.
@@ -28,6 +29,9 @@
 **   Y3  A new main file is renamed into place only after the old log is
 **       durably gone: a log is never beside a file it does not belong to
 **       without its uuid or salt telling so, and here the uuid stays.
+**   Y4  The new main file is locked like the old one before it gets the name:
+**       nobody opens it before the old -shm is gone.
+**   Y5  What replaces the file was made from its newest state.
 */
 #include "util/common.h"
 #include "pager/fstore.h"
@@ -171,10 +175,10 @@ static int shm_init(struct fstore *fs){
 
   TRY( vdb_wal_recover(fs, &st) );
   if( st.n_frame>0 && !fs->base.is_readonly ){
-    TRY( vdb_wal_sync(fs) );
-    st.synced = st.n_frame;
+    TRY( vdb_wal_sync_found(fs, &st) );
   }
   if( st.off_end ) n_home = vdb_fstore_frames_home(fs, fs->header.txid);
+  if( n_home>0 ) TRY( vdb_header_sync(fs) );                  /* K4, ckpt.c */
   fs->ops->shm_store(fs->shm, SHM_BACKFILL, BACKFILL(st.generation, n_home));
   fs->ops->shm_store(fs->shm, SHM_CKPTTXID, fs->header.txid);
   vdb_shm_publish(fs, &st);
@@ -304,6 +308,25 @@ done:
 
 /* ---- closing ------------------------------------------------------------- */
 
+/* Does the name still lead to the -shm that is mapped, and is it in use? */
+static bool shm_is_ours(struct fstore *fs){
+  struct file_id a = { 0, 0 }, b = { 0, 0 };
+  return fs->ops->path_id(fs->ops->env, fs->path_shm, &a)==VECDB_OK
+      && fs->ops->id(fs->shm, &b)==VECDB_OK
+      && a.dev==b.dev && a.ino==b.ino
+      && fs->ops->shm_load(fs->shm, SHM_MAGIC)==SHM_MAGIC_VALUE;
+}
+
+/* Is nobody else there? The lock is held exclusively then. */
+static bool close_alone(struct fstore *fs){
+  if( fs->ops->lock(fs->main, LOCK_LIFE, LOCK_EXCLUSIVE, NULL)==VECDB_OK ){
+    return true;
+  }
+  fs->ops->unlock(fs->main, LOCK_LIFE);
+  return fs->ops->lock(fs->main, LOCK_LIFE, LOCK_EXCLUSIVE, NULL)==VECDB_OK
+      && vdb_fstore_path_is_ours(fs) && shm_is_ours(fs);
+}
+
 bool vdb_life_close_begin(struct page_store *s){
   struct fstore *fs = fstore_of(s);
   struct log_state st;
@@ -311,9 +334,7 @@ bool vdb_life_close_begin(struct page_store *s){
   if( fs->mode!=FSTORE_SHARED || s->is_readonly || fs->main==NULL ){
     return false;
   }
-  if( fs->ops->lock(fs->main, LOCK_LIFE, LOCK_EXCLUSIVE, NULL)!=VECDB_OK ){
-    return false;
-  }
+  if( !close_alone(fs) ) return false;
   fs->is_last = true;
   return vdb_shm_read(fs, &st)==VECDB_OK && st.n_frame>0 && !st.prep_txid;
 }
@@ -336,11 +357,11 @@ static int life_finish(struct fstore *fs){
   TRY( vdb_header_read(fs, &fs->header) );
   vdb_map_clear(fs);
   main_cut(fs);
+  fs->ops->shm_store(fs->shm, SHM_MAGIC, 0);    /* nobody joins what is left */
   handle_close(fs, &fs->wal);
   rc = fs->ops->unlink(fs->ops->env, fs->path_wal, fs->err);
   if( rc==VECDB_NOTFOUND ) rc = VECDB_OK;
   if( rc!=VECDB_OK ) goto done;
-  fs->ops->shm_store(fs->shm, SHM_MAGIC, 0);
   rc = fs->ops->unlink(fs->ops->env, fs->path_shm, fs->err);
   if( rc==VECDB_NOTFOUND ) rc = VECDB_OK;
 done:
@@ -415,11 +436,19 @@ done:
   return rc;
 }
 
-/* Everything is in the main file, and the log is gone for good (Y3). */
+/* Y5: the snapshot that was read last, or our last commit, is the newest; and
+** all of it is in the main file. */
 static int replace_settle(struct fstore *fs){
+  struct log_state st;
   bool all_home = false;
   int rc = VECDB_OK;
 
+  TRY( vdb_shm_read(fs, &st) );
+  if( st.txid!=fs->log.txid ){
+    TRY( vdb_error(fs->err, VECDB_BUSY_SNAPSHOT, "cannot replace %s: it was "
+                   "changed since the copy was made; retry",
+                   vdb_pager_name(fs->base.pager)) );
+  }
   TRY( vdb_ckpt_finish(fs, &all_home) );
   if( !all_home ){
     TRY( vdb_error(fs->err, VECDB_BUSY, "cannot replace %s: its log is still "
@@ -447,9 +476,25 @@ done:
   return rc;
 }
 
+/* Open the new file and lock it (Y4). */
+static int replace_lock(struct fstore *fs, const char *path_new,
+                        struct vdb_file **out){
+  int rc = VECDB_OK;
+
+  TRY( fs->ops->open(fs->ops->env, path_new, 0, out, fs->err) );
+  rc = fs->ops->lock(*out, LOCK_LIFE, LOCK_EXCLUSIVE, NULL);
+  if( rc!=VECDB_OK ){
+    rc = vdb_error(fs->err, rc, "cannot replace %s: somebody has \"%s\" open",
+                   vdb_pager_name(fs->base.pager), path_new);
+  }
+done:
+  return rc;
+}
+
 int vdb_life_replace(struct page_store *s, const char *path_new){
   struct fstore *fs = fstore_of(s);
   struct pager *p = s->pager;
+  struct vdb_file *fresh = NULL;
   int rc;
 
   if( s->is_readonly ){
@@ -463,6 +508,7 @@ int vdb_life_replace(struct page_store *s, const char *path_new){
   }
   TRY( replace_settle(fs) );
   TRY( replace_adapt(fs, path_new) );
+  TRY( replace_lock(fs, path_new, &fresh) );
   TRY( replace_drop_log(fs) );
   TRY( fs->ops->rename(fs->ops->env, path_new, fs->path, fs->err) );
   /* From here on the old file is no more; failing leaves no way back. */
@@ -470,11 +516,13 @@ int vdb_life_replace(struct page_store *s, const char *path_new){
   TRY( fs->ops->sync_dir(fs->ops->env, fs->path, fs->err) );
   (void)fs->ops->unlink(fs->ops->env, fs->path_shm, NULL);
   files_close(fs);
+  handle_close(fs, &fresh);
   vdb_walindex_clear(&fs->ix);
   fs->cache_txid = fs->cache_generation = fs->cache_frame = 0;
   TRY( vdb_life_open(fs) );
   p->is_poisoned = false;
 done:
+  handle_close(fs, &fresh);
   if( rc!=VECDB_OK && fs->main && !p->is_poisoned ){
     (void)fs->ops->lock(fs->main, LOCK_LIFE, LOCK_SHARED, NULL);
   }

@@ -38,7 +38,8 @@
 #include "util/rng.h"
 #include "pager/pager_int.h"
 
-static bool assert_pager_state(const struct pager *p){
+/* Only called inside of assert. */
+static bool __attribute__((unused)) assert_pager_state(const struct pager *p){
   switch( p->state ){
     case PAGER_NONE:
       assert( p->cache.n_dirty==0 && p->n_save==0 && !p->is_prepared );

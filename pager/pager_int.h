@@ -141,6 +141,10 @@ int  vdb_alloc_free(struct pager *p, page_no start, uint32_t n, txn_id txid);
 int  vdb_alloc_run(struct pager *p, uint32_t n, page_no *out);
 int  vdb_alloc_trim(struct pager *p, bool *trimmed);
 int  vdb_alloc_check(struct pager *p, struct census *c);
+/* Call fn for each page that transaction txid, the running one, has freed and
+** not used again. Trunks are in use. */
+int  vdb_alloc_each_freed(struct pager *p, txn_id txid,
+                          int (*fn)(void *arg, page_no pgno), void *arg);
 
 /* extent.c */
 int  vdb_extents_init(struct pager *p);
@@ -151,6 +155,7 @@ void vdb_extents_end_txn(struct pager *p);   /* no pin is left */
 ** be done (a savepoint, or 0,0: all of the transaction). */
 void vdb_extents_undo(struct pager *p, size_t n_created, size_t n_freed);
 int  vdb_extents_commit(struct pager *p);    /* frees of numbered extents */
+void vdb_extents_forget(struct pager *p);    /* nothing known is valid */
 
 /* census.c */
 /* As vdb_census_page for n pages, and their bytes are not looked at. */

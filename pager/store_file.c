@@ -128,13 +128,26 @@ static int frame_payload_read(struct fstore *fs, uint32_t i_frame, void *buf){
                             buf, fs->sz_page, fs->err);
 }
 
+/* A recovery that failed while a snapshot was held leaves the index behind the
+** snapshot: without its frames older pages would be found. */
+static int index_mend(struct fstore *fs){
+  if( fs->min_frame>=fs->max_frame || fs->mode!=FSTORE_SHARED
+      || (fs->ix.generation==fs->log.generation
+          && fs->ix.n>=fs->max_frame) ){
+    return VECDB_OK;
+  }
+  return vdb_wal_follow(fs, &fs->log);
+}
+
 int vdb_fstore_read_page(struct page_store *s, page_no pgno, void *buf){
   struct fstore *fs = fstore_of(s);
   uint64_t hi = fs->is_appending ? fs->ix.n : fs->max_frame;
-  uint32_t i = vdb_walindex_find(&fs->ix, pgno, fs->min_frame, hi);
+  uint32_t i;
   size_t n = 0;
-  int rc;
+  int rc = index_mend(fs);
 
+  if( rc!=VECDB_OK ) return rc;
+  i = vdb_walindex_find(&fs->ix, pgno, fs->min_frame, hi);
   if( i ) return frame_payload_read(fs, i, buf);
   rc = fs->ops->read(fs->main, page_offset(fs, pgno), buf, fs->sz_page, &n,
                      fs->err);
@@ -340,13 +353,11 @@ int vdb_fstore_recover_shared(struct fstore *fs){
       st.generation = BACKFILL_GEN(w);
     }
     n_home = st.off_end ? vdb_fstore_frames_home(fs, fs->header.txid) : 0;
+    if( n_home>0 ) TRY( vdb_header_sync(fs) );                /* K4, ckpt.c */
     fs->ops->shm_store(fs->shm, SHM_BACKFILL,
                        BACKFILL(st.generation, n_home));
   }
-  if( st.n_frame>0 ){
-    TRY( vdb_wal_sync(fs) );
-    st.synced = st.n_frame;
-  }
+  if( st.n_frame>0 ) TRY( vdb_wal_sync_found(fs, &st) );
   st.change = change;
   vdb_shm_publish(fs, &st);
 done:

@@ -7,12 +7,16 @@
 **
 ** INVARIANTS
 **   O1  While the host's version stays the same, so do the bytes it returns:
-**       the cache is kept. A new version empties it.
+**       the cache is kept. A new version empties it. Extents stay, since their
+**       names are new with each transaction, unless the number of the newest
+**       one says that the host has undone some.
 **   O2  The host's `end` is called once for each time a begin_read, a
 **       begin_write, or a begin_read followed by a begin_write was called.
 **   O3  A commit that fails half way leaves the host with some of the pages;
 **       the pager still holds all of them dirty, so that a second commit
 **       writes them again and a rollback is the host's.
+**   O4  Pages that a transaction leaves on the free list are given back to the
+**       host at its end. Nobody reads them before they are written again.
 */
 #include "util/common.h"
 #include "pager/pager_int.h"
@@ -82,6 +86,7 @@ done:
 
 /* The host is at `version` now (O1). */
 static int outside_follow(struct outside *o, uint64_t version){
+  txn_id txid_last = o->txid;
   int rc;
 
   if( o->was_seen && version==o->host_version ) return VECDB_OK;
@@ -89,6 +94,7 @@ static int outside_follow(struct outside *o, uint64_t version){
   vdb_pager_forget(o->base.pager, 0);
   o->version++;
   rc = outside_read_root(o);
+  if( rc!=VECDB_OK || o->txid<=txid_last ) vdb_extents_forget(o->base.pager);
   o->was_seen = rc==VECDB_OK;
   o->host_version = version;
   return rc;
@@ -175,6 +181,14 @@ static int outside_flush(struct page_store *s, struct cpage *const *pages,
   return rc;
 }
 
+/* O4 */
+static int outside_free_page(void *arg, page_no pgno){
+  struct outside *o = arg;
+  int rc = o->host->free_page(o->host->arg, pgno);
+  if( rc==VECDB_NOTFOUND ) rc = VECDB_OK;       /* it was never written */
+  return host_result(o, rc, "free a page");
+}
+
 static int outside_commit(struct page_store *s, struct cpage *const *dirty,
                           size_t n, page_no n_page){
   struct outside *o = outside_of(s);
@@ -182,6 +196,8 @@ static int outside_commit(struct page_store *s, struct cpage *const *dirty,
 
   TRY( vdb_extents_commit(s->pager) );
   if( n>0 ) TRY( outside_flush(s, dirty, n) );
+  TRY( vdb_alloc_each_freed(s->pager, s->pager->snap.txid_write,
+                            outside_free_page, o) );
   o->is_reading = o->is_writing = false;
   TRY( host_result(o, o->host->end(o->host->arg, 1), "commit") );
   o->txid = s->pager->snap.txid_write;

@@ -117,7 +117,17 @@ int vdb_wal_sync(struct fstore *fs){
   if( p->cfg.sync==VECDB_SYNC_OFF ) return VECDB_OK;
   p->n_sync++;
   rc = fs->ops->sync(fs->wal, fs->err);
+  if( MUTANT(8, rc!=VECDB_OK, false) ) rc = fs->ops->sync(fs->wal, fs->err);
   if( rc!=VECDB_OK ) vdb_pager_poison(p);
+  return rc;
+}
+
+/* Frames that were never synced must not be taken for rotten later on. */
+int vdb_wal_sync_found(struct fstore *fs, struct log_state *st){
+  int rc = vdb_wal_sync(fs);
+  if( rc==VECDB_OK && fs->base.pager->cfg.sync!=VECDB_SYNC_OFF ){
+    st->synced = st->n_frame;
+  }
   return rc;
 }
 
@@ -152,13 +162,24 @@ static bool restart_claim(struct fstore *fs, uint64_t *w_old,
   return false;
 }
 
-/* Open the log, empty it if it is another's, make its name durable. */
+/* The name of a new log, and that of a new main file beside it. */
+static int names_sync(struct fstore *fs){
+  struct pager *p = fs->base.pager;
+  int rc;
+
+  if( p->cfg.sync==VECDB_SYNC_OFF ) return VECDB_OK;
+  rc = fs->ops->sync_dir(fs->ops->env, fs->path, fs->err);
+  if( rc!=VECDB_OK ) vdb_pager_poison(p);
+  return rc;
+}
+
+/* Open the log, empty it if it is another's, make its name durable. A log
+** that is there without a valid header may be of somebody who died before he
+** had done that. */
 static int restart_open(struct fstore *fs){
   uint64_t sz = 0;
-  bool exists = false;
   int rc = VECDB_OK;
 
-  TRY( fs->ops->exists(fs->ops->env, fs->path_wal, &exists) );
   TRY( vdb_wal_open(fs, true) );
   TRY( fs->ops->size(fs->wal, &sz, fs->err) );
   if( sz>0 && fs->log.off_end==0 ){
@@ -166,9 +187,7 @@ static int restart_open(struct fstore *fs){
     TRY( fs->ops->truncate(fs->wal, 0, fs->err) );
     TRY( vdb_wal_sync(fs) );
   }
-  if( !exists && fs->base.pager->cfg.sync!=VECDB_SYNC_OFF ){
-    TRY( fs->ops->sync_dir(fs->ops->env, fs->path, fs->err) );
-  }
+  if( fs->log.off_end==0 ) TRY( names_sync(fs) );
 done:
   return rc;
 }
@@ -243,13 +262,21 @@ static void append_undo(struct fstore *fs, uint64_t n){
 }
 
 /* As append_undo, and the last frame, a COMMIT or PREPARE, may be in the file:
-** recovery must not find it. */
+** recovery must not find it. A file that ends before it is left alone: on a
+** full disk even zeros could not be written there. */
 static void commit_undo(struct fstore *fs, uint64_t n){
   static const unsigned char zero[FRAME_SIZE];
   bool was_poisoned = fs->base.pager->is_poisoned;
-  uint64_t off = fs->ix.frame[fs->ix.n-1].off;
-  int rc = fs->ops->write(fs->wal, off, zero, sizeof(zero), NULL);
+  uint64_t off = fs->ix.frame[fs->ix.n-1].off, sz = 0;
+  int rc = fs->ops->size(fs->wal, &sz, NULL);
 
+  if( rc==VECDB_OK && sz<=off ){
+    append_undo(fs, n);
+    return;
+  }
+  if( rc==VECDB_OK ){
+    rc = fs->ops->write(fs->wal, off, zero, sizeof(zero), NULL);
+  }
   if( rc==VECDB_OK && !was_poisoned
       && fs->base.pager->cfg.sync==VECDB_SYNC_FULL ){
     rc = fs->ops->sync(fs->wal, NULL);

@@ -70,6 +70,22 @@ static bool wal_header_is_valid(const unsigned char *b, size_t n){
       && get_u32(b + WALHDR_CRC)==vdb_crc32c(0, b, WALHDR_CRC);
 }
 
+int vdb_wal_exists_of(struct fstore *fs, const unsigned char uuid[16],
+                      bool *yes){
+  unsigned char b[WALHDR_SIZE];
+  size_t n = 0;
+  int rc = vdb_wal_open(fs, false);
+
+  *yes = false;
+  if( rc!=VECDB_OK ) return rc==VECDB_NOTFOUND ? VECDB_OK : rc;
+  rc = fs->ops->read(fs->wal, 0, b, sizeof(b), &n, fs->err);
+  *yes = rc==VECDB_OK && wal_header_is_valid(b, n)
+      && memcmp(b + WALHDR_UUID, uuid, 16)==0;
+  (void)fs->ops->close(fs->wal);
+  fs->wal = NULL;
+  return rc;
+}
+
 static bool wal_header_belongs(const struct fstore *fs,
                                const unsigned char *b){
   uint64_t salt = fs->header.salt;
@@ -167,7 +183,9 @@ static int frame_apply(struct fstore *fs, const struct frame *f,
   int rc;
   if( f->txid>st->txid_used ) st->txid_used = f->txid;
   if( f->kind==FRAME_PAGE ){
-    if( f->pgno==fs->header.pg_root ) *n_page_root = get_u32(payload+ROOT_NPAGE);
+    if( f->pgno==fs->header.pg_root ){
+      *n_page_root = get_u32(payload + ROOT_NPAGE);
+    }
     return VECDB_OK;
   }
   st->n_frame = f->seq;

@@ -141,9 +141,8 @@ static int table_declare(sqlite3 *db, struct sql_table *t, char **err){
   rc = sqlite3_declare_vtab(db, sql);
   sqlite3_free(sql);
   if( rc!=SQLITE_OK ){
-    return vdb_sql_fail(err, rc, "%scould not declare virtual table, '%s'",
-                    t->is_vec0 ? "vec0 constructor error: " : "",
-                    sqlite3_errmsg(db));
+    return vdb_sql_fail(err, rc, "could not declare virtual table, '%s'",
+                        sqlite3_errmsg(db));
   }
   return SQLITE_OK;
 }
@@ -220,9 +219,8 @@ static int table_read_columns(struct sql_table *t, vecdb_collection *coll,
     if( c->name==NULL ) return SQLITE_NOMEM;
     t->n_col = i + 1;
     if( sqlite3_stricmp(c->name, t->name)==0 ){
-      return vdb_sql_fail(err, SQLITE_ERROR, "%scolumn name '%s' conflicts "
-          "with table name (reserved for command column)",
-          t->is_vec0 ? "vec0 constructor error: " : "", c->name);
+      return vdb_sql_fail(err, SQLITE_ERROR, "column name '%s' conflicts with "
+          "table name (reserved for command column)", c->name);
     }
   }
   t->has_text_key = n>0 && t->cols[0].info.type==VECDB_TEXT;
@@ -443,10 +441,17 @@ done:
   return rc;
 }
 
+/* Programs that know sqlite-vec look for the beginning of the sentence. argv is
+** gone after a failure: a nested CREATE TABLE that fails resets the schema. */
 static int table_create(sqlite3 *db, void *aux, int argc,
                         const char *const *argv, sqlite3_vtab **out,
                         char **err){
-  return table_make(db, aux, argc, argv, 1, out, err);
+  int is_vec0 = sqlite3_stricmp(argv[0], "vec0")==0;
+  int rc = table_make(db, aux, argc, argv, 1, out, err);
+  if( rc!=SQLITE_OK && *err && is_vec0 ){
+    *err = sqlite3_mprintf("vec0 constructor error: %z", *err);
+  }
+  return rc;
 }
 
 static int table_connect(sqlite3 *db, void *aux, int argc,

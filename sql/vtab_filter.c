@@ -185,6 +185,7 @@ static int request_json_key(struct sql_table *t, struct sql_request *q,
                             sqlite3_value *v){
   sqlite3_int64 n = 0;
   int rc;
+  if( key==NULL ) return SQLITE_NOMEM;
   if( strcmp(key, "k")==0 ){
     rc = read_count(t, "k", v, &n);
     if( rc==SQLITE_OK && n<0 ) q->is_empty = 1;

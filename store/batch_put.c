@@ -141,6 +141,15 @@ static int put_row(struct put *p, size_t i){
   return rc;
 }
 
+/* Is the row to blame? A full disk is not its fault. */
+static bool is_of_row(int rc){
+  switch( rc & 0xff ){
+    case VECDB_CONSTRAINT: case VECDB_MISMATCH: case VECDB_RANGE:
+    case VECDB_TOOBIG: case VECDB_SYNTAX: case VECDB_MISUSE: return true;
+    default: return false;
+  }
+}
+
 static int put_rows(struct put *p, size_t n, int64_t *first_key){
   struct coll_bulk *bulk = NULL;
   bool has_key = false, done = false;
@@ -160,7 +169,7 @@ static int put_rows(struct put *p, size_t n, int64_t *first_key){
                 : vdb_coll_insert(p->coll, p->row, p->flags, &key, &done);
     }
     if( rc!=VECDB_OK ){
-      vdb_error_prefix(p->ss->err, "row %zu", i);
+      if( is_of_row(rc) ) vdb_error_prefix(p->ss->err, "row %zu", i);
       goto done;
     }
     if( !done || p->schema->col[0].type!=VECDB_INTEGER ) continue;

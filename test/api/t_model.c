@@ -3,11 +3,13 @@
 ** The model is an array of rows. After each batch of operations the answers of
 ** scans and searches must be the model's, to the bit: the model computes
 ** distances with vecdb_distance and sorts by (distance, key). The same script
-** runs in memory and on a file; there, the handle is closed and opened from
-** time to time, and a second handle looks on.
+** runs in memory, on the pages of a host, and on a file; where something is
+** kept, the handle is closed and opened from time to time, and on the file a
+** second handle looks on.
 */
 #include "api/api.h"
 
+#include "unit/lib_host.h"
 #include "util/rng.h"
 
 enum { DIMS = 8, KEY_MAX = 400 };
@@ -27,7 +29,8 @@ struct model {
 struct world {
   vecdb *db;
   vecdb_collection *c;
-  const char *path;                        /* NULL: memory */
+  const char *path;                        /* of a file, or NULL */
+  struct host *host;                       /* its pages, or NULL; else memory */
   const char *metric;
   int metric_no;
   struct vdb_rng rng;
@@ -54,7 +57,10 @@ static void random_row(struct world *w, struct model_row *r){
 
 static void world_open(struct world *w, bool is_new){
   char schema[200];
-  w->db = w->path ? api_open(w->path, NULL) : api_memory();
+  vecdb_options o = VECDB_OPTIONS_INIT;
+  if( w->host ) o.store = &w->host->ops;
+  w->db = w->path || w->host ? api_open(w->path ? w->path : "", &o)
+                             : api_memory();
   snprintf(schema, sizeof(schema), "id integer primary key, v float[%d] "
            "distance_metric=%s, n int, tag text", DIMS, w->metric);
   w->c = api_collection(w->db, "t", is_new ? schema : NULL);
@@ -209,7 +215,7 @@ static void do_upkeep(struct world *w){
       if( !w->in_tx ) OK(w->db, vecdb_vacuum(w->db));
       break;
     default:
-      if( w->in_tx || w->path==NULL ) break;
+      if( w->in_tx || (w->path==NULL && w->host==NULL) ) break;
       OK(w->db, vecdb_close(w->db));
       world_open(w, false);
   }
@@ -311,11 +317,12 @@ static void check_other(struct world *w){
   OK(db, vecdb_close(db));
 }
 
-static void script(const char *path, const char *metric, int metric_no,
-                   uint64_t seed, int n_op){
+static void script(const char *path, struct host *host, const char *metric,
+                   int metric_no, uint64_t seed, int n_op){
   static struct world w;
   memset(&w, 0, sizeof(w));
   w.path = path;
+  w.host = host;
   w.metric = metric;
   w.metric_no = metric_no;
   vdb_rng_init(&w.rng, seed);
@@ -342,11 +349,18 @@ static void script(const char *path, const char *metric, int metric_no,
 
 TEST(model__agrees_in_memory){
   int n = 2000*vt_scale();
-  script(NULL, "l2", VECDB_L2, vt_seed(), n);
-  script(NULL, "ip", VECDB_IP, vt_seed()+1, n);
-  script(NULL, "cosine", VECDB_COSINE, vt_seed()+2, n);
+  script(NULL, NULL, "l2", VECDB_L2, vt_seed(), n);
+  script(NULL, NULL, "ip", VECDB_IP, vt_seed()+1, n);
+  script(NULL, NULL, "cosine", VECDB_COSINE, vt_seed()+2, n);
+}
+
+TEST(model__agrees_on_the_pages_of_a_host){
+  struct host *host = host_create();
+  script(NULL, host, "l2", VECDB_L2, vt_seed()+4, 1000*vt_scale());
+  host_destroy(host);
 }
 
 TEST(model__agrees_on_a_file){
-  script(vt_path("t.vdb"), "l1", VECDB_L1, vt_seed()+3, 1000*vt_scale());
+  script(vt_path("t.vdb"), NULL, "l1", VECDB_L1, vt_seed()+3,
+         1000*vt_scale());
 }

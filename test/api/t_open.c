@@ -142,6 +142,28 @@ TEST(open__reads_options_by_their_size){
   vecdb_close(db);
 }
 
+TEST(open__checks_an_outside_store){
+  vecdb_page_store st;
+  vecdb_options o = VECDB_OPTIONS_INIT;
+  vecdb *db = NULL;
+  memset(&st, 0, sizeof(st));
+  o.store = &st;
+  REFUSES(db, VECDB_MISUSE, "vecdb_page_store: the size is 0; begin with the "
+                            "_INIT macro",
+          vecdb_open("", 0, &o, &db));
+  vecdb_close(db);
+  st.size = sizeof(st);
+  st.usable_size = 4000;
+  REFUSES(db, VECDB_RANGE, "usable size 4000 of the page store is not a "
+                           "multiple of 32 in 4032..65536",
+          vecdb_open("", 0, &o, &db));
+  vecdb_close(db);
+  st.usable_size = 4032;
+  REFUSES(db, VECDB_MISUSE, "a function of the page store is NULL",
+          vecdb_open("", 0, &o, &db));
+  vecdb_close(db);
+}
+
 TEST(structs__that_are_filled_keep_to_their_size){
   struct { vecdb_stats s; uint64_t more; } longer;
   vecdb *db = api_memory();

@@ -4,6 +4,8 @@
 #include <pthread.h>
 #include <unistd.h>
 
+#include "unit/lib_host.h"
+
 static vecdb *db;
 static vecdb_collection *c;
 
@@ -182,6 +184,30 @@ TEST(backup__saves_what_is_in_memory){
   OK(db, vecdb_prepare_scan(c, "rowid < 3 OR rowid > 9019", &s));
   KEYS(db, "1 2 9020 ", s);
   OK(db, vecdb_close(db));
+}
+
+TEST(backup__saves_the_pages_of_a_host){
+  struct host *host = host_create();
+  vecdb_options o = VECDB_OPTIONS_INIT;
+  vecdb_stmt *s;
+  o.store = &host->ops;
+  db = api_open("", &o);
+  c = api_collection(db, "t", "v float[4]");
+  put(1, 20);
+  OK(db, vecdb_backup(db, vt_path("saved.vdb")));
+  OK(db, vecdb_close(db));
+  db = api_open("", &o);                        /* it is all still there */
+  c = api_collection(db, "t", NULL);
+  put(1, 1);
+  OK(db, vecdb_prepare_scan(c, "rowid > 18", &s));
+  KEYS(db, "19 20 21 ", s);
+  OK(db, vecdb_close(db));
+  db = api_open(vt_path("saved.vdb"), NULL);
+  c = api_collection(db, "t", NULL);
+  OK(db, vecdb_prepare_scan(c, "rowid > 18", &s));
+  KEYS(db, "19 20 ", s);
+  OK(db, vecdb_close(db));
+  host_destroy(host);
 }
 
 TEST(checkpoint__brings_the_log_home){

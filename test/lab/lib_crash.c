@@ -570,7 +570,8 @@ static size_t candidates_count(const struct replay *r, struct candidates *c){
        + c->n_length + c->n_name + c->n_shm;
 }
 
-static void fates_fill(const struct replay *r, struct verdict *v, size_t n_keep){
+static void fates_fill(const struct replay *r, struct verdict *v,
+                       size_t n_keep){
   memset(v->fates, FATE_DROP, r->n_pending);
   memset(v->fates, FATE_KEEP, n_keep);
 }

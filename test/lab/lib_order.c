@@ -121,8 +121,8 @@ static void shm_before(struct order *o, const struct lab_event *e){
   if( e->call!=CALL_SHM_STORE || !is_visible_word(e->off) ) return;
   now = e->lower->ops->shm_load(e->lower, (size_t)e->off);
   if( e->word<=now ) return;
-  rule_check(o, 6, !o->wal_dirty || o->is_decision, "a commit was published before the log was "
-             "synced");
+  rule_check(o, 6, !o->wal_dirty || o->is_decision,
+             "a commit was published before the log was synced");
   rule_check(o, 6, !o->main_new && !o->wal_new, "a commit was published before "
              "the folder was synced");
 }

@@ -140,11 +140,13 @@ static int table_get(struct toy *t, bool create, struct page **out){
   int rc = vdb_root_get(toy_pager(t), (enum root_word)TOY_WORD_TABLE, &pgno);
   *out = NULL;
   if( rc!=VECDB_OK ) return rc;
-  if( pgno!=0 ) return vdb_page_get(toy_pager(t), (page_no)pgno, PAGE_COLLECTION, out);
+  if( pgno!=0 ) return vdb_page_get(toy_pager(t), (page_no)pgno,
+                                    PAGE_COLLECTION, out);
   if( !create ) return VECDB_OK;
   rc = vdb_page_new(toy_pager(t), PAGE_COLLECTION, out);
   if( rc!=VECDB_OK ) return rc;
-  return vdb_root_set(toy_pager(t), (enum root_word)TOY_WORD_TABLE, (*out)->pgno);
+  return vdb_root_set(toy_pager(t), (enum root_word)TOY_WORD_TABLE,
+                      (*out)->pgno);
 }
 
 static struct toy_entry entry_get(const struct page *table, unsigned slot){
@@ -207,8 +209,8 @@ static int slot_put(struct toy *t, unsigned slot, uint64_t stamp){
   }else{
     TRY( vdb_page_new(toy_pager(t), PAGE_OVERFLOW, &pg) );
   }
-  content_fill(pg->data + PAGE_CONTENT, vdb_pager_usable(toy_pager(t)) - PAGE_CONTENT,
-               slot, stamp);
+  content_fill(pg->data + PAGE_CONTENT,
+               vdb_pager_usable(toy_pager(t)) - PAGE_CONTENT, slot, stamp);
   e.pgno = pg->pgno;
   e.kind = KIND_PAGE;
   e.stamp = stamp;

@@ -260,8 +260,12 @@ static void try_fields(enum toy_kind kind){
   free(targets);
   sample_free(&s);
 }
-TEST(corrupt_pager__every_field_repaired_is_a_clean_answer){ try_fields(TOY_PAGER); }
-TEST(corrupt_rows__every_field_repaired_is_a_clean_answer){ try_fields(TOY_ROWS); }
+TEST(corrupt_pager__every_field_repaired_is_a_clean_answer){
+  try_fields(TOY_PAGER);
+}
+TEST(corrupt_rows__every_field_repaired_is_a_clean_answer){
+  try_fields(TOY_ROWS);
+}
 
 /* ---- not repaired ------------------------------------------------------------------------ */
 

@@ -3,6 +3,7 @@
 # sqlite3: base vectors imported with their labels or metadata, queries
 # answered at ten ranks with the distances of the ground truth, which Python
 # computes again in integers or float64.
+# shellcheck disable=SC1091,SC2154
 . "$VECDB_SRC/test/shell/lib.inc"
 : "${VECDB_DATA:=$VECDB_SRC/../shared/data}"
 PYTHON=/usr/bin/python3
@@ -27,8 +28,8 @@ bring_in() {
   run 0 data.vdb ".import '$folder/$file' $table $(printf "'%s' " "$@")"
   has "$table came in" 'imported' "$out"
 }
-fashion=fashion-mnist-784-euclidean sift=sift-photos-100k
-wordnet=wordnet-glosses-lsi-256
+fashion='fashion-mnist-784-euclidean' sift='sift-photos-100k'
+wordnet='wordnet-glosses-lsi-256'
 bring_in $fashion base.u8bin fashion --first-id 0 \
   --meta "$VECDB_DATA/$fashion/labels.u8"
 bring_in $sift base.u8bin sift --meta "$VECDB_DATA/$sift/meta.tsv"

@@ -1,5 +1,6 @@
 #!/bin/sh
 # import.sh -- every format in, every format out, and nothing from bad files.
+# shellcheck disable=SC1091,SC2154
 . "$VECDB_SRC/test/shell/lib.inc"
 
 count() { "$V" x.vdb "SELECT count(*) FROM $1" 2>&1; }

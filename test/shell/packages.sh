@@ -1,5 +1,6 @@
 #!/bin/sh
 # packages.sh -- the embedder of the demo finds words that keep company.
+# shellcheck disable=SC1091,SC2154
 . "$VECDB_SRC/test/shell/lib.inc"
 P=$VECDB_BUILD/obj/examples/packages
 if [ ! -x "$P" ]; then echo "skip packages: not built"; exit 77; fi

@@ -1,6 +1,7 @@
 #!/bin/sh
 # session.sh -- the shell as a newcomer uses it: open, create, insert, search,
 # explain, change, back up, check, and what it says to mistakes.
+# shellcheck disable=SC1091,SC2154
 . "$VECDB_SRC/test/shell/lib.inc"
 
 # ---- a first session, from a script ----------------------------------------
@@ -167,4 +168,83 @@ is '.once is for one statement' '43' "$out"
 is '.once wrote the file' '42' "$(cat out.txt)"
 run 0 x.vdb ".timer on" "SELECT 1"
 has '.timer' 'Run Time: real' "$out"
+# ---- vectors look like vectors -----------------------------------------------
+cat >shapes.sql <<'END'
+CREATE VIRTUAL TABLE shapes USING vecdb(id integer primary key, v float[2],
+  h float16[2], i int8[2], u uint8[2], b bit[8]);
+INSERT INTO shapes VALUES(1, '[0.5,1]', '[0.5,1]', '[-1,2]', '[3,4]',
+  vec_bit(x'03'));
+END
+run 0 shapes.vdb ".read shapes.sql" "SELECT * FROM shapes"
+is 'columns of every element type print as JSON' \
+  '1|[0.5,1]|[0.5,1]|[-1,2]|[3,4]|[1,1,0,0,0,0,0,0]' "$out"
+run 0 -jsonl shapes.vdb "SELECT v, i FROM shapes"
+is 'and are JSON in JSON' '{"v":[0.5,1],"i":[-1,2]}' "$out"
+run 0 shapes.vdb "SELECT vec_int8('[1,2]'), x'0102'"
+is 'so do values of functions; a blob stays a blob' "[1,2]|x'0102'" "$out"
+run 0 shapes.vdb "SELECT group_concat(type) FROM pragma_table_info('shapes')"
+is 'declared types tell the shape' \
+  'INTEGER,float[2] BLOB,float16[2] BLOB,i8[2] BLOB,u8[2] BLOB,bit[8] BLOB' "$out"
+
+# ---- options, wherever they stand ------------------------------------------------
+run 0 shapes.vdb -csv "SELECT 1 AS a, 2 AS b" -header
+is 'options may follow the file' 'a,b
+1,2' "$out"
+run 0 shapes.vdb "-- a comment
+SELECT 5"
+is 'a comment is no option' '5' "$out"
+run 2 shapes.vdb -nonsense
+has 'unknown options are named' 'unknown option "-nonsense"' "$out"
+
+# ---- what others do meanwhile ----------------------------------------------------
+run 0 shapes.vdb ".shell '$V' shapes.vdb 'CREATE VIRTUAL TABLE late USING vecdb(v float[1])'" \
+  "SELECT count(*) FROM late" ".tables"
+is 'a collection that another program made is found' '0
+late
+shapes' "$out"
+cat >other.sh <<'END'
+for what in .vacuum '.optimize shapes' 'DELETE FROM shapes'; do
+  "$1" -timeout 0 shapes.vdb "$what" 2>&1; echo "status $?"
+done
+END
+run 0 shapes.vdb "BEGIN; DELETE FROM shapes WHERE id=77; UPDATE shapes SET v='[1,1]'" \
+  ".shell sh other.sh '$V'" "ROLLBACK"
+is 'whoever has to wait is told for whom' \
+'error: cannot replace "shapes.vdb": others have it open
+status 5
+error: cannot write "shapes.vdb": pid N holds the write lock
+status 5
+error: cannot write "shapes.vdb": pid N holds the write lock
+status 5' "$(printf '%s\n' "$out" | sed 's|"/.*/|"|; s/pid [0-9]*/pid N/; s/ lock since.*/ lock/')"
+
+# ---- what comes through a pipe -----------------------------------------------
+{ u32 2 2; f32 1 2 3 4; } >two.fbin
+run 0 pipe.vdb ".import '|cat two.fbin' t --format fbin" "SELECT embedding FROM t"
+has 'a command gives the rows' '[3,4]' "$out"
+run 1 pipe.vdb ".import '|cat two.fbin; exit 3' u --format fbin"
+has 'one that fails gives none' 'the command ended with status 3' "$out"
+run 1 -safe pipe.vdb ".import '|cat two.fbin' u --format fbin"
+has '-safe has no pipes' 'not allowed with -safe' "$out"
+out=$("$V" pipe.vdb ".import - u --format fbin" "SELECT count(*) FROM u" <two.fbin 2>&1)
+has 'standard input gives rows' 'imported 2 rows' "$out"
+out=$(echo '.import - w --format fbin' | "$V" pipe.vdb 2>&1)
+has 'not where the commands come from' 'the commands come from standard input' "$out"
+
+run 0 shapes.vdb .help ".help import"
+is 'the help keeps to 80 columns' '' "$(printf '%s\n' "$out" | grep -E '.{81}')"
+run 1 shapes.vdb ".knn shapes key=9 1"
+has '.knn names the key that is missing' 'no row 9 in "shapes"' "$out"
+run 1 shapes.vdb ".width x"
+has '.width takes numbers' 'usage: .width' "$out"
+
+# ---- many collections -----------------------------------------------------------
+{ echo 'BEGIN;'
+  i=0
+  while [ $i -lt 600 ]; do
+    echo "CREATE VIRTUAL TABLE c$i USING vecdb(v float[1]);"; i=$((i+1))
+  done
+  echo 'COMMIT;'
+} >many.sql
+run 0 many.vdb ".read many.sql" ".collections"
+is '.collections lists them all' 600 "$(printf '%s\n' "$out" | wc -l)"
 done_testing

@@ -83,6 +83,7 @@ INSERT INTO mv(a,b) VALUES('[1,2]','[1,0,0]'),('[9,9]','[0,1,0]');
 SELECT (SELECT rowid FROM mv WHERE a MATCH '[1,1]' AND k=1), (SELECT rowid FROM mv WHERE b MATCH '[0,5,0]' AND k=1);"
 is vec0_alias '1|0.0' "CREATE VIRTUAL TABLE v0 USING vec0(file='x.vdb', id integer primary key, v float[2]); INSERT INTO v0(id,v) VALUES(1,'[1,2]');
 SELECT id, distance FROM v0 WHERE v MATCH '[1,2]' AND k=1;"
+fails vec0_constructor 'vec0 constructor error: ' "CREATE VIRTUAL TABLE v1 USING vec0(file='x.vdb', i int);"
 fails vec0_dims 'Dimension mismatch for inserted vector for the "v" column. Expected 2 dimensions but received 3.' "INSERT INTO v0(id,v) VALUES(2,'[1,2,3]');"
 fails vec0_query_dims 'Dimension mismatch for query vector for the "v" column. Expected 2 dimensions but received 1.' "SELECT id FROM v0 WHERE v MATCH '[1]' AND k=1;"
 fails vec0_type 'Inserted vector for the "v" column is expected to be of type float32, but a int8 vector was provided.' "INSERT INTO v0(id,v) VALUES(2,vec_int8('[1,2]'));"
@@ -91,6 +92,7 @@ fails vec0_k 'k value in knn queries must be greater than or equal to 0.' "SELEC
 fails vec0_command "unknown vec0 command: 'x'" "INSERT INTO v0(v0) VALUES('x');"
 
 # The example at the top of the manual.
+# shellcheck disable=SC2016
 is manual '1|' "$(sed -n '/^```sql/,/^```/p' "$VECDB_SRC/doc/sql.md" | grep -v '^```' | grep -v '^.load' | sed 's/SELECT id, distance/SELECT id, NULL/')"
 
 # VACUUM of the host leaves the file alone.

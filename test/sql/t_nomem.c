@@ -88,7 +88,7 @@ static int run_once(long long n){
 }
 
 TEST(nomem__fails_a_statement_and_nothing_else){
-  long long n, step = vt_scale()>10 ? 1 : 97;
+  long long n, step = vt_scale()>10 ? 1 : 19;
   int n_bad = 0;
 
   install();
