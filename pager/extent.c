@@ -418,6 +418,8 @@ bool vdb_extent_is_crowded(const struct pager *p){
   return p->cache.sz_other>p->cache.sz_max/2;
 }
 
+void vdb_extent_shrink(struct pager *p){ heap_make_room(p, 0); }
+
 int vdb_extent_pin(struct pager *p, page_no head, struct extent *out){
   int rc = vdb_extent_pin_raw(p, head, out);
   if( rc==VECDB_OK ) rc = vdb_extent_verify(p, out, 0, out->sz);
@@ -557,6 +559,7 @@ void vdb_extents_forget(struct pager *p){
   if( x->n_seen_cap ) memset(x->seen, 0, x->n_seen_cap*sizeof(*x->seen));
   x->n_seen = 0;
   for(struct heap_extent *h=x->heap; h; h=h->next) h->head = 0;
+  p->n_forgotten++;
 }
 
 void vdb_extents_undo(struct pager *p, size_t n_created, size_t n_freed){

@@ -54,8 +54,10 @@ int  vdb_extent_pin_raw(struct pager *p, page_no head, struct extent *out);
 ** transaction that still sees (head, txid). */
 int  vdb_extent_hold(struct pager *p, page_no head, struct extent *out);
 /* Blocks of extents that were read into memory fill half of the cache's
-** budget: whoever holds some should let them go. */
+** budget: whoever holds some should let them go, then shrink. */
 bool vdb_extent_is_crowded(const struct pager *p);
+/* Free blocks without pins, oldest first, until the budget is met. */
+void vdb_extent_shrink(struct pager *p);
 int  vdb_extent_verify(struct pager *p, const struct extent *e, size_t off,
                        size_t n);
 void vdb_extent_unpin(struct pager *p, struct extent *e);  /* cleared is fine */

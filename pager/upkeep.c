@@ -20,6 +20,8 @@ txn_id vdb_pager_txid(const struct pager *p){
   return p->state==PAGER_WRITE ? p->snap.txid_write : p->snap.txid;
 }
 
+uint64_t vdb_pager_n_forgotten(const struct pager *p){ return p->n_forgotten; }
+
 bool vdb_pager_is_undecided(const struct pager *p){
   return p->state==PAGER_READ && p->snap.is_undecided;
 }

@@ -116,6 +116,7 @@ struct coll {
   bool     is_valid;                    /* state is that of `pager_version` */
   bool     is_dirty;                    /* changed by this transaction */
   uint64_t pager_version, cookie;
+  uint64_t n_forgotten;                 /* vdb_pager_n_forgotten of caches */
   page_no  page;
   struct coll_state s;
 

@@ -415,6 +415,10 @@ int vdb_coll_refresh(struct coll *c){
 
   if( c->is_valid && version==c->pager_version ) return VECDB_OK;
   if( c->is_attached ) return VECDB_OK;
+  if( c->n_forgotten!=vdb_pager_n_forgotten(c->p) ){
+    vdb_coll_drop_caches(c);
+    c->n_forgotten = vdb_pager_n_forgotten(c->p);
+  }
   TRY( vdb_root_get(c->p, ROOT_SCHEMA_COOKIE, &cookie) );
   if( !c->is_valid || cookie!=c->cookie || c->text==NULL ){
     c->is_valid = false;

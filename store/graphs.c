@@ -56,6 +56,18 @@ bool vdb_graph_vec(const struct coll *c, int v, const void *vec,
   return true;
 }
 
+int vdb_graph_rc(struct coll *c, int rc){
+  if( rc==VECDB_CORRUPT_INDEX ){
+    return vdb_error(vdb_coll_err(c), rc, "collection \"%.100s\": a graph is "
+                     "damaged; vecdb_check says where", c->name);
+  }
+  if( rc==VECDB_FORMAT ){
+    return vdb_error(vdb_coll_err(c), rc, "collection \"%.100s\": a graph is "
+                     "of a format that this version does not know", c->name);
+  }
+  return rc;
+}
+
 /* ---- Opening ------------------------------------------------------------ */
 
 static void seg_close(struct coll *c, struct graph_seg *s){
@@ -107,7 +119,8 @@ static int seg_open_parts(struct coll *c, struct graph_seg *s,
                           uint32_t sz_header){
   int rc = VECDB_OK;
 
-  TRY( vdb_graph_open(p + 4*((size_t)n_group+s->n_side), sz_header, &s->g) );
+  rc = vdb_graph_open(p + 4*((size_t)n_group+s->n_side), sz_header, &s->g);
+  TRY( vdb_graph_rc(c, rc) );
   vdb_graph_info(s->g, &s->info);
   if( s->info.n_group!=n_group || s->info.n_slots>s->n_row ){
     s->info.n_group = 0;
@@ -349,6 +362,7 @@ void vdb_graphs_relax(struct coll *c){
     }
     rows_release(c, &c->graphs->rows[v]);
   }
+  vdb_extent_shrink(c->p);
 }
 
 /* ---- Freeing ------------------------------------------------------------ */
@@ -507,5 +521,6 @@ int vdb_graphs_check(struct coll *c, struct census *census,
     }
   }
 done:
+  vdb_graphs_relax(c);
   return rc;
 }

@@ -54,6 +54,8 @@ struct graph_cache {
 bool vdb_graphs_possible(const struct coll *c, int v);
 /* c->graphs is current. */
 int  vdb_graphs_load(struct coll *c);
+/* The code of graph.h, with a sentence about collection c. */
+int  vdb_graph_rc(struct coll *c, int rc);
 /* The slot below which all sealed rows of column v are covered; c->graphs is
 ** current. */
 slot_no vdb_graphs_end(const struct coll *c, int v);

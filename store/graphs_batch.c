@@ -82,6 +82,7 @@ static int batch_graph(struct gbatch *t){
   if( rc==VECDB_INTERRUPT ){
     rc = vdb_error(vdb_coll_err(g->c), rc, "interrupted while at search");
   }
+  rc = vdb_graph_rc(g->c, rc);
 done:
   return rc;
 }

@@ -268,7 +268,8 @@ static int graph_ask(struct gsearch *g, struct graph_seg *s, const float *vec,
   b.load = group_load;
   b.arg = &l;
   for(int i=0; ; i++){
-    TRY( vdb_graph_knn(s->searcher, &b, vec, &p, hit, &n, &stats) );
+    rc = vdb_graph_knn(s->searcher, &b, vec, &p, hit, &n, &stats);
+    TRY( rc==VECDB_CORRUPT_INDEX ? vdb_graph_rc(g->c, rc) : rc );
     g->ss->n_distance += stats.n_distance;
     n = vdb_gsearch_finite(hit, n);
     *is_short = vdb_gsearch_is_short(g, s, n, p.k);
