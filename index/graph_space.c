@@ -20,7 +20,7 @@
 #include "util/rng.h"
 
 #define SAMPLE_MEAN   16384u    /* rows whose mean is the centre */
-#define SAMPLE_PCA    8192u     /* rows whose covariance is analysed */
+#define SAMPLE_PCA    4096u     /* rows whose covariance is analysed */
 #define F32_MAX_BYTES 1024u     /* of a vector that blocks hold as floats */
 #define FULL_2BIT_MAX 384u      /* dimensions from which codes have one bit */
 #define PREFIX        256u      /* principal dimensions tried */
