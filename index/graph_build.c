@@ -26,7 +26,7 @@
 
 #define TASK_ROWS  16           /* nodes per task */
 #define LIST1      64           /* candidates wanted in pass 1 and 2 */
-#define LIST2      200
+#define LIST2      150
 #define LIST_MAX   4096
 #define PROBE_SAMPLE  6000u     /* rows of a trial build, and its lists */
 #define PROBE_LIST1   48
@@ -47,25 +47,30 @@ static int worker_init(struct graph_builder *b, struct build_worker *w){
   uint32_t ef = b->list2>b->list1 ? b->list2 : b->list1;
   size_t n_tmp = 2*(size_t)g->dims_code;
   int rc = VECDB_OK;
-  TRY( vdb_graph_walk_init(&w->walk, g) );
+  for(unsigned i=0; i<WALKS; i++){
+    struct graph_walk *k = &w->walk[i];
+    TRY( vdb_graph_walk_init(k, g) );
+    k->n_trace_max = 8*ef;
+    k->trace = vdb_malloc_array(8*(size_t)ef, sizeof(*k->trace));
+    if( k->trace==NULL ) TRY( VECDB_NOMEM );
+  }
   if( n_tmp<g->dims_nav ) n_tmp = g->dims_nav;
   w->n_cand_max = 8*ef + BUILD_POOL + (BUILD_IN_MAX+2)*b->n_lanes;
-  w->walk.n_trace_max = 8*ef;
   w->cand = vdb_malloc_array(w->n_cand_max, sizeof(*w->cand));
-  w->walk.trace = vdb_malloc_array(8*(size_t)ef, sizeof(*w->walk.trace));
   w->kept_hi = vdb_malloc_aligned((size_t)b->n_lanes*g->dims_nav);
   w->list = vdb_malloc_array(b->n_lanes+1, sizeof(*w->list));
   w->u = vdb_malloc_aligned(g->dims_code);
   w->tmp = vdb_malloc_aligned(n_tmp*sizeof(float));
-  if( !w->cand || !w->walk.trace || !w->kept_hi || !w->list || !w->u
-   || !w->tmp ) rc = VECDB_NOMEM;
+  if( !w->cand || !w->kept_hi || !w->list || !w->u || !w->tmp ) rc = VECDB_NOMEM;
 done:
   return rc;
 }
 
 static void worker_clear(struct build_worker *w){
-  vdb_free(w->walk.trace);
-  vdb_graph_walk_clear(&w->walk);
+  for(unsigned i=0; i<WALKS; i++){
+    vdb_free(w->walk[i].trace);
+    vdb_graph_walk_clear(&w->walk[i]);
+  }
   vdb_free(w->cand);
   vdb_free_aligned(w->kept_hi);
   vdb_free(w->list);
@@ -76,22 +81,24 @@ static void worker_clear(struct build_worker *w){
 /* ---- Candidates of one node --------------------------------------------------- */
 
 int vdb_graph_find(const struct graph_builder *b, struct build_worker *w,
-                   uint32_t slot, uint32_t ef){
-  struct graph_walk *k = &w->walk;
+                   uint32_t slot, unsigned n, uint32_t ef){
   int rc = VECDB_OK;
-  vdb_graph_query_block(b->g, build_block(b, slot), &k->q);
-  memcpy(k->xc, build_code(b, slot), b->g->dims_code*sizeof(float));
-  b->g->simd->prepare(&k->code, k->xc);
-  TRY( vdb_graph_walk_begin(k, &b->blocks, ef, 10, -1) );
-  TRY( vdb_graph_walk_run(k) );
+  for(unsigned i=0; i<n; i++){
+    struct graph_walk *k = &w->walk[i];
+    vdb_graph_query_block(b->g, build_block(b, slot+i), &k->q);
+    memcpy(k->xc, build_code(b, slot+i), b->g->dims_code*sizeof(float));
+    b->g->simd->prepare(&k->code, k->xc);
+    TRY( vdb_graph_walk_begin(k, &b->blocks, ef, 10, -1) );
+  }
+  TRY( vdb_graph_walk_run_many(w->walk, n) );
 done:
   return rc;
 }
 
 /* What the search expanded, and the best of the pool that it did not. */
 static void cand_from_walk(const struct graph_builder *b,
-                           struct build_worker *w, uint32_t slot){
-  struct graph_walk *k = &w->walk;
+                           struct build_worker *w,
+                           const struct graph_walk *k, uint32_t slot){
   uint32_t n_pool = 0;
   for(uint32_t i=0; i<k->pool.n_cap && n_pool<BUILD_POOL; i++){
     uint32_t id = k->pool.id[i];
@@ -139,27 +146,34 @@ static void cand_sort(struct build_worker *w){
 /* ---- One batch ------------------------------------------------------------------ */
 
 /* Step 1: new lists of the nodes of a batch. */
+static void node_choose(struct graph_builder *b, struct build_worker *w,
+                        const struct graph_walk *k, uint32_t slot){
+  uint32_t i = slot - b->lo, n;
+  struct graph_near *out = b->batch + (size_t)i*b->n_lanes;
+  cand_from_walk(b, w, k, slot);
+  if( b->is_second ) cand_from_lanes(b, w, slot);
+  cand_sort(w);
+  n = vdb_graph_prune(b, w, b->n_lanes);
+  memcpy(out, w->list, n*sizeof(*out));
+  b->n_batch[i] = (uint16_t)n;
+  if( b->is_second ){
+    n = w->n_cand<BUILD_SPARE ? w->n_cand : BUILD_SPARE;
+    memcpy(b->spare + (size_t)slot*BUILD_SPARE, w->cand, n*sizeof(*w->cand));
+    b->n_spare[slot] = (uint8_t)n;
+  }
+}
+
 static int batch_search(void *arg, size_t i_task, unsigned worker){
   struct graph_builder *b = arg;
   struct build_worker *w = &b->worker[worker];
   uint32_t lo = b->lo + (uint32_t)i_task*TASK_ROWS;
   uint32_t hi = b->hi-lo<TASK_ROWS ? b->hi : lo+TASK_ROWS;
+  uint32_t ef = b->is_second ? b->list2 : b->list1;
   int rc = VECDB_OK;
-  for(uint32_t s=lo; s<hi; s++){
-    struct graph_near *out = b->batch + (size_t)(s - b->lo)*b->n_lanes;
-    uint32_t n;
-    TRY( vdb_graph_find(b, w, s, b->is_second ? b->list2 : b->list1) );
-    cand_from_walk(b, w, s);
-    if( b->is_second ) cand_from_lanes(b, w, s);
-    cand_sort(w);
-    n = vdb_graph_prune(b, w, b->n_lanes);
-    memcpy(out, w->list, n*sizeof(*out));
-    b->n_batch[s - b->lo] = (uint16_t)n;
-    if( b->is_second ){
-      uint32_t m = w->n_cand<BUILD_SPARE ? w->n_cand : BUILD_SPARE;
-      memcpy(b->spare + (size_t)s*BUILD_SPARE, w->cand, m*sizeof(*w->cand));
-      b->n_spare[s] = (uint8_t)m;
-    }
+  for(uint32_t s=lo; s<hi; s+=WALKS){
+    unsigned n = hi-s<WALKS ? hi-s : WALKS;
+    TRY( vdb_graph_find(b, w, s, n, ef) );
+    for(unsigned i=0; i<n; i++) node_choose(b, w, &w->walk[i], s+i);
   }
 done:
   return rc;

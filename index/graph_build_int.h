@@ -19,7 +19,7 @@ struct build_edge { uint32_t target; float d2; uint32_t source; };
 
 /* Scratch of one worker. */
 struct build_worker {
-  struct graph_walk walk;
+  struct graph_walk walk[WALKS];
   struct graph_near *cand;      /* candidates of one node */
   uint32_t n_cand, n_cand_max;
   int8_t *kept_hi;              /* n_lanes query sides of kept candidates */
@@ -96,9 +96,10 @@ void vdb_graph_set_lanes(const struct graph_builder *b,
 /* Lane `lane` becomes an edge to e.slot. */
 void vdb_graph_set_lane(const struct graph_builder *b, struct build_worker *w,
                         uint32_t slot, uint32_t lane, struct graph_near e);
-/* Search the graph for the vector of `slot`; w->walk has results and trace. */
+/* Search the graph for the vectors of n <= WALKS slots from `slot` on; w->walk
+** have results and traces. */
 int vdb_graph_find(const struct graph_builder *b, struct build_worker *w,
-                   uint32_t slot, uint32_t ef);
+                   uint32_t slot, unsigned n, uint32_t ef);
 
 /* graph_build.c: the cost of searches in a graph over a sample of the rows, with
 ** codes of `prefix` dimensions (all: d or more). */

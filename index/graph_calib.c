@@ -94,7 +94,7 @@ done:
 static int setting_task(void *arg, size_t i_task, unsigned worker){
   struct calib *c = arg;
   struct graph_builder *b = c->b;
-  struct graph_walk *w = &b->worker[worker].walk;
+  struct graph_walk *w = &b->worker[worker].walk[0];
   uint32_t slot = c->slot[i_task], n = 0;
   float kth = c->k>10 ? c->kth100[i_task] : c->kth10[i_task];
   int rc = VECDB_OK;
@@ -221,20 +221,24 @@ static void table_keep(struct vdb_graph *g, struct graph_cal *t, uint32_t n){
 }
 
 static int table_measure(struct calib *c){
-  static const uint32_t ef[] = { 10, 14, 20, 28, 40, 56, 80, 112, 160, 240,
-                                 360, 540 };
-  static const float stop[] = { -1, 0.05f, 0.1f, 0.2f, 0.3f, 0.5f };
-  struct graph_cal t[VDB_ARRAY_LEN(ef)*VDB_ARRAY_LEN(stop)];
+  static const uint32_t ef[] = { 10, 14, 20, 28, 40, 60, 90, 140, 220, 360 };
+  /* An early stop that suits a target binds from some ef on and takes over
+  ** from the looser one before it; pairs that cannot win are left out. */
+  static const struct { float stop; uint32_t least, most; } how[] = {
+    { -1, 10, 140 }, { 0.05f, 20, 90 }, { 0.1f, 28, 140 }, { 0.2f, 40, 220 },
+    { 0.3f, 90, 360 }, { 0.5f, 140, 360 }
+  };
+  struct graph_cal t[VDB_ARRAY_LEN(ef)*VDB_ARRAY_LEN(how)];
   uint32_t n = 0;
   int rc = VECDB_OK;
   for(size_t i=0; i<VDB_ARRAY_LEN(ef); i++){
-    for(size_t j=0; j<VDB_ARRAY_LEN(stop); j++){
+    for(size_t j=0; j<VDB_ARRAY_LEN(how); j++){
       struct measured m;
       struct graph_cal *e = &t[n];
-      if( j && ef[i]<20 ) continue;
-      TRY( setting_measure(c, c->n, ef[i], 10, stop[j], &m) );
+      if( ef[i]<how[j].least || ef[i]>how[j].most ) continue;
+      TRY( setting_measure(c, c->n, ef[i], 10, how[j].stop, &m) );
       e->ef = ef[i];
-      e->stop = stop[j];
+      e->stop = how[j].stop;
       e->recall10 = (float)m.recall;
       e->low10 = (float)m.low;
       e->hops = (float)m.hops;

@@ -194,4 +194,8 @@ void vdb_graph_walk_avoid(struct graph_walk *w, uint32_t slot);
 void vdb_graph_walk_query(struct graph_walk *w, const float *query);
 /* Seed from the router, walk to the end. */
 int vdb_graph_walk_run(struct graph_walk *w);
+/* The same for n <= WALKS walks in turn, each waiting for memory while the
+** others work. */
+#define WALKS 4
+int vdb_graph_walk_run_many(struct graph_walk *w, unsigned n);
 #endif
