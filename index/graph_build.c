@@ -251,6 +251,10 @@ static void target_update(struct graph_builder *b, struct build_worker *w,
     w->cand[w->n_cand].slot = e[i].source;
     w->cand[w->n_cand++].d2 = e[i].d2;
   }
+  if( b->is_mutual ){
+    vdb_graph_near_sort(w->cand, w->n_cand);
+    if( w->n_cand>b->n_lanes-degree ) w->n_cand = b->n_lanes-degree;
+  }
   n_new = w->n_cand;
   if( degree+n_new<=b->n_lanes ){
     for(uint32_t i=0; i<n_new; i++){
@@ -326,6 +330,31 @@ done:
   return rc;
 }
 
+/* Pass 2 dropped edges back to nodes that have nearer neighbours; where lanes
+** are free they return, or such nodes would hardly ever be found. */
+static int edges_mutual(struct graph_builder *b){
+  uint32_t most = batch_max(b);
+  int rc = VECDB_OK;
+  b->is_mutual = true;
+  for(b->lo=0; b->lo<b->n_nodes; b->lo=b->hi){
+    b->hi = b->n_nodes-b->lo<most ? b->n_nodes : b->lo+most;
+    for(uint32_t s=b->lo; s<b->hi; s++){
+      struct graph_near *list = b->batch + (size_t)(s - b->lo)*b->n_lanes;
+      uint32_t n = b->n_own[s];
+      b->n_batch[s - b->lo] = (uint16_t)n;
+      for(uint32_t i=0; i<n; i++){
+        list[i].slot = graph_nbr(b->g, build_block(b, s), i);
+        list[i].d2 = build_edge_d2(b, s)[i];
+      }
+    }
+    edges_collect(b);
+    TRY( vdb_pool_run(b->n_thread, (b->n_run + TASK_ROWS-1)/TASK_ROWS,
+                      batch_targets, b) );
+  }
+done:
+  return rc;
+}
+
 static int fill_task(void *arg, size_t i_task, unsigned worker){
   struct graph_builder *b = arg;
   uint32_t lo = (uint32_t)i_task*TASK_ROWS;
@@ -343,6 +372,7 @@ static int build_alloc(struct graph_builder *b){
   b->edge_d2 = vdb_malloc_array(n*b->n_lanes+1, sizeof(float));
   b->spare = vdb_malloc_array(n*BUILD_SPARE+1, sizeof(*b->spare));
   b->n_spare = vdb_calloc(n+1, 1);
+  b->n_own = vdb_calloc(n+1, 1);
   b->fixed = vdb_calloc(n+1, sizeof(uint64_t));
   b->batch = vdb_malloc_array(m*b->n_lanes, sizeof(*b->batch));
   b->n_batch = vdb_malloc_array(m, sizeof(*b->n_batch));
@@ -350,7 +380,7 @@ static int build_alloc(struct graph_builder *b){
   b->edge_tmp = vdb_malloc_array(m*b->n_lanes, sizeof(*b->edge_tmp));
   b->run = vdb_malloc_array(n_run, sizeof(*b->run));
   b->worker = vdb_calloc(b->n_thread, sizeof(*b->worker));
-  if( !b->edge_d2 || !b->spare || !b->n_spare || !b->fixed || !b->batch
+  if( !b->edge_d2 || !b->spare || !b->n_spare || !b->n_own || !b->fixed || !b->batch
    || !b->n_batch || !b->edge || !b->edge_tmp || !b->run || !b->worker ){
     return VECDB_NOMEM;
   }
@@ -369,6 +399,7 @@ static void build_clear(struct graph_builder *b){
   vdb_free(b->edge_d2);
   vdb_free(b->spare);
   vdb_free(b->n_spare);
+  vdb_free(b->n_own);
   vdb_free(b->fixed);
   vdb_free(b->batch);
   vdb_free(b->n_batch);
@@ -400,6 +431,8 @@ static int build_run(struct graph_builder *b){
   if( b->n_nodes==0 ) goto done;
   TRY( build_alloc(b) );
   TRY( passes_run(b) );
+  for(uint32_t i=0; i<b->n_nodes; i++) b->n_own[i] = (uint8_t)build_degree(b, i);
+  TRY( edges_mutual(b) );
   TRY( vdb_pool_run(b->n_thread, (b->n_nodes + TASK_ROWS-1)/TASK_ROWS,
                     fill_task, b) );
   TRY( vdb_graph_calib_begin(b, &calib) );

@@ -45,11 +45,13 @@ struct graph_builder {
   float *edge_d2;               /* n_nodes*n_lanes: lengths of edges */
   struct graph_near *spare;     /* n_nodes*BUILD_SPARE */
   uint8_t *n_spare;             /* n_nodes */
+  uint8_t *n_own;               /* n_nodes: lanes when pass 2 ended */
   uint64_t *fixed;              /* n_nodes: lanes that repair must keep */
   struct build_worker *worker;  /* n_thread */
   /* The batch at hand. */
   uint32_t lo, hi;              /* slots */
   bool is_second;               /* pass 2 */
+  bool is_mutual;               /* after it: edges back, where lanes are free */
   struct graph_near *batch;     /* (hi-lo)*n_lanes new lists */
   uint16_t *n_batch;            /* their lengths */
   struct build_edge *edge, *edge_tmp;
