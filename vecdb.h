@@ -219,7 +219,8 @@ VECDB_API int vecdb_rollback_to(vecdb *db, uint32_t id);
 /* Two-phase commit, for a host database that owns the decision. prepare
 ** makes the write transaction durable but undecided, under the host's uuid
 ** and a token that grows; it may be called again after more writes. decide
-** ends it: commit != 0 or not. A process that dies in between leaves the
+** ends it: commit != 0 or not (one that was not prepared, too, as commit and
+** rollback do). A process that dies in between leaves the
 ** file in doubt: readers see the state before, writers get
 ** VECDB_BUSY_INDOUBT, until somebody who knows calls vecdb_decide on a
 ** handle without a transaction. */
@@ -246,7 +247,8 @@ enum { VECDB_CHECKPOINT_PASSIVE = 0, VECDB_CHECKPOINT_FULL = 1,
 VECDB_API int vecdb_checkpoint(vecdb *db, int mode, uint64_t *n_log,
                                uint64_t *n_done);
 /* Write a consistent copy of the newest commit to a new file, while others
-** read and write; the copy is checked before this returns OK. */
+** read and write; the copy is checked before this returns OK. What is in
+** memory or in an outside store is copied, too, under a uuid of its own. */
 VECDB_API int vecdb_backup(vecdb *db, const char *path);
 /* Rebuild the file without free space. Needs to be alone (BUSY otherwise). */
 VECDB_API int vecdb_vacuum(vecdb *db);
@@ -260,7 +262,8 @@ VECDB_API int vecdb_check(vecdb *db, int quick, vecdb_check_fn report,
 
 /* Long operations call fn a few times a second and stop with
 ** VECDB_INTERRUPT when it returns nonzero. `phase` is a word or two, done and
-** total are in `unit` ("rows", "bytes", "pages"); total 0: unknown. */
+** total are in `unit` ("rows", "bytes", "pages"); total 0: unknown. Setting
+** and clearing it leaves vecdb_errcode and vecdb_errmsg as they are. */
 typedef struct vecdb_progress {
   uint32_t size, reserved;
   const char *phase, *unit;
@@ -388,8 +391,13 @@ VECDB_API int vecdb_collection_set(vecdb_collection *c, const char *name,
 **             1..; step: rows in order of (distance, key).
 **
 ** After VECDB_DONE or an error a statement is reset before it is stepped
-** again (vecdb_step does it when you do not). Bindings stay. A search or
-** scan keeps its snapshot until it is reset or has returned VECDB_DONE. */
+** again (vecdb_step does it when you do not). Bindings stay; between
+** VECDB_ROW and the reset nothing can be bound (MISUSE). A search or scan
+** keeps its snapshot until it is reset or has returned VECDB_DONE, or until
+** its own handle writes, or begins or commits a transaction: it then goes on
+** behind the row it stands on, with rows as they are by now and without those
+** that are gone (so a scan may delete what it finds). After a rollback, also
+** to a savepoint, its next step says VECDB_ABORT. */
 
 #define VECDB_KEY    (-1)
 #define VECDB_QUERY  (-2)
@@ -463,13 +471,18 @@ VECDB_API int vecdb_reset(vecdb_stmt *s);
 VECDB_API int vecdb_finalize(vecdb_stmt *s);
 VECDB_API vecdb_collection *vecdb_stmt_collection(vecdb_stmt *s);
 
-/* Columns of the row that step just returned; conversions as in SQLite. */
+/* Columns of the row that step just returned; conversions as in SQLite. A
+** value that cannot be read (CORRUPT_*, IOERR_*, NOMEM) looks like NULL:
+** vecdb_column_errcode tells the one from the other, vecdb_errmsg says why,
+** and the next step fails with the same code. */
 VECDB_API int         vecdb_column_type(vecdb_stmt *s, int column);
 VECDB_API int64_t     vecdb_column_int64(vecdb_stmt *s, int column);
 VECDB_API double      vecdb_column_double(vecdb_stmt *s, int column);
 VECDB_API const char *vecdb_column_text(vecdb_stmt *s, int column);
 VECDB_API const void *vecdb_column_blob(vecdb_stmt *s, int column);
 VECDB_API size_t      vecdb_column_bytes(vecdb_stmt *s, int column);
+/* Why a value of this row could not be read; VECDB_OK: all could. */
+VECDB_API int         vecdb_column_errcode(vecdb_stmt *s);
 /* The stored vector, bit for bit, in the column's element type. */
 VECDB_API const void *vecdb_column_vector(vecdb_stmt *s, int column,
                                           size_t *n_bytes);
@@ -549,6 +562,9 @@ VECDB_API void vecdb_free(void *p);
 **                 may have changed since the last call on this handle.
 **   begin_write   the host's write transaction is open: *version as above.
 **   flush         bring n changed pages to the host, inside its transaction.
+**   free_page     the page is not needed any more (before `end`, after the
+**                 last flush); it may be flushed again later. NOTFOUND is fine
+**                 when it was never written.
 **   end           the transaction is over (or rolled back): nothing cached
 **                 from it may be used when committed is 0.
 ** read_page of a page never written returns VECDB_NOTFOUND. */

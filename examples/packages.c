@@ -86,6 +86,7 @@ static void stem(char *z){
   size_t n = strlen(z);
   for(size_t i=0; i<sizeof(tail)/sizeof(tail[0]); i++){
     size_t m = strlen(tail[i]);
+    if( m==1 && n>1 && z[n-2]=='s' ) return;                  /* "chess" */
     if( n>=m+4 && strcmp(z+n-m, tail[i])==0 ){ z[n-m] = 0; return; }
   }
 }
@@ -301,6 +302,7 @@ static void embed(const char *path, const char *text){
   check(db, vecdb_prepare_get(c, &s));
   while( word_next(&text, z) ){
     const float *w;
+    vecdb_reset(s);
     check(db, vecdb_bind_text(s, VECDB_KEY, z, (size_t)-1, VECDB_TRANSIENT));
     if( vecdb_step(s)!=VECDB_ROW ) continue;            /* not a known word */
     w = vecdb_column_vector(s, 1, NULL);
@@ -317,7 +319,10 @@ static void embed(const char *path, const char *text){
 int main(int argc, char **argv){
   if( argc==3 && !strcmp(argv[1], "build") ) build(argv[2]);
   else if( argc==4 && !strcmp(argv[1], "embed") ) embed(argv[2], argv[3]);
-  else die("usage: packages build FILE.vdb < descriptions | "
-           "packages embed FILE.vdb WORDS");
+  else{
+    puts("usage: packages build FILE.vdb < descriptions\n"
+         "       packages embed FILE.vdb WORDS");
+    return argc>1;
+  }
   return 0;
 }

@@ -18,9 +18,9 @@
 #include "util/pool.h"
 
 /* Rows per task: enough work to pay for a thread. */
-#define SZ_TASK  ((size_t)4<<20)
+#define SZ_SCAN_TASK  ((size_t)4<<20)
 
-struct scan {
+struct flat_scan {
   const struct flat_search *s;
   struct vdb_query query;
   struct flat_poll poll;
@@ -29,8 +29,8 @@ struct scan {
   struct flat_pick *picks;     /* one per thread */
 };
 
-static int scan_rows(struct scan *sc, uint64_t first, uint64_t n,
-                     struct flat_pick *pick){
+static int flat_scan_rows(struct flat_scan *sc, uint64_t first, uint64_t n,
+                          struct flat_pick *pick){
   struct flat_cursor c;
   struct flat_block b;
   float key[FLAT_BLOCK];
@@ -47,18 +47,18 @@ done:
   return rc;
 }
 
-static int scan_task(void *arg, size_t i_task, unsigned worker){
-  struct scan *sc = arg;
+static int flat_scan_task(void *arg, size_t i_task, unsigned worker){
+  struct flat_scan *sc = arg;
   struct vdb_fpmode fp = vdb_fpmode_enter();      /* threads inherit the mode */
-  int rc = scan_rows(sc, i_task*sc->n_per_task, sc->n_per_task,
-                     &sc->picks[worker]);
+  int rc = flat_scan_rows(sc, i_task*sc->n_per_task, sc->n_per_task,
+                          &sc->picks[worker]);
   vdb_fpmode_leave(fp);
   return rc;
 }
 
 /* The scan by several threads, into `pick`. */
-static int scan_parallel(struct scan *sc, unsigned n_thread, uint64_t n_task,
-                         struct flat_pick *pick){
+static int flat_scan_parallel(struct flat_scan *sc, unsigned n_thread,
+                              uint64_t n_task, struct flat_pick *pick){
   int rc = VECDB_OK;
   unsigned i = 0;
 
@@ -67,7 +67,7 @@ static int scan_parallel(struct scan *sc, unsigned n_thread, uint64_t n_task,
   for(i=0; i<n_thread; i++){
     vdb_flat_pick_init(&sc->picks[i], sc->s, pick->top.k, NULL);
   }
-  TRY( vdb_pool_run(n_thread, (size_t)n_task, scan_task, sc) );
+  TRY( vdb_pool_run(n_thread, (size_t)n_task, flat_scan_task, sc) );
   for(i=0; i<n_thread; i++){
     TRY( vdb_flat_pick_merge(pick, sc->picks[i].top.hit,
                              sc->picks[i].top.n) );
@@ -78,10 +78,10 @@ done:
   return rc;
 }
 
-static int scan_all(const struct flat_search *s, const void *query,
-                    struct flat_pick *pick){
+static int flat_scan_all(const struct flat_search *s, const void *query,
+                         struct flat_pick *pick){
   size_t sz_vec = vdb_vector_bytes(s->type, s->dim);
-  struct scan sc = { .s = s };
+  struct flat_scan sc = { .s = s };
   uint64_t n_task;
   int rc;
 
@@ -89,12 +89,12 @@ static int scan_all(const struct flat_search *s, const void *query,
   if( rc!=VECDB_OK || pick->top.k==0 ) return rc;
   vdb_flat_poll_init(&sc.poll, s);
   sc.n_rows = vdb_flat_count(s);
-  sc.n_per_task = SZ_TASK/sz_vec + 1;
+  sc.n_per_task = SZ_SCAN_TASK/sz_vec + 1;
   n_task = (sc.n_rows + sc.n_per_task-1)/sc.n_per_task;
   if( s->n_thread>1 && n_task>1 ){
-    return scan_parallel(&sc, s->n_thread, n_task, pick);
+    return flat_scan_parallel(&sc, s->n_thread, n_task, pick);
   }
-  return scan_rows(&sc, 0, sc.n_rows, pick);
+  return flat_scan_rows(&sc, 0, sc.n_rows, pick);
 }
 
 int vdb_flat_knn(const struct flat_search *s, const void *query, size_t k,
@@ -105,7 +105,7 @@ int vdb_flat_knn(const struct flat_search *s, const void *query, size_t k,
 
   *n_hit = 0;
   vdb_flat_pick_init(&pick, s, k, hit);
-  rc = scan_all(s, query, &pick);
+  rc = flat_scan_all(s, query, &pick);
   if( rc==VECDB_OK ){
     vdb_topk_sort(&pick.top);
     *n_hit = pick.top.n;
@@ -123,7 +123,7 @@ int vdb_flat_range(const struct flat_search *s, const void *query,
   *hits = NULL;
   *n_hit = 0;
   vdb_flat_pick_init(&pick, s, SIZE_MAX, NULL);
-  rc = scan_all(s, query, &pick);
+  rc = flat_scan_all(s, query, &pick);
   if( rc==VECDB_OK ){
     vdb_topk_sort(&pick.top);
     *hits = pick.top.hit;

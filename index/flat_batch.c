@@ -48,7 +48,8 @@
 **          threads is state of the host process, which a library may neither
 **          change nor trust; it writes all products to memory and reads them
 **          again for the comparison, which the filter does in registers; and
-**          it has no kernel for bytes. doc/decisions has the measurements.
+**          it has no kernel for bytes. Measurements in
+**          doc/decisions/0020-exact-batches.md.
 **
 ** TASKS    A task is a group of queries and a part of the rows. Rows are only
 **          divided when there are fewer groups than threads. Hits of a
@@ -68,12 +69,12 @@ enum {
   TILE_MAX = 8,                  /* rows of a tile, at most */
   PART_ROWS = 4096               /* a part of the rows is not smaller */
 };
-#define SZ_ROWS      ((size_t)256<<10)  /* a block of rows: fits L2 beside a
-                                        ** panel */
-#define SZ_PARTS_MAX ((size_t)256<<20)  /* memory for hits of parts */
+#define SZ_BATCH_ROWS      ((size_t)256<<10)  /* a block of rows: fits L2
+                                              ** beside a panel */
+#define SZ_BATCH_PARTS_MAX ((size_t)256<<20)  /* memory for hits of parts */
 
 /* The whole batch; constant while tasks run. */
-struct batch {
+struct flat_batch {
   const struct flat_search *s;
   const struct vdb_simd *simd;
   const char *queries;
@@ -90,8 +91,8 @@ struct batch {
 };
 
 /* One task at work. */
-struct job {
-  struct batch *bt;
+struct flat_job {
+  struct flat_batch *bt;
   size_t n;                      /* queries of the group */
   struct vdb_query *query;       /* [n] */
   struct flat_pick *pick;        /* [n] */
@@ -108,13 +109,13 @@ struct job {
   size_t sz_polled;
 };
 
-/* ---- Thresholds ------------------------------------------------------------------ */
+/* ---- Thresholds ---------------------------------------------------------- */
 
-static bool is_integer(int type){ return type==VECDB_I8 || type==VECDB_U8; }
+static bool is_byte_type(int type){ return type==VECDB_I8 || type==VECDB_U8; }
 
 /* E of the proof. */
 static double filter_error(const struct flat_search *s){
-  double d = is_integer(s->type) ? 0 : 2.0*(double)s->dim;
+  double d = is_byte_type(s->type) ? 0 : 2.0*(double)s->dim;
   return (d + (s->metric==VECDB_L2 ? 160 : 64))*0x1p-24;
 }
 static float round_down(double x){
@@ -127,7 +128,7 @@ static bool norm_is_ordinary(int metric, float norm2){
 }
 
 /* A and B of query j, after its cut has changed. */
-static void threshold_update(struct job *j, size_t i){
+static void threshold_update(struct flat_job *j, size_t i){
   const struct flat_search *s = j->bt->s;
   double E = filter_error(s), cut = j->pick[i].cut, a = 0, b = 0;
   double norm = sqrt((double)j->norm2[i]);
@@ -143,7 +144,7 @@ static void threshold_update(struct job *j, size_t i){
 }
 
 /* U and V of row i of the block. */
-static void row_update(struct job *j, size_t i, float norm2){
+static void row_update(struct flat_job *j, size_t i, float norm2){
   const struct flat_search *s = j->bt->s;
   bool is_l2 = s->metric==VECDB_L2;
   j->u[i] = is_l2 ? 0.0f : sqrtf(norm2);
@@ -151,9 +152,9 @@ static void row_update(struct job *j, size_t i, float norm2){
   if( !norm_is_ordinary(s->metric, norm2) ) j->v[i] = NAN;
 }
 
-/* ---- A job ------------------------------------------------------------------------- */
+/* ---- A job --------------------------------------------------------------- */
 
-static void job_clear(struct job *j){
+static void job_clear(struct flat_job *j){
   vdb_free(j->query);
   vdb_free(j->pick);
   vdb_free_aligned(j->panels);
@@ -163,12 +164,12 @@ static void job_clear(struct job *j){
   vdb_free_aligned(j->copies);
 }
 
-static const void *batch_query(const struct batch *bt, size_t i){
+static const void *batch_query(const struct flat_batch *bt, size_t i){
   return bt->queries + i*bt->stride;
 }
 
 /* Queries first..first+n-1; their hits go to hit[0], hit[k], ... */
-static int job_init(struct job *j, struct batch *bt, size_t first,
+static int job_init(struct flat_job *j, struct flat_batch *bt, size_t first,
                     size_t n, struct vdb_hit *hit){
   int rc = VECDB_OK;
   j->bt = bt;
@@ -184,8 +185,8 @@ static int job_init(struct job *j, struct batch *bt, size_t first,
   return rc;
 }
 
-static int job_init_filter(struct job *j, size_t first){
-  const struct batch *bt = j->bt;
+static int job_init_filter(struct flat_job *j, size_t first){
+  const struct flat_batch *bt = j->bt;
   const struct flat_search *s = bt->s;
   const struct vdb_filter *f = &bt->simd->filter;
   size_t n_pad;
@@ -215,11 +216,11 @@ static int job_init_filter(struct job *j, size_t first){
   return VECDB_OK;
 }
 
-/* ---- By filter ---------------------------------------------------------------------- */
+/* ---- By filter ----------------------------------------------------------- */
 
 /* Copies, norms and U, V of the rows of the block. The last tile is filled
 ** up with its last row; what it proposes there is ignored. */
-static void block_prepare(struct job *j){
+static void block_prepare(struct flat_job *j){
   const struct flat_search *s = j->bt->s;
   const struct vdb_filter *f = &j->bt->simd->filter;
   struct flat_block *b = &j->block;
@@ -239,7 +240,8 @@ static void block_prepare(struct job *j){
 }
 
 /* Queries in `mask`, counted from i0, may want row i. */
-static int proposals_check(struct job *j, size_t i0, uint64_t mask, size_t i){
+static int proposals_check(struct flat_job *j, size_t i0, uint64_t mask,
+                           size_t i){
   const struct flat_block *b = &j->block;
   int rc = VECDB_OK;
   for(; mask && rc==VECDB_OK; mask &= mask-1){
@@ -255,7 +257,7 @@ static int proposals_check(struct job *j, size_t i0, uint64_t mask, size_t i){
 }
 
 /* All tiles of the block against one panel. */
-static int panel_filter(struct job *j, size_t i_panel){
+static int panel_filter(struct flat_job *j, size_t i_panel){
   const struct flat_search *s = j->bt->s;
   const struct vdb_filter *f = &j->bt->simd->filter;
   size_t i0 = i_panel*f->n_query, n = vdb_min_sz(f->n_query, j->n - i0);
@@ -273,16 +275,16 @@ static int panel_filter(struct job *j, size_t i_panel){
   return rc;
 }
 
-static int block_filter(struct job *j){
+static int block_filter(struct flat_job *j){
   int rc = VECDB_OK;
   block_prepare(j);
   for(size_t p=0; p<j->n_panel && rc==VECDB_OK; p++) rc = panel_filter(j, p);
   return rc;
 }
 
-/* ---- By blocks ------------------------------------------------------------------------ */
+/* ---- By blocks ----------------------------------------------------------- */
 
-static int block_scan(struct job *j){
+static int block_scan(struct flat_job *j){
   const struct flat_block *b = &j->block;
   float key[FLAT_BLOCK];
   int rc = VECDB_OK;
@@ -293,9 +295,9 @@ static int block_scan(struct job *j){
   return rc;
 }
 
-/* ---- Tasks ------------------------------------------------------------------------------ */
+/* ---- Tasks --------------------------------------------------------------- */
 
-static int job_run(struct job *j, uint64_t first, uint64_t n){
+static int job_run(struct flat_job *j, uint64_t first, uint64_t n){
   struct flat_cursor c;
   int rc = VECDB_OK;
   vdb_flat_seek(&c, j->bt->s, first, n);
@@ -310,13 +312,13 @@ done:
 }
 
 static int batch_task(void *arg, size_t i_task, unsigned worker){
-  struct batch *bt = arg;
+  struct flat_batch *bt = arg;
   size_t part = i_task/bt->n_group;
   size_t first = (i_task%bt->n_group)*bt->n_per_group;
   size_t n = vdb_min_sz(bt->n_per_group, bt->n_query - first);
   size_t at = part*bt->n_query + first;        /* of the first query's hits */
   struct vdb_fpmode fp = vdb_fpmode_enter();   /* threads inherit the mode */
-  struct job *j = vdb_calloc(1, sizeof(*j));
+  struct flat_job *j = vdb_calloc(1, sizeof(*j));
   int rc = j ? VECDB_OK : VECDB_NOMEM;
 
   VDB_UNUSED(worker);
@@ -333,12 +335,12 @@ static int batch_task(void *arg, size_t i_task, unsigned worker){
   return rc;
 }
 
-/* ---- The plan ------------------------------------------------------------------------------ */
+/* ---- The plan ------------------------------------------------------------ */
 
-static bool filter_is_better(const struct batch *bt){
+static bool filter_is_better(const struct flat_batch *bt){
   const struct flat_search *s = bt->s;
   /* Sums of the integer filter are signed: 255*255*dim < 2^31. */
-  if( is_integer(s->type) && s->dim>32768 ) return false;
+  if( is_byte_type(s->type) && s->dim>32768 ) return false;
   if( s->metric!=VECDB_L2 && s->metric!=VECDB_IP && s->metric!=VECDB_COSINE ){
     return false;
   }
@@ -347,7 +349,7 @@ static bool filter_is_better(const struct batch *bt){
   return bt->n_query*4>=bt->simd->filter.n_query && bt->k<=bt->n_rows/8;
 }
 
-static void batch_plan(struct batch *bt){
+static void batch_plan(struct flat_batch *bt){
   const struct flat_search *s = bt->s;
   const struct vdb_filter *f = &bt->simd->filter;
   size_t n_thread = s->n_thread ? s->n_thread : 1;
@@ -357,7 +359,7 @@ static void batch_plan(struct batch *bt){
 
   bt->n_rows = vdb_flat_count(s);
   bt->is_filter = filter_is_better(bt);
-  bt->n_block = vdb_min_sz(FLAT_BLOCK, SZ_ROWS/sz + 1);
+  bt->n_block = vdb_min_sz(FLAT_BLOCK, SZ_BATCH_ROWS/sz + 1);
   bt->n_block = (bt->n_block + f->n_row-1)/f->n_row*f->n_row;
   bt->n_block = vdb_min_sz(FLAT_BLOCK, bt->n_block);
 
@@ -374,14 +376,14 @@ static void batch_plan(struct batch *bt){
   }
   if( bt->n_group<n_thread ){
     n_part_max = vdb_min_sz((size_t)(bt->n_rows/PART_ROWS) + 1,
-                            SZ_PARTS_MAX/(sz_hits+1) + 1);
+                            SZ_BATCH_PARTS_MAX/(sz_hits+1) + 1);
     bt->n_part = vdb_min_sz((2*n_thread)/bt->n_group, n_part_max);
   }
   bt->n_per_part = (bt->n_rows + bt->n_part-1)/bt->n_part;
 }
 
 /* The hits of the parts into those of the caller. */
-static int parts_merge(const struct batch *bt, struct vdb_hit *hit,
+static int parts_merge(const struct flat_batch *bt, struct vdb_hit *hit,
                        size_t *n_hit){
   struct flat_pick pick;
   int rc = VECDB_OK;
@@ -398,7 +400,7 @@ done:
   return rc;
 }
 
-static int batch_run(struct batch *bt, struct vdb_hit *hit, size_t *n_hit){
+static int batch_run(struct flat_batch *bt, struct vdb_hit *hit, size_t *n_hit){
   size_t n = bt->n_part*bt->n_query, n_all;
   int rc = VECDB_OK;
 
@@ -424,7 +426,7 @@ static int batch_run(struct batch *bt, struct vdb_hit *hit, size_t *n_hit){
 int vdb_flat_knn_batch(const struct flat_search *s, const void *queries,
                        size_t stride, size_t n_query, size_t k,
                        struct vdb_hit *hit, size_t *n_hit){
-  struct batch bt = { .s = s, .queries = queries, .stride = stride,
+  struct flat_batch bt = { .s = s, .queries = queries, .stride = stride,
                       .n_query = n_query, .k = k, .simd = vdb_simd() };
   struct vdb_query check;
   int rc;

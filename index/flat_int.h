@@ -8,7 +8,7 @@
 #include "index/index.h"
 #include "simd/simd.h"
 
-/* ---- Rows in pieces --------------------------------------------------------- */
+/* ---- Rows in pieces ------------------------------------------------------ */
 
 enum { FLAT_BLOCK = 256 };       /* rows: long enough for the prefetching in
                                  ** the kernels, short enough for the stack */
@@ -38,7 +38,7 @@ void vdb_flat_seek(struct flat_cursor *c, const struct flat_search *s,
 /* The next block of at most n_max rows; false at the end. */
 bool vdb_flat_next(struct flat_cursor *c, struct flat_block *b, size_t n_max);
 
-/* ---- Going on or not ---------------------------------------------------------- */
+/* ---- Going on or not ----------------------------------------------------- */
 
 /* One per search, shared by its threads. */
 struct flat_poll {
@@ -52,7 +52,7 @@ void vdb_flat_poll_init(struct flat_poll *p, const struct flat_search *s);
 ** the bytes since the last call; INTERRUPT if the callback says so. */
 int vdb_flat_poll(struct flat_poll *p, size_t *sz, const struct flat_block *b);
 
-/* ---- Picking ------------------------------------------------------------------ */
+/* ---- Picking ------------------------------------------------------------- */
 
 /* The best rows of one query so far. */
 struct flat_pick {

@@ -12,7 +12,7 @@
 #include "index/flat_int.h"
 #include "util/bitset.h"
 
-/* ---- Rows --------------------------------------------------------------------- */
+/* ---- Rows ---------------------------------------------------------------- */
 
 uint64_t vdb_flat_count(const struct flat_search *s){
   uint64_t n = 0;
@@ -51,6 +51,10 @@ static size_t block_add_range(struct flat_block *b, const struct flat_run *r,
     if( filter ) m &= filter[slot/64];
     m >>= slot%64;
     if( n<64 ) m &= ((uint64_t)1<<n) - 1;
+    if( m==~(uint64_t)0 ){                     /* the usual case, faster */
+      for(size_t j=0; j<64; j++) block_add(b, r, i+j, (slot_no)(slot+j));
+      m = 0;
+    }
     for(; m; m &= m-1){
       size_t j = (size_t)__builtin_ctzll(m);
       block_add(b, r, i+j, (slot_no)(slot+j));
@@ -98,7 +102,7 @@ bool vdb_flat_next(struct flat_cursor *c, struct flat_block *b, size_t n_max){
   return true;
 }
 
-/* ---- Polling -------------------------------------------------------------------- */
+/* ---- Polling ------------------------------------------------------------- */
 
 void vdb_flat_poll_init(struct flat_poll *p, const struct flat_search *s){
   p->s = s;
@@ -118,7 +122,7 @@ int vdb_flat_poll(struct flat_poll *p, size_t *sz, const struct flat_block *b){
   return is_over ? VECDB_INTERRUPT : VECDB_OK;
 }
 
-/* ---- Picking -------------------------------------------------------------------- */
+/* ---- Picking ------------------------------------------------------------- */
 
 static void pick_set_cut(struct flat_pick *p){
   float bound = vdb_topk_bound(&p->top);
@@ -167,7 +171,7 @@ int vdb_flat_pick_merge(struct flat_pick *p, const struct vdb_hit *hit,
   return rc;
 }
 
-/* ---- The window ------------------------------------------------------------------ */
+/* ---- The window ---------------------------------------------------------- */
 
 void vdb_window_init(struct flat_window *w, double min, bool is_min_open,
                      double max, bool is_max_open){

@@ -26,17 +26,27 @@ int vdb_btree_create(struct pager *p, page_no *root){
   return VECDB_OK;
 }
 
-/* Free everything below a pinned page. A page reached twice is not of its
-** type any more at the second time, so damaged links end as CORRUPT. The
-** depth of the recursion is bounded by B3. */
-static int children_free(const struct btree *t, struct page *pg){
+static int budget_spend(const struct btree *t, uint64_t *budget,
+                        page_no pgno){
+  if( (*budget)--==0 ){
+    return BTREE_CORRUPT(t, pgno, "more pages than the %u of the database",
+                         (unsigned)vdb_pager_n_page(t->p));
+  }
+  return vdb_pager_interrupted(t->p) ? VECDB_INTERRUPT : VECDB_OK;
+}
+
+/* Free everything below a pinned page. Depth is bounded by B3, and *budget
+** says how many pages may still be visited: damaged links that lead to one
+** page by many ways end as CORRUPT, not as a long wait. */
+static int children_free(const struct btree *t, struct page *pg,
+                         uint64_t *budget){
   unsigned n_cell = vdb_btree_n_cell(pg), level = vdb_btree_level(pg);
   struct page *child = NULL;
   struct cell c;
   page_no pgno;
-  int rc = VECDB_OK;
+  int rc;
 
-  if( vdb_pager_interrupted(t->p) ) return VECDB_INTERRUPT;
+  TRY( budget_spend(t, budget, pg->pgno) );
   for(unsigned i=0; level==0 && i<n_cell; i++){
     TRY( vdb_btree_cell_get(t, pg, i, &c) );
     TRY( vdb_btree_chain_free(t, c.pg, c.n_val) );
@@ -44,7 +54,7 @@ static int children_free(const struct btree *t, struct page *pg){
   for(unsigned i=0; level>0 && i<=n_cell; i++){
     TRY( vdb_btree_child(t, pg, i, &pgno) );
     TRY( vdb_btree_page_get(t, pgno, (int)level-1, &child) );
-    TRY( children_free(t, child) );
+    TRY( children_free(t, child, budget) );
     rc = vdb_page_free(t->p, child);
     child = NULL;
     TRY( rc );
@@ -55,6 +65,7 @@ done:
 }
 
 int vdb_btree_clear(struct pager *p, page_no root){
+  uint64_t budget = vdb_pager_n_page(p);
   struct page *pg = NULL;
   struct btree t;
   int rc;
@@ -62,7 +73,7 @@ int vdb_btree_clear(struct pager *p, page_no root){
   vdb_btree_init(&t, p, root);
   TRY( vdb_btree_page_get(&t, root, BTREE_LEVEL_ANY, &pg) );
   TRY( vdb_page_write(p, pg) );
-  TRY( children_free(&t, pg) );
+  TRY( children_free(&t, pg, &budget) );
   vdb_btree_page_init(&t, pg, 0);
   vdb_pager_touch(p);
 done:
@@ -71,13 +82,14 @@ done:
 }
 
 int vdb_btree_destroy(struct pager *p, page_no root){
+  uint64_t budget = vdb_pager_n_page(p);
   struct page *pg = NULL;
   struct btree t;
   int rc;
 
   vdb_btree_init(&t, p, root);
   TRY( vdb_btree_page_get(&t, root, BTREE_LEVEL_ANY, &pg) );
-  TRY( children_free(&t, pg) );
+  TRY( children_free(&t, pg, &budget) );
   rc = vdb_page_free(p, pg);
   pg = NULL;
   vdb_pager_touch(p);
@@ -213,18 +225,14 @@ done:
 
 /* -------------------------------------------------------------- counting */
 
-/* Add the entries below page pgno; *budget pages may still be visited. */
+/* Add the entries below page pgno. */
 static int subtree_count(const struct btree *t, page_no pgno, int level,
                          uint64_t *budget, uint64_t *n){
   struct page *pg = NULL;
   page_no child;
   int rc;
 
-  if( (*budget)--==0 ){
-    return BTREE_CORRUPT(t, pgno, "more pages than the %u of the database",
-                         (unsigned)vdb_pager_n_page(t->p));
-  }
-  if( vdb_pager_interrupted(t->p) ) return VECDB_INTERRUPT;
+  TRY( budget_spend(t, budget, pgno) );
   TRY( vdb_btree_page_get(t, pgno, level, &pg) );
   if( vdb_btree_is_leaf(pg) ){
     *n += vdb_btree_n_cell(pg);

@@ -6,6 +6,10 @@
 ** Keys are compared with memcmp, shorter first; they are unique and at most
 ** BTREE_KEY_MAX bytes. Values may be up to 1 GiB (overflow chains). A tree is
 ** named by its root page, whose number never changes.
+**
+** NOTFOUND, EXISTS, TOOBIG and MISUSE come before anything has changed. After
+** any other failure of a function that changes a tree the caller rolls back,
+** at least to a savepoint.
 */
 #ifndef VDB_BTREE_H
 #define VDB_BTREE_H
@@ -16,7 +20,7 @@
 
 int vdb_btree_create(struct pager *p, page_no *root);
 int vdb_btree_destroy(struct pager *p, page_no root);      /* frees all pages */
-int vdb_btree_clear(struct pager *p, page_no root);        /* empty, root stays */
+int vdb_btree_clear(struct pager *p, page_no root);  /* empty, root stays */
 
 /* Append the value to *val (cleared first). NOTFOUND. */
 int vdb_btree_get(struct pager *p, page_no root, const void *key, size_t n_key,
@@ -31,7 +35,11 @@ int vdb_btree_delete(struct pager *p, page_no root, const void *key,
 int vdb_btree_count(struct pager *p, page_no root, uint64_t *out);  /* walks */
 
 /* Cursors. They stay correct while the tree is changed by the same
-** connection: a change makes the next move seek again from the last key. */
+** connection: a change makes the next move seek again from the last key, be
+** it deleted by then (value says NOTFOUND in that case). A cursor that ran
+** off an end stays there: prev goes back to the last entry, next to the
+** first. Between two calls nothing is pinned. key and value without an entry:
+** MISUSE. */
 struct btree_cursor;
 int  vdb_btree_cursor_open(struct pager *p, page_no root,
                            struct btree_cursor **out);
@@ -49,8 +57,11 @@ int  vdb_btree_key(struct btree_cursor *c, const unsigned char **key,
 int  vdb_btree_value(struct btree_cursor *c, const unsigned char **val,
                      size_t *n_val);
 
-/* Bulk load of ascending keys into an empty tree: pages are filled one after
-** the other (fill 100 %). abort leaves an empty tree. */
+/* Bulk load of ascending keys, all above those already there: pages are filled
+** one after the other (fill 100 %), without a descent for each key. Nothing
+** else may change the tree meanwhile. abort (commit false) leaves a tree
+** empty that was empty at the begin; any other the caller rolls back. A key
+** twice: EXISTS, keys that do not ascend: MISUSE. */
 struct btree_loader;
 int  vdb_btree_load_begin(struct pager *p, page_no root,
                           struct btree_loader **out);

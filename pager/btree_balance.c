@@ -42,10 +42,14 @@ static int path_push(const struct btree *t, struct path *path, page_no pgno){
   return rc;
 }
 
+/* Ascending inserts are common, so a page on the right edge is asked for its
+** last key before it is searched; `edge` becomes false when key is not beyond
+** it, and nothing further down is asked. */
 int vdb_btree_path_find(const struct btree *t, const void *key, size_t n_key,
                         struct path *path, bool *found){
   page_no pgno = t->root;
   struct page *pg;
+  bool edge = true;
   unsigned i;
   int rc;
 
@@ -54,11 +58,18 @@ int vdb_btree_path_find(const struct btree *t, const void *key, size_t n_key,
   for(;;){
     TRY( path_push(t, path, pgno) );
     pg = path->step[path->n-1].pg;
+    if( edge ) TRY( vdb_btree_is_beyond(t, pg, key, n_key, &edge) );
     if( vdb_btree_is_leaf(pg) ) break;
-    TRY( vdb_btree_child_of(t, pg, key, n_key, &i, &pgno) );
+    if( edge ){
+      i = vdb_btree_n_cell(pg);
+      TRY( vdb_btree_child(t, pg, i, &pgno) );
+    }else{
+      TRY( vdb_btree_child_of(t, pg, key, n_key, &i, &pgno) );
+    }
     path->step[path->n-1].i = i;
   }
-  TRY( vdb_btree_search(t, pg, key, n_key, &i, found) );
+  i = vdb_btree_n_cell(pg);
+  if( !edge ) TRY( vdb_btree_search(t, pg, key, n_key, &i, found) );
   path->step[path->n-1].i = i;
 done:
   if( rc!=VECDB_OK ) vdb_btree_path_clear(t, path);

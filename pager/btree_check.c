@@ -11,7 +11,7 @@
 #include "pager/btree_int.h"
 #include "util/mem.h"
 
-enum { SEVERITY_DAMAGE = 2 };
+enum { TREE_DAMAGE = 2 };
 
 struct tree_check {
   struct btree t;
@@ -29,7 +29,7 @@ struct key_range {                  /* lo <= key < hi; hi NULL: no bound */
 static int damage_absorb(struct tree_check *k, int rc){
   struct vdb_err *err = vdb_pager_err(k->t.p);
   if( (rc & 0xff)!=VECDB_CORRUPT ) return rc;
-  vdb_census_report(k->census, SEVERITY_DAMAGE, k->what, "%s",
+  vdb_census_report(k->census, TREE_DAMAGE, k->what, "%s",
                     vdb_error_text(err));
   vdb_error_clear(err);
   return VECDB_OK;
@@ -41,7 +41,7 @@ static int chain_check(struct tree_check *k, page_no pgno, uint32_t n_val){
   int rc;
 
   if( n_val==0 || n_page>vdb_pager_n_page(k->t.p) ){
-    vdb_census_report(k->census, SEVERITY_DAMAGE, k->what,
+    vdb_census_report(k->census, TREE_DAMAGE, k->what,
                       "page %u: value of %u bytes in overflow pages",
                       (unsigned)pgno, (unsigned)n_val);
     return VECDB_OK;
@@ -51,7 +51,7 @@ static int chain_check(struct tree_check *k, page_no pgno, uint32_t n_val){
     rc = vdb_page_get(k->t.p, pgno, PAGE_OVERFLOW, &pg);
     if( rc!=VECDB_OK ) return damage_absorb(k, rc);
     if( get_u32(pg->data + OVERFLOW_SEQ)!=seq ){
-      vdb_census_report(k->census, SEVERITY_DAMAGE, k->what,
+      vdb_census_report(k->census, TREE_DAMAGE, k->what,
                         "page %u: overflow page is number %u of its chain, "
                         "expected %u", (unsigned)pgno,
                         (unsigned)get_u32(pg->data + OVERFLOW_SEQ),
@@ -61,7 +61,7 @@ static int chain_check(struct tree_check *k, page_no pgno, uint32_t n_val){
     vdb_page_unpin(k->t.p, pg);
   }
   if( pgno!=0 ){
-    vdb_census_report(k->census, SEVERITY_DAMAGE, k->what,
+    vdb_census_report(k->census, TREE_DAMAGE, k->what,
                       "page %u: linked behind the end of an overflow chain",
                       (unsigned)pgno);
   }
@@ -90,7 +90,7 @@ static void key_check(struct tree_check *k, const struct page *pg, unsigned i,
     problem = "is not below the separator above";
   }
   if( problem ){
-    vdb_census_report(k->census, SEVERITY_DAMAGE, k->what,
+    vdb_census_report(k->census, TREE_DAMAGE, k->what,
                       "page %u: key of cell %u %s", (unsigned)pg->pgno, i,
                       problem);
   }
@@ -110,7 +110,7 @@ static int cells_check(struct tree_check *k, const struct page *pg,
     rc = vdb_btree_cell_get(&k->t, pg, i, &c);
     if( rc!=VECDB_OK ) return damage_absorb(k, rc);
     if( !cell_mark(k, pg, &c) ){
-      vdb_census_report(k->census, SEVERITY_DAMAGE, k->what,
+      vdb_census_report(k->census, TREE_DAMAGE, k->what,
                         "page %u: cell %u overlaps another one",
                         (unsigned)pg->pgno, i);
     }
@@ -120,7 +120,7 @@ static int cells_check(struct tree_check *k, const struct page *pg,
   }
   *sound = true;
   if( n_byte+n_free!=vdb_btree_room(&k->t, pg) ){                  /* B4 */
-    vdb_census_report(k->census, SEVERITY_DAMAGE, k->what,
+    vdb_census_report(k->census, TREE_DAMAGE, k->what,
                       "page %u: %u bytes in cells and %u free, expected %u "
                       "together", (unsigned)pg->pgno, (unsigned)n_byte,
                       (unsigned)n_free,

@@ -33,9 +33,9 @@
 #define VDB_BTREE_INT_H
 #include "pager/btree.h"
 #include "pager/format.h"
-#include "util/bytes.h"
+#include "pager/pager_int.h"
 
-#define BTREE_LEVEL_MAX  32         /* of the root: 2^32 pages fit at fan-out 2 */
+#define BTREE_LEVEL_MAX  32         /* of the root; enough at fan-out 2 */
 #define BTREE_VALUE_MAX  (1u<<30)
 /* Room for any leaf cell (B1 at the largest page) and for any node cell. */
 #define BTREE_CELL_MAX   ((65536 - BTREELEAF_SIZE)/4)
@@ -73,8 +73,8 @@ struct path {
 };
 
 #define BTREE_CORRUPT(t, pgno, fmt, ...) \
-  VDB_CORRUPT(vdb_pager_err((t)->p), "page %u of \"%s\": b-tree %u: " fmt, \
-              (unsigned)(pgno), vdb_pager_path((t)->p), \
+  VDB_CORRUPT(vdb_pager_err((t)->p), "page %u of %s: b-tree %u: " fmt, \
+              (unsigned)(pgno), vdb_pager_name((t)->p), \
               (unsigned)(t)->root, __VA_ARGS__)
 
 static inline void vdb_btree_init(struct btree *t, struct pager *p,
@@ -123,6 +123,9 @@ int vdb_btree_cell_get(const struct btree *t, const struct page *pg,
 /* The first cell whose key is >= key, and whether it is equal. */
 int vdb_btree_search(const struct btree *t, const struct page *pg,
                      const void *key, size_t n_key, unsigned *i, bool *found);
+/* Is key above all keys of the page? */
+int vdb_btree_is_beyond(const struct btree *t, const struct page *pg,
+                        const void *key, size_t n_key, bool *beyond);
 /* Child i of a node: 0..n_cell. */
 int vdb_btree_child(const struct btree *t, const struct page *pg, unsigned i,
                     page_no *out);

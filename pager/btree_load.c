@@ -1,4 +1,4 @@
-/* btree_load.c -- filling an empty B+tree in ascending order of the key.
+/* btree_load.c -- filling a B+tree in ascending order of the key.
 **
 ** The loader remembers the last leaf and the last key. A cell that fits goes
 ** to the end of that leaf without a descent; one that does not takes the
@@ -14,35 +14,49 @@
 struct btree_loader {
   struct btree t;
   page_no pg_leaf;                  /* the last leaf */
+  bool was_empty;                   /* at the begin: abort empties it again */
   bool has_key;
   uint32_t n_key;
   unsigned char key[BTREE_KEY_MAX]; /* the last key added */
   unsigned char cell[BTREE_CELL_MAX];
 };
 
+/* Find the last leaf, and the key that all new ones must be above. */
+static int load_position(struct btree_loader *l){
+  struct path path;
+  struct page *pg;
+  struct cell c;
+  int rc;
+
+  path.n = 0;
+  TRY( vdb_btree_path_last(&l->t, &path) );
+  pg = path.step[path.n-1].pg;
+  l->pg_leaf = pg->pgno;
+  l->has_key = vdb_btree_n_cell(pg)>0;
+  if( l->has_key ){
+    TRY( vdb_btree_cell_get(&l->t, pg, vdb_btree_n_cell(pg)-1, &c) );
+    if( c.n_key ) memcpy(l->key, c.key, c.n_key);
+    l->n_key = c.n_key;
+  }
+done:
+  vdb_btree_path_clear(&l->t, &path);
+  return rc;
+}
+
 int vdb_btree_load_begin(struct pager *p, page_no root,
                          struct btree_loader **out){
   struct btree_loader *l = NULL;
-  struct page *pg = NULL;
   int rc = VECDB_OK;
 
   *out = NULL;
-  l = vdb_malloc(sizeof(*l));
+  l = vdb_calloc(1, sizeof(*l));
   if( !l ) TRY( VECDB_NOMEM );
   vdb_btree_init(&l->t, p, root);
-  TRY( vdb_btree_page_get(&l->t, root, BTREE_LEVEL_ANY, &pg) );
-  if( !vdb_btree_is_leaf(pg) || vdb_btree_n_cell(pg)>0 ){
-    TRY( vdb_error(vdb_pager_err(p), VECDB_MISUSE,
-                   "b-tree %u is not empty, a bulk load needs an empty one",
-                   (unsigned)root) );
-  }
-  l->pg_leaf = root;
-  l->has_key = false;
-  l->n_key = 0;
+  TRY( load_position(l) );
+  l->was_empty = !l->has_key;
   *out = l;
   l = NULL;
 done:
-  vdb_page_unpin(p, pg);
   vdb_free(l);
   return rc;
 }
@@ -72,8 +86,7 @@ static int load_next_leaf(struct btree_loader *l, uint32_t n){
   TRY( vdb_btree_path_last(&l->t, &path) );
   TRY( vdb_btree_path_insert(&l->t, &path, l->cell, n) );
   vdb_btree_path_clear(&l->t, &path);
-  TRY( vdb_btree_path_last(&l->t, &path) );
-  l->pg_leaf = path.step[path.n-1].pg->pgno;
+  TRY( load_position(l) );
 done:
   vdb_btree_path_clear(&l->t, &path);
   return rc;
@@ -96,7 +109,7 @@ int vdb_btree_load_add(struct btree_loader *l, const void *key, size_t n_key,
   TRY( vdb_btree_page_get(&l->t, l->pg_leaf, 0, &pg) );
   if( n+2<=vdb_btree_page_free(&l->t, pg) ){
     TRY( vdb_page_write(l->t.p, pg) );
-    TRY( vdb_btree_cell_append(&l->t, pg, l->cell, n) );
+    TRY( vdb_btree_cell_insert(&l->t, pg, vdb_btree_n_cell(pg), l->cell, n) );
   }else{
     vdb_page_unpin(l->t.p, pg);
     pg = NULL;
@@ -113,7 +126,7 @@ done:
 int vdb_btree_load_end(struct btree_loader *l, bool commit){
   int rc = VECDB_OK;
   if( !l ) return VECDB_OK;
-  if( !commit ) rc = vdb_btree_clear(l->t.p, l->t.root);
+  if( !commit && l->was_empty ) rc = vdb_btree_clear(l->t.p, l->t.root);
   vdb_free(l);
   return rc;
 }

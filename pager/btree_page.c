@@ -168,18 +168,42 @@ int vdb_btree_cell_get(const struct btree *t, const struct page *pg,
   return VECDB_OK;
 }
 
+/* The key of a cell and nothing else, checked to lie in the page: what a
+** search needs, at half the cost of cell_get. False: ask cell_get why. */
+static inline bool cell_key(const unsigned char *d, uint32_t usable,
+                            uint32_t off_cell, uint32_t off, bool is_leaf,
+                            const unsigned char **key, uint32_t *n_key){
+  const unsigned char *p = d + off, *end = d + usable;
+  uint32_t n_val;
+  if( off<off_cell || off+8>usable ) return false;
+  if( !is_leaf ) p += 4;
+  p = cell_varint(p, end, n_key);
+  if( p && is_leaf ) p = cell_varint(p, end, &n_val);
+  *key = p;
+  return p && *n_key<=(size_t)(end-p);
+}
+
 int vdb_btree_search(const struct btree *t, const struct page *pg,
                      const void *key, size_t n_key, unsigned *i, bool *found){
+  const unsigned char *d = pg->data, *slot = d + vdb_btree_header(pg);
+  uint32_t off_cell = get_u32(d + BTREELEAF_OFFCELL), n_here;
+  bool is_leaf = vdb_btree_is_leaf(pg);
   unsigned lo = 0, hi = vdb_btree_n_cell(pg);
+  const unsigned char *key_here;
   struct cell c;
   int rc, order;
 
   *found = false;
   while( lo<hi ){
     unsigned mid = lo + (hi-lo)/2;
-    rc = vdb_btree_cell_get(t, pg, mid, &c);
-    if( rc!=VECDB_OK ) return rc;
-    order = vdb_btree_compare(c.key, c.n_key, key, n_key);
+    if( !cell_key(d, t->usable, off_cell, get_u16(slot + 2*mid), is_leaf,
+                  &key_here, &n_here) ){
+      rc = vdb_btree_cell_get(t, pg, mid, &c);
+      if( rc!=VECDB_OK ) return rc;
+      key_here = c.key;
+      n_here = c.n_key;
+    }
+    order = vdb_btree_compare(key_here, n_here, key, n_key);
     if( order==0 ){
       *found = true;
       lo = mid;
@@ -189,6 +213,20 @@ int vdb_btree_search(const struct btree *t, const struct page *pg,
     else hi = mid;
   }
   *i = lo;
+  return VECDB_OK;
+}
+
+int vdb_btree_is_beyond(const struct btree *t, const struct page *pg,
+                        const void *key, size_t n_key, bool *beyond){
+  unsigned n_cell = vdb_btree_n_cell(pg);
+  struct cell c;
+  int rc;
+
+  *beyond = true;
+  if( n_cell==0 ) return VECDB_OK;
+  rc = vdb_btree_cell_get(t, pg, n_cell-1, &c);
+  if( rc!=VECDB_OK ) return rc;
+  *beyond = vdb_btree_compare(c.key, c.n_key, key, n_key)<0;
   return VECDB_OK;
 }
 

@@ -651,27 +651,39 @@ static int posix_sync_dir(void *env, const char *path, struct vdb_err *err){
                    dir, strerror(e));
 }
 
-/* The resolved path of an existing file, else the resolved folder and the
-** name: two names of one database must find the same log. A symbolic link to
-** nothing is refused, for its log would be elsewhere once it is created. */
-static int posix_full_path(void *env, const char *path, char **out){
-  char dir[PATH_MAX], full[PATH_MAX];
+/* The path that an absent file will have: the resolved folder and the name. */
+static bool path_resolve_absent(const char *path, char *full){
   const char *slash = strrchr(path, '/');
   const char *name = slash ? slash + 1 : path;
   size_t n, n_name = strlen(name);
+  char dir[PATH_MAX];
+
+  if( n_name==0 || !path_folder(path, dir) || !realpath(dir, full) ){
+    return false;
+  }
+  n = strlen(full);
+  if( n + 1 + n_name>=PATH_MAX ) return false;
+  if( full[n-1]!='/' ) full[n++] = '/';
+  memcpy(full + n, name, n_name + 1);
+  return true;
+}
+
+/* Two names of one database must find the same log, so links are resolved. A
+** symbolic link to nothing is refused: the log would be elsewhere once it is
+** created. The file may appear while we look, then we look again. */
+static int posix_full_path(void *env, const char *path, char **out){
+  char full[PATH_MAX];
   struct stat st;
 
   VDB_UNUSED(env);
   *out = NULL;
-  if( !realpath(path, full) ){
-    if( errno!=ENOENT || n_name==0 || lstat(path, &st)==0
-     || !path_folder(path, dir) || !realpath(dir, full) ){
-      return VECDB_CANTOPEN;
+  for(int i=0; !realpath(path, full); i++){
+    if( errno!=ENOENT ) return VECDB_CANTOPEN;
+    if( lstat(path, &st)!=0 ){
+      if( !path_resolve_absent(path, full) ) return VECDB_CANTOPEN;
+      break;
     }
-    n = strlen(full);
-    if( n + 1 + n_name>=sizeof(full) ) return VECDB_CANTOPEN;
-    if( full[n-1]!='/' ) full[n++] = '/';
-    memcpy(full + n, name, n_name + 1);
+    if( S_ISLNK(st.st_mode) || i==8 ) return VECDB_CANTOPEN;
   }
   *out = vdb_strdup(full);
   return *out ? VECDB_OK : VECDB_NOMEM;

@@ -128,10 +128,13 @@ int vdb_pager_checkpoint(struct pager *p, int mode, uint64_t *n_log,
 int vdb_pager_backup(struct pager *p, const char *path,
                      vdb_progress_cb progress, void *arg);
 /* Replace this pager's file by the finished file at path_new, atomically; the
-** pager is closed and opened again on it. BUSY unless alone. State NONE. */
+** pager is closed and opened again on it. BUSY unless alone, BUSY_SNAPSHOT
+** when there is a newer state than the one this pager saw last. State NONE. */
 int vdb_pager_replace_file(struct pager *p, const char *path_new);
 const char *vdb_pager_path(const struct pager *p);         /* absolute, "" */
 const struct vecdb_file_ops *vdb_pager_file_ops(const struct pager *p);
+/* Of the database: given at creation, kept by backup and replace_file. */
+void vdb_pager_uuid(const struct pager *p, unsigned char uuid[16]);
 
 struct pager_stats {
   uint32_t sz_page;

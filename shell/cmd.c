@@ -167,6 +167,35 @@ void shell_run_command(struct shell *sh, const char *line){
   sqlite3_free(z);
 }
 
+/* Print z after what stands on the line up to column `at`, going on below
+** `indent` where 80 columns are not enough; breaks at blanks. */
+static void wrapped_print(FILE *f, const char *z, int at, int indent){
+  bool is_first = true;
+  while( *z ){
+    int n = (int)strcspn(z, " ");
+    if( !is_first && at+1+n>80 ){
+      fprintf(f, "\n%*s", indent, "");
+      at = indent;
+    }else if( !is_first ){
+      fputc(' ', f);
+      at++;
+    }
+    fprintf(f, "%.*s", n, z);
+    is_first = false;
+    at += n;
+    z += n;
+    while( *z==' ' ) z++;
+  }
+  fputc('\n', f);
+}
+
+static void command_help(FILE *f, const struct command *c){
+  int at = fprintf(f, ".%s ", c->name);
+  wrapped_print(f, c->usage, at, 8);
+  fputs("    ", f);
+  wrapped_print(f, c->help, 4, 4);
+}
+
 bool cmd_help(struct shell *sh, int argc, char **argv){
   const struct command *c;
   int n_match;
@@ -174,16 +203,17 @@ bool cmd_help(struct shell *sh, int argc, char **argv){
   if( argc==2 ){
     c = command_find(argv[1][0]=='.' ? argv[1]+1 : argv[1], &n_match);
     if( c==NULL ) unknown_report(sh, argv[1], n_match);
-    else fprintf(sh->out, ".%s %s\n    %s\n", c->name, c->usage, c->help);
+    else command_help(sh->out, c);
     return true;
   }
   for(size_t i=0; i<N_COMMAND; i++){
     const char *usage = commands[i].usage;
-    bool is_long = strlen(commands[i].name) + strlen(usage) > 30;
+    bool is_long = strlen(commands[i].name) + strlen(usage) > 24;
     char left[64];
     snprintf(left, sizeof left, ".%s %s", commands[i].name,
              is_long ? "..." : usage);
-    fprintf(sh->out, "%-33s %s\n", left, commands[i].help);
+    fprintf(sh->out, "%-27s ", left);
+    wrapped_print(sh->out, commands[i].help, 28, 28);
   }
   fputs("\nSQL ends with a semicolon. \".help COMMAND\" shows all arguments.\n",
         sh->out);

@@ -81,15 +81,19 @@ bool cmd_nullvalue(struct shell *sh, int argc, char **argv){
 }
 
 bool cmd_width(struct shell *sh, int argc, char **argv){
-  sh->n_width = 0;
-  for(int i=1; i<argc && i<=SHELL_MAX_WIDTHS; i++){
-    sh->width[sh->n_width++] = (int)strtol(argv[i], NULL, 10);
+  if( argc-1>SHELL_MAX_WIDTHS ) return false;
+  for(int i=1; i<argc; i++){
+    char *end;
+    long v = strtol(argv[i], &end, 10);
+    if( end==argv[i] || *end || v<0 || v>10000 ) return false;
+    sh->width[i-1] = (int)v;
   }
+  sh->n_width = argc-1;
   return true;
 }
 
 bool cmd_timeout(struct shell *sh, int argc, char **argv){
-  char *end, *z;
+  char *end;
   long v;
   int rc;
   if( argc!=2 ) return false;
@@ -99,9 +103,6 @@ bool cmd_timeout(struct shell *sh, int argc, char **argv){
   sqlite3_busy_timeout(sh->sql, (int)v);
   rc = vecdb_set(sh->db, "busy_ms", v);
   if( rc!=VECDB_OK ) cmd_vecdb_error(sh, rc);
-  z = sqlite3_mprintf("SELECT vecdb_config('busy_ms', %ld)", v);
-  if( z ) sqlite3_exec(sh->sql, z, NULL, NULL, NULL);
-  sqlite3_free(z);
   return true;
 }
 
@@ -188,7 +189,7 @@ bool cmd_shell(struct shell *sh, int argc, char **argv){
 }
 
 bool cmd_read(struct shell *sh, int argc, char **argv){
-  struct shell_source src = { NULL, NULL, 0 };
+  struct shell_source src = { NULL, NULL, 0, NULL };
   if( argc!=2 ) return false;
   if( !cmd_allowed(sh, ".read") ) return true;
   if( sh->depth>=10 ){

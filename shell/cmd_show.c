@@ -20,6 +20,7 @@ bool cmd_tables(struct shell *sh, int argc, char **argv){
   enum shell_mode old = sh->mode;
   int headers = sh->headers;
   if( argc>2 ) return false;
+  shell_mount(sh);                   /* others may have made some */
   sh->mode = MODE_LIST;
   sh->headers = 0;
   cmd_query(sh, "SELECT name FROM sqlite_schema WHERE type IN ('table','view')"
@@ -32,32 +33,43 @@ bool cmd_tables(struct shell *sh, int argc, char **argv){
 }
 
 /* ---- Rows made by the shell itself, printed in the current mode ----------
-** A listing is collected as a SELECT of literals and run through SQLite, so
-** that .mode, .headers and .output apply to it as to any result. */
+** A listing is collected in a table of a database of its own and selected from
+** there, so that .mode, .headers and .output apply to it as to any result. */
 
-struct listing { char *z; struct shell *sh; const char *only; int n; };
+struct listing { sqlite3 *db; struct shell *sh; const char *only; int n; };
 
-/* Appends "SELECT a AS x, ..": fmt makes the list of columns. */
+/* Add a row: fmt makes "a AS x, ..", the values with the names of columns. */
 static void listing_add(struct listing *l, const char *fmt, ...)
   __attribute__((format(printf,2,3)));
 static void listing_add(struct listing *l, const char *fmt, ...){
   va_list ap;
-  char *row, *all;
+  char *row, *z;
   va_start(ap, fmt);
   row = sqlite3_vmprintf(fmt, ap);
   va_end(ap);
-  all = sqlite3_mprintf("%s%sSELECT %s", l->z ? l->z : "",
-                        l->n ? " UNION ALL " : "", row ? row : "NULL");
+  z = row ? sqlite3_mprintf("%s SELECT %s", l->n ? "INSERT INTO listing"
+                            : "CREATE TABLE listing AS", row) : NULL;
+  if( z && (l->db || sqlite3_open(":memory:", &l->db)==SQLITE_OK) ){
+    sqlite3_exec(l->db, z, NULL, NULL, NULL);
+  }
   sqlite3_free(row);
-  sqlite3_free(l->z);
-  l->z = all;
+  sqlite3_free(z);
   l->n++;
 }
 
 static void listing_end(struct listing *l, const char *when_empty){
-  if( l->n>0 && l->z!=NULL ) cmd_query(l->sh, l->z, NULL);
-  else if( l->n==0 && when_empty ) fprintf(l->sh->out, "%s\n", when_empty);
-  sqlite3_free(l->z);
+  sqlite3_stmt *st = NULL;
+  if( l->n==0 && when_empty ) fprintf(l->sh->out, "%s\n", when_empty);
+  if( l->n>0 ){
+    int rc = sqlite3_prepare_v2(l->db, "SELECT * FROM listing", -1, &st, NULL);
+    if( rc==SQLITE_OK ) rc = shell_print_rows(l->sh, st);
+    if( rc!=SQLITE_DONE ){
+      shell_error(l->sh, shell_exit_of_sqlite(rc), "%s",
+                  l->db ? sqlite3_errmsg(l->db) : sqlite3_errstr(rc));
+    }
+  }
+  sqlite3_finalize(st);
+  sqlite3_close(l->db);
 }
 
 static bool stats_get(struct shell *sh, const char *name,
@@ -229,6 +241,22 @@ static char *vector_column(struct shell *sh, const char *table, char **key){
   return out;
 }
 
+/* False, with a message, when no row has the key. */
+static bool key_exists(struct shell *sh, const char *table, const char *key,
+                       const char *value){
+  sqlite3_stmt *st = NULL;
+  char *z = sqlite3_mprintf("SELECT 1 FROM \"%w\" WHERE \"%w\"=?1", table, key);
+  bool ok = true;
+  if( z && sqlite3_prepare_v2(sh->sql, z, -1, &st, NULL)==SQLITE_OK ){
+    sqlite3_bind_text(st, 1, value, -1, SQLITE_TRANSIENT);
+    ok = sqlite3_step(st)!=SQLITE_DONE;
+  }
+  sqlite3_finalize(st);
+  sqlite3_free(z);
+  if( !ok ) shell_error(sh, EXIT_SQL, "no row %s in \"%s\"", value, table);
+  return ok;
+}
+
 bool cmd_knn(struct shell *sh, int argc, char **argv){
   char *column, *key, *z;
   long long k = argc==4 ? strtoll(argv[3], NULL, 10) : 0;
@@ -236,6 +264,7 @@ bool cmd_knn(struct shell *sh, int argc, char **argv){
   column = vector_column(sh, argv[1], &key);
   if( column==NULL ) return true;
   if( sqlite3_strnicmp(argv[2], "key=", 4)==0 ){
+    if( !key_exists(sh, argv[1], key, argv[2]+4) ) goto done;
     z = sqlite3_mprintf(
       "SELECT * , distance FROM \"%w\" WHERE \"%w\" MATCH "
       "(SELECT \"%w\" FROM \"%w\" WHERE \"%w\"=?1) AND k=%lld",
@@ -247,6 +276,7 @@ bool cmd_knn(struct shell *sh, int argc, char **argv){
   }
   if( z ) cmd_query(sh, z, argv[2]);
   sqlite3_free(z);
+done:
   sqlite3_free(column);
   sqlite3_free(key);
   return true;

@@ -10,7 +10,7 @@
   X("indexes",    cmd_indexes,    "[TABLE]",            "index and metric of every vector column") \
   X("stat",       cmd_stat,       "[TABLE]",            "figures of the file, or of one table") \
   X("import",     cmd_import,     "FILE TABLE [--meta FILE] [--column NAME] [--format F] [--id NAME] [--first-id N] [--metric M] [--skip N] [--limit N] [--batch N] [--on-error abort|skip|log]", \
-    "vectors (fvecs bvecs ivecs fbin u8bin i8bin ibin npy) or rows (csv tsv jsonl) into TABLE; makes it when absent") \
+    "vectors (fvecs bvecs ivecs fbin u8bin i8bin ibin npy) or rows (csv tsv jsonl) into TABLE, which is made when absent; FILE may be |COMMAND, or - for standard input") \
   X("mode",       cmd_mode,       "[MODE]",             "box table markdown json jsonl csv tabs line list html quote") \
   X("headers",    cmd_headers,    "on|off",             "column names above the rows") \
   X("separator",  cmd_separator,  "TEXT",               "between columns in list mode") \

@@ -64,6 +64,21 @@ static bool args_parse(struct import_args *a, int argc, char **argv){
 
 /* ---- Opening ------------------------------------------------------------- */
 
+/* Standard input can be imported where it holds nothing else. */
+static bool stdin_is_free(struct import *im){
+  const char *meta = im->a.meta;
+  int n = (strcmp(im->a.path, "-")==0) + (meta && strcmp(meta, "-")==0);
+  if( n==2 ) return import_fail(im, "only one of two files can be \"-\"");
+  if( n==0 ) return true;
+  for(struct shell_source *s=im->sh->source; s; s=s->outer){
+    if( s->in==stdin || (s->in==NULL && im->sh->is_interactive) ){
+      return import_fail(im, "cannot import \"-\": the commands come from "
+                         "standard input; use a file or \"|COMMAND\"");
+    }
+  }
+  return true;
+}
+
 static bool files_open(struct import *im){
   enum vec_format vf = vec_format_find(im->a.format, im->a.path);
   enum row_format rf = row_format_find(im->a.format, im->a.path);
@@ -461,7 +476,7 @@ bool cmd_import(struct shell *sh, int argc, char **argv){
     import_fail(im, "cannot import inside a transaction; COMMIT or ROLLBACK "
                 "first");
   }
-  else if( files_open(im) ) rc = import_run(im, &pg);
+  else if( stdin_is_free(im) && files_open(im) ) rc = import_run(im, &pg);
   if( rc!=VECDB_OK ){
     shell_error(sh, rc==VECDB_ERROR ? EXIT_SQL : shell_exit_of_vecdb(rc),
                 "%s; nothing was imported", im->err);

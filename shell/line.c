@@ -39,9 +39,37 @@ static struct shell *complete_shell;
 static sqlite3_stmt *complete_stmt;
 static size_t complete_next;
 
-/* The next word that begins with `text`: dot-commands first, then what SQLite
-** itself offers (keywords, tables, columns) through sqlite_completion when
-** that module is there, else table names. */
+/* Keyword number complete_next of SQLite and the following that begin with
+** text, spelled in the case of its first letter. */
+static char *complete_keyword(const char *text){
+  int n = (int)strlen(text);
+  while( (int)complete_next<sqlite3_keyword_count() ){
+    const char *z;
+    int n_z;
+    char *out;
+    if( sqlite3_keyword_name((int)complete_next++, &z, &n_z)!=SQLITE_OK
+     || n==0 || n_z<n || sqlite3_strnicmp(z, text, n)!=0 ) continue;
+    out = strndup(z, (size_t)n_z);
+    for(char *c=out; c && text[0]>='a' && text[0]<='z' && *c; c++){
+      if( *c>='A' && *c<='Z' ) *c = (char)(*c + ('a'-'A'));
+    }
+    return out;
+  }
+  return NULL;
+}
+
+/* Do file names belong here: behind a dot-command that takes one? */
+static bool complete_is_file(void){
+  static const char *const names[] = { ".open ", ".import ", ".export ",
+    ".backup ", ".read ", ".output ", ".once ", ".cd " };
+  for(size_t i=0; i<sizeof(names)/sizeof(names[0]); i++){
+    if( strncmp(rl_line_buffer, names[i], strlen(names[i]))==0 ) return true;
+  }
+  return false;
+}
+
+/* The next word that begins with `text`: dot-commands, else names of the
+** schema and keywords of SQL; NULL lets the line editor offer file names. */
 static char *complete_word(const char *text, int state){
   const char *const *names = shell_command_names();
   size_t n = strlen(text);
@@ -74,7 +102,15 @@ static char *complete_word(const char *text, int state){
   }
   sqlite3_finalize(complete_stmt);
   complete_stmt = NULL;
-  return NULL;
+  return complete_keyword(text);
+}
+
+/* Either words or, behind some commands, files: the default of the editor. */
+static char **complete_line(const char *text, int start, int end){
+  (void)start; (void)end;
+  if( complete_is_file() ) return NULL;
+  rl_attempted_completion_over = 1;
+  return rl_completion_matches(text, complete_word);
 }
 
 static bool history_path(char *buf, size_t n){
@@ -90,7 +126,7 @@ void line_begin(struct shell *sh){
   char path[1024];
   complete_shell = sh;
   rl_readline_name = (char*)"vecdb";
-  rl_completion_entry_function = (void*)complete_word;
+  rl_attempted_completion_function = complete_line;
   rl_basic_word_break_characters = (char*)" \t\n\"\\'`@$><=;|&{(,";
   using_history();
   if( history_path(path, sizeof path) ) read_history(path);
@@ -133,11 +169,11 @@ void line_interrupt(void){
 static bool line_was_empty(void){
 #if LINE_EDIT
   bool is_empty = rl_end==0;
-  rl_end = rl_point = 0;
 # if defined(VDB_HAVE_READLINE)
-  rl_free_line_state();
+  rl_free_line_state();                 /* shows the line a last time */
   rl_cleanup_after_signal();
 # endif
+  rl_end = rl_point = 0;
   return is_empty;
 #else
   return true;

@@ -97,7 +97,6 @@ static int sql_exec_bound(struct shell *sh, const char *sql, const char *arg){
 
 /* An in-memory host with the module registered and pointed at our file. */
 static int sqlite_handle_open(struct shell *sh){
-  char num[32];
   int rc = sqlite3_open(":memory:", &sh->sql);
   if( rc==SQLITE_OK ){
     sqlite3_busy_timeout(sh->sql, (int)sh->busy_ms);
@@ -107,10 +106,6 @@ static int sqlite_handle_open(struct shell *sh){
   }
   if( rc==SQLITE_OK && (sh->open_flags & VECDB_OPEN_READONLY) ){
     rc = sql_exec_bound(sh, "SELECT vecdb_config('readonly', ?1)", "1");
-  }
-  if( rc==SQLITE_OK ){
-    snprintf(num, sizeof num, "%ld", sh->busy_ms);
-    rc = sql_exec_bound(sh, "SELECT vecdb_config('busy_ms', ?1)", num);
   }
   if( rc!=SQLITE_OK ){
     shell_error(sh, shell_exit_of_sqlite(rc), "%s",
@@ -297,41 +292,55 @@ static bool value_parse(struct shell *sh, struct options *o, const char *z,
   return true;
 }
 
-/* Index of the first argument that is no option; -1 after a usage error. */
-static int options_parse(struct shell *sh, struct options *o, int argc,
-                         char **argv){
-  int i;
-  for(i=1; i<argc && argv[i][0]=='-' && argv[i][1]!=0; i++){
-    const char *z = argv[i] + 1;
-    bool ok;
-    if( *z=='-' ) z++;
-    if( *z==0 ) return i+1;
-    if( !strcmp(z, "help") ){ fputs(usage_text, stdout); exit(EXIT_OK); }
-    if( !strcmp(z, "version") ){
-      printf("vecdb %s (SQLite %s)\n", vecdb_libversion(),
-             sqlite3_libversion());
-      exit(EXIT_OK);
-    }
-    if( flag_parse(sh, o, z) ) continue;
-    if( value_parse(sh, o, z, i+1<argc ? argv[i+1] : NULL, &ok) ){
-      if( !ok ){
-        fprintf(stderr, "error: option \"%s\" %s; see vecdb -help\n", argv[i],
-                i+1<argc ? "has a bad value" : "needs a value");
-        return -1;
-      }
-      i++;
-      continue;
-    }
+/* "-name" or "--name". "-- comment" and "-1" are SQL, "-" is a file. */
+static bool looks_like_option(const char *z){
+  if( *z++!='-' ) return false;
+  if( *z=='-' ) z++;
+  return (*z>='a' && *z<='z') || (*z>='A' && *z<='Z');
+}
+
+static void version_print(void){
+  printf("vecdb %s (SQLite %s)\n", vecdb_libversion(), sqlite3_libversion());
+}
+
+/* The option argv[i]: index of the last word it takes; -1 after a usage
+** error. */
+static int option_take(struct shell *sh, struct options *o, int argc,
+                       char **argv, int i){
+  const char *z = argv[i] + 1;
+  bool ok;
+  if( *z=='-' ) z++;
+  if( !strcmp(z, "help") ){ fputs(usage_text, stdout); exit(EXIT_OK); }
+  if( !strcmp(z, "version") ){ version_print(); exit(EXIT_OK); }
+  if( flag_parse(sh, o, z) ) return i;
+  if( !value_parse(sh, o, z, i+1<argc ? argv[i+1] : NULL, &ok) ){
     fprintf(stderr, "error: unknown option \"%s\"; see vecdb -help\n", argv[i]);
     return -1;
   }
-  return i;
+  if( ok ) return i+1;
+  fprintf(stderr, "error: option \"%s\" %s; see vecdb -help\n", argv[i],
+          i+1<argc ? "has a bad value" : "needs a value");
+  return -1;
+}
+
+/* Take the options out of argv, wherever they stand: what is left is FILE and
+** what to run. Returns how many words that is; -1 after a usage error. */
+static int options_parse(struct shell *sh, struct options *o, int argc,
+                         char **argv){
+  bool is_over = false;
+  int n = 0;
+  for(int i=1; i<argc; i++){
+    if( !is_over && strcmp(argv[i], "--")==0 ) is_over = true;
+    else if( is_over || !looks_like_option(argv[i]) ) argv[n++] = argv[i];
+    else if( (i = option_take(sh, o, argc, argv, i))<0 ) return -1;
+  }
+  return n;
 }
 
 /* ---- The program --------------------------------------------------------- */
 
 static void run_file(struct shell *sh, const char *path, bool must_exist){
-  struct shell_source src = { NULL, path, 0 };
+  struct shell_source src = { NULL, path, 0, NULL };
   src.in = fopen(path, "r");
   if( src.in==NULL ){
     if( must_exist ){
@@ -377,48 +386,54 @@ static void shell_init(struct shell *sh){
   sh->separator[0] = '|';
 }
 
+/* Run what the command line says, else what standard input holds. */
+static void run_input(struct shell *sh, char **text, int n_text,
+                      struct shell_source *src){
+  if( n_text>0 ){
+    for(int i=0; i<n_text && !sh->quit; i++){
+      shell_run_text(sh, text[i]);
+      if( sh->bail && sh->exit_code ) break;
+    }
+    return;
+  }
+  if( sh->quit ) return;
+  if( sh->is_interactive ){
+    banner(sh);
+    line_begin(sh);
+  }else{
+    src->in = stdin;
+    src->name = "stdin";
+  }
+  shell_run_source(sh, src);
+  if( sh->is_interactive ) line_end();
+}
+
 int main(int argc, char **argv){
   struct shell sh;
   struct options o;
-  struct shell_source src = { NULL, NULL, 0 };
-  int i_arg;
+  struct shell_source src = { NULL, NULL, 0, NULL };
+  int n_arg;
 
   setlocale(LC_CTYPE, "");
   shell_init(&sh);
   memset(&o, 0, sizeof o);
-  i_arg = options_parse(&sh, &o, argc, argv);
-  if( i_arg<0 ) return EXIT_USAGE;
+  n_arg = options_parse(&sh, &o, argc, argv);
+  if( n_arg<0 ) return EXIT_USAGE;
   shell_current = &sh;
   sh.source = &src;
   signals_install();
   sqlite3_auto_extension((void(*)(void))sqlite3_vecdb_init);
 
-  sh.is_interactive = i_arg+1>=argc && o.interactive>=0
+  sh.is_interactive = n_arg<2 && o.interactive>=0
                    && (o.interactive>0 || isatty(0));
   if( !sh.is_interactive ) sh.batch = sh.batch || !isatty(2);
   if( !sh.mode_set && isatty(1) ) sh.mode = MODE_BOX;
-  if( shell_open(&sh, i_arg<argc ? argv[i_arg] : NULL)!=VECDB_OK ){
+  if( shell_open(&sh, n_arg>0 ? argv[0] : NULL)!=VECDB_OK ){
     return sh.exit_code ? sh.exit_code : EXIT_CANTOPEN;
   }
   if( sh.is_interactive || o.init ) run_init(&sh, o.init);
   for(int i=0; i<o.n_cmd && !sh.quit; i++) shell_run_text(&sh, o.cmd[i]);
-
-  if( i_arg+1<argc ){
-    for(int i=i_arg+1; i<argc && !sh.quit; i++){
-      shell_run_text(&sh, argv[i]);
-      if( sh.bail && sh.exit_code ) break;
-    }
-  }else if( !sh.quit ){
-    if( sh.is_interactive ){
-      banner(&sh);
-      line_begin(&sh);
-    }else{
-      src.in = stdin;
-      src.name = "stdin";
-    }
-    shell_run_source(&sh, &src);
-    if( sh.is_interactive ) line_end();
-  }
+  run_input(&sh, argv+1, n_arg-1, &src);
   shell_output_reset(&sh);
   shell_close(&sh);
   return sh.exit_code;

@@ -31,6 +31,26 @@ static int element_of_decl(const char *decl){
   return 0;
 }
 
+/* Values of functions carry their element type as a subtype (doc/sql.md 5). */
+static int element_of_subtype(unsigned subtype){
+  switch( subtype ){
+    case 223: return VECDB_F32;
+    case 224: return VECDB_BIT;
+    case 225: return VECDB_I8;
+    case 226: return VECDB_F16;
+    case 227: return VECDB_BF16;
+    case 228: return VECDB_U8;
+    default:  return 0;
+  }
+}
+
+/* What the BLOB in column i of the current row holds; 0: no vector. */
+static int element_of_column(sqlite3_stmt *st, int i){
+  int element = element_of_decl(sqlite3_column_decltype(st, i));
+  if( element!=0 ) return element;
+  return element_of_subtype(sqlite3_value_subtype(sqlite3_column_value(st, i)));
+}
+
 /* "[0.1,0.2,0.3,0.4, ...]" keeps a screen readable; the text is cut in place
 ** after the fourth element. */
 static void vector_abbreviate(char *z){
@@ -77,7 +97,7 @@ static char *cell_text(struct shell *sh, sqlite3_stmt *st, int i){
   if( sqlite3_column_type(st, i)==SQLITE_BLOB ){
     int n = sqlite3_column_bytes(st, i);
     const void *p = sqlite3_column_blob(st, i);
-    int element = element_of_decl(sqlite3_column_decltype(st, i));
+    int element = element_of_column(st, i);
     char *out = element ? vector_text(sh, element, p, n) : NULL;
     return out!=NULL ? out : blob_text(p, n);
   }

@@ -3,11 +3,13 @@
 ** LOOK      "importing  3,120,000/9,990,994 rows  31 %  412,000/s  0:17 left"
 ** RULES     only when stderr is a terminal and neither -batch nor -quiet was
 **           given; nothing before 0.5 s, then at most ten times a second; the
-**           line is erased at the end, so output never mixes with it.
+**           line is erased at the end, so output never mixes with it. It is
+**           cut to the terminal: a line that wraps could not be erased.
 */
 #include "shell/shell.h"
 
 #include <string.h>
+#include <sys/ioctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -62,9 +64,14 @@ static void amount_format(const struct progress *p, char *buf, size_t n,
   else shell_format_count(buf, n, v);
 }
 
+static int terminal_width(void){
+  struct winsize w;
+  return ioctl(2, TIOCGWINSZ, &w)==0 && w.ws_col>0 ? w.ws_col : 80;
+}
+
 static void progress_show(struct progress *p, unsigned long long done,
                           double now){
-  char z_done[40], z_total[40], z_rate[40], z_left[40], z_spent[40];
+  char z_done[40], z_total[40], z_rate[40], z_left[40], z_spent[40], line[300];
   double spent = now - p->t_start;
   double rate = spent>0 ? (double)done/spent : 0;
 
@@ -75,13 +82,14 @@ static void progress_show(struct progress *p, unsigned long long done,
     amount_format(p, z_total, sizeof z_total, p->total);
     shell_format_secs(z_left, sizeof z_left,
                       rate>0 ? (double)(p->total-done)/rate : 0);
-    fprintf(stderr, "\r\033[K%s  %s/%s %s  %3.0f %%  %s/s  %s, %s left",
-            p->phase, z_done, z_total, p->unit,
-            100.0*(double)done/(double)p->total, z_rate, z_spent, z_left);
+    snprintf(line, sizeof line, "%s  %s/%s %s  %3.0f %%  %s/s  %s, %s left",
+             p->phase, z_done, z_total, p->unit,
+             100.0*(double)done/(double)p->total, z_rate, z_spent, z_left);
   }else{
-    fprintf(stderr, "\r\033[K%s  %s %s  %s/s  %s", p->phase, z_done, p->unit,
-            z_rate, z_spent);
+    snprintf(line, sizeof line, "%s  %s %s  %s/s  %s", p->phase, z_done,
+             p->unit, z_rate, z_spent);
   }
+  fprintf(stderr, "\r\033[K%.*s", terminal_width()-1, line);
   fflush(stderr);
   p->was_shown = true;
 }

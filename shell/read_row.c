@@ -207,11 +207,12 @@ static bool header_read(struct row_reader *r){
 
 bool row_reader_open(struct row_reader *r, const char *path,
                      enum row_format format){
+  char why[READER_ERR/2];
   memset(r, 0, sizeof *r);
   r->path = path;
   r->format = format;
-  r->f = fopen(path, "rb");
-  if( r->f==NULL ) return fail(r, strerror(errno));
+  r->f = reader_file_open(path, why);
+  if( r->f==NULL ) return fail(r, why);
   return header_read(r);
 }
 

@@ -173,6 +173,7 @@ static bool size_check(struct vec_reader *r, uint64_t sz_header, uint64_t size){
 
 bool vec_reader_open(struct vec_reader *r, const char *path,
                      enum vec_format format){
+  char why[READER_ERR/2];
   uint64_t sz_header = 0;
   off_t size;
   bool ok;
@@ -183,8 +184,8 @@ bool vec_reader_open(struct vec_reader *r, const char *path,
     if( formats[i].f==format ) r->source = formats[i].source;
   }
   r->element = r->source=='u' ? VECDB_U8 : r->source=='b' ? VECDB_I8 : VECDB_F32;
-  r->f = fopen(path, "rb");
-  if( r->f==NULL ) return fail(r, strerror(errno));
+  r->f = reader_file_open(path, why);
+  if( r->f==NULL ) return fail(r, why);
   if( fseeko(r->f, 0, SEEK_END)!=0 || (size = ftello(r->f))<0 ){
     return fail(r, "it is no regular file");
   }

@@ -13,6 +13,10 @@
 #define READER_ERR 512
 #define READER_MAX_COLS 1024
 
+/* Open a file, "-" or "|COMMAND" for reading and seeking. NULL: `why`, of
+** READER_ERR/2 bytes, says why not. */
+FILE *reader_file_open(const char *path, char *why);
+
 /* ---- Vectors ------------------------------------------------------------- */
 enum vec_format {
   VEC_NONE, VEC_FVECS, VEC_BVECS, VEC_IVECS,   /* i32 d before each row */

@@ -125,12 +125,23 @@ static void stats_print(struct shell *sh){
           (unsigned long long)s.n_free_page, (unsigned long long)s.txid);
 }
 
+/* A table that is not there may be a collection that another program has made
+** since: look again once. */
+static int statement_prepare(struct shell *sh, const char *z,
+                             sqlite3_stmt **st, const char **tail){
+  int rc = sqlite3_prepare_v2(sh->sql, z, -1, st, tail);
+  if( rc!=SQLITE_ERROR || !sqlite3_get_autocommit(sh->sql)
+   || strncmp(sqlite3_errmsg(sh->sql), "no such table", 13)!=0
+   || shell_mount(sh)!=VECDB_OK ) return rc;
+  return sqlite3_prepare_v2(sh->sql, z, -1, st, tail);
+}
+
 /* Prepare and run the first statement of z; *tail is where the next begins.
 ** False after an error. */
 static bool statement_run(struct shell *sh, const char *z, const char **tail){
   sqlite3_stmt *st = NULL;
   struct stopwatch watch;
-  int rc = sqlite3_prepare_v2(sh->sql, z, -1, &st, tail);
+  int rc = statement_prepare(sh, z, &st, tail);
   bool was_explain;
   if( rc!=SQLITE_OK ){ sql_error(sh, z, rc); return false; }
   if( st==NULL ) return true;                    /* only a comment */
@@ -156,7 +167,7 @@ void shell_run_sql(struct shell *sh, const char *z){
     if( *z==0 ) break;
     if( !statement_run(sh, z, &tail) ){
       if( sh->bail && !sh->is_interactive ) sh->quit = true;
-      if( tail==NULL || tail==z ) break;         /* a syntax error: no tail */
+      break;                     /* as in sqlite3, the rest of the input goes */
     }
     z = tail;
   }
@@ -223,6 +234,7 @@ static void line_take(struct shell *sh, struct text *t, const char *z){
 void shell_run_source(struct shell *sh, struct shell_source *src){
   struct shell_source *outer = sh->source;
   struct text t = { NULL, 0, 0 };
+  src->outer = outer;
   sh->source = src;
   while( !sh->quit ){
     char *z;

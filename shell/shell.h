@@ -31,6 +31,7 @@ struct shell_source {
   FILE *in;                       /* NULL: the terminal */
   const char *name;               /* NULL: terminal or command line */
   int  n_line;                    /* line being read, from 1 */
+  struct shell_source *outer;     /* that runs this one; set while running */
 };
 
 struct shell {
@@ -72,8 +73,9 @@ int  shell_open(struct shell *sh, const char *path);
 void shell_close(struct shell *sh);
 /* A fresh SQL handle on the open file, everything mounted. */
 int  shell_reopen_sql(struct shell *sh);
-/* Mount collections that have no table yet, drop tables whose collection is
-** gone. Called after everything that may create or drop through vecdb.h. */
+/* Mount collections that have no table yet: ours made through vecdb.h, and
+** those of other programs. A table whose collection is gone stays, and says
+** so when it is used. */
 int  shell_mount(struct shell *sh);
 int  shell_exit_of_sqlite(int rc);
 int  shell_exit_of_vecdb(int rc);

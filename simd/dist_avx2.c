@@ -1,10 +1,27 @@
-/* dist_avx2.c -- the kernels for AVX2, FMA and F16C, and compiled with them:
-** nothing in this file may run before dispatch.c has asked the processor.
+/* dist_avx2.c -- the kernels for AVX2, FMA and F16C.
+**
+** Nothing in this file may run before dispatch.c has asked the processor.
+**
+** The instructions are allowed by the pragma, not only by the flags of the
+** build, so that the file also works inside an amalgamation.
 */
 #include "simd/simd_int.h"
 #if defined(VDB_SIMD_AVX2)
+# include <immintrin.h>
+# if defined(__clang__)
+#  pragma clang attribute push(__attribute__((target( \
+          "avx2,fma,f16c"))), apply_to=function)
+# else
+#  pragma GCC push_options
+#  pragma GCC target("avx2,fma,f16c")
+# endif
 # include "simd/isa_avx2.h"
 # include "simd/kernels.inc"
+# if defined(__clang__)
+#  pragma clang attribute pop
+# else
+#  pragma GCC pop_options
+# endif
 #else
 typedef int vdb_no_avx2;       /* a file must not be empty */
 #endif

@@ -9,7 +9,7 @@
 
 #if defined(__x86_64__)
 # include <xmmintrin.h>
-# define MODE_X86    0x1f80u      /* all exceptions masked, nearest, no FTZ/DAZ */
+# define MODE_X86  0x1f80u      /* no traps, to nearest, no FTZ or DAZ */
 #elif !defined(__aarch64__)
 # include <fenv.h>
 #endif

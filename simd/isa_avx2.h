@@ -5,6 +5,7 @@
 
 #define ISA_NAME  "avx2"
 #define ISA(f)    f##_avx2
+#include "simd/isa_names.h"
 
 typedef struct { __m256 a, b, c, d; } v32;
 
@@ -18,33 +19,33 @@ static inline v32 v32_load_f32(const float *p){
   return z;
 }
 /* The first n of 8 elements; n may be negative or above 8. */
-static inline __m256 m256_part(const float *p, int n){
+static inline __m256 v8_part(const float *p, int n){
   __m256i i = _mm256_setr_epi32(0, 1, 2, 3, 4, 5, 6, 7);
   return _mm256_maskload_ps(p, _mm256_cmpgt_epi32(_mm256_set1_epi32(n), i));
 }
 static inline v32 v32_part_f32(const float *p, size_t n){
   v32 z;
-  z.a = m256_part(p, (int)n);       z.b = m256_part(p+8, (int)n-8);
-  z.c = m256_part(p+16, (int)n-16); z.d = m256_part(p+24, (int)n-24);
+  z.a = v8_part(p, (int)n);       z.b = v8_part(p+8, (int)n-8);
+  z.c = v8_part(p+16, (int)n-16); z.d = v8_part(p+24, (int)n-24);
   return z;
 }
-static inline __m256 m256_load_f16(const uint16_t *p){
+static inline __m256 v8_load_f16(const uint16_t *p){
   return _mm256_cvtph_ps(_mm_loadu_si128((const __m128i*)p));
 }
-static inline __m256 m256_load_bf16(const uint16_t *p){
+static inline __m256 v8_load_bf16(const uint16_t *p){
   __m128i h = _mm_loadu_si128((const __m128i*)p);
   return _mm256_castsi256_ps(_mm256_slli_epi32(_mm256_cvtepu16_epi32(h), 16));
 }
 static inline v32 v32_load_f16(const uint16_t *p){
   v32 z;
-  z.a = m256_load_f16(p);    z.b = m256_load_f16(p+8);
-  z.c = m256_load_f16(p+16); z.d = m256_load_f16(p+24);
+  z.a = v8_load_f16(p);    z.b = v8_load_f16(p+8);
+  z.c = v8_load_f16(p+16); z.d = v8_load_f16(p+24);
   return z;
 }
 static inline v32 v32_load_bf16(const uint16_t *p){
   v32 z;
-  z.a = m256_load_bf16(p);    z.b = m256_load_bf16(p+8);
-  z.c = m256_load_bf16(p+16); z.d = m256_load_bf16(p+24);
+  z.a = v8_load_bf16(p);    z.b = v8_load_bf16(p+8);
+  z.c = v8_load_bf16(p+16); z.d = v8_load_bf16(p+24);
   return z;
 }
 /* There is no masked load of 16-bit elements. */
@@ -70,15 +71,15 @@ static inline v32 v32_fma(v32 x, v32 y, v32 s){
   z.c = _mm256_fmadd_ps(x.c, y.c, s.c); z.d = _mm256_fmadd_ps(x.d, y.d, s.d);
   return z;
 }
-static inline __m256 m256_abs(__m256 x){
+static inline __m256 v8_abs(__m256 x){
   return _mm256_andnot_ps(_mm256_set1_ps(-0.0f), x);
 }
 static inline v32 v32_add_abs(v32 s, v32 x){
   v32 z;
-  z.a = _mm256_add_ps(s.a, m256_abs(x.a));
-  z.b = _mm256_add_ps(s.b, m256_abs(x.b));
-  z.c = _mm256_add_ps(s.c, m256_abs(x.c));
-  z.d = _mm256_add_ps(s.d, m256_abs(x.d));
+  z.a = _mm256_add_ps(s.a, v8_abs(x.a));
+  z.b = _mm256_add_ps(s.b, v8_abs(x.b));
+  z.c = _mm256_add_ps(s.c, v8_abs(x.c));
+  z.d = _mm256_add_ps(s.d, v8_abs(x.d));
   return z;
 }
 static inline float v32_fold(v32 s){
@@ -89,7 +90,7 @@ static inline float v32_fold(v32 s){
   return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
-/* ---- Bytes ---------------------------------------------------------------- */
+/* ---- Bytes --------------------------------------------------------------- */
 
 #define VB_BYTES  32
 typedef __m256i vb;
@@ -166,7 +167,7 @@ static inline uint32_t vi_sum(vi s){
   return (uint32_t)_mm_cvtsi128_si32(x);
 }
 
-/* ---- The batch filter ------------------------------------------------------ */
+/* ---- The batch filter ---------------------------------------------------- */
 
 #define VG_W      8        /* lanes */
 #define VG_REGS   3        /* registers across: 24 queries */
@@ -215,13 +216,13 @@ static inline void vg_row(int type, const uint8_t *src, vg_elem *dst,
   }
 }
 
-/* ---- Half precision --------------------------------------------------------- */
+/* ---- Half precision ------------------------------------------------------ */
 
 #define VH_W  8
 static inline void vh_store(uint16_t *dst, const float *src){
   _mm_storeu_si128((__m128i*)dst, _mm256_cvtps_ph(_mm256_loadu_ps(src),
                                           _MM_FROUND_TO_NEAREST_INT));
 }
-static inline void vh_load(float *dst, const uint16_t *src){
-  _mm256_storeu_ps(dst, m256_load_f16(src));
+static inline void vh_load(float *dst, const void *src){
+  _mm256_storeu_ps(dst, v8_load_f16(src));
 }

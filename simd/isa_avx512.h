@@ -5,6 +5,7 @@
 
 #define ISA_NAME  "avx512"
 #define ISA(f)    f##_avx512
+#include "simd/isa_names.h"
 
 typedef struct { __m512 a, b; } v32;
 
@@ -27,13 +28,13 @@ static inline v32 v32_from_f16(__m512i h){
   z.b = _mm512_cvtph_ps(_mm512_extracti64x4_epi64(h, 1));
   return z;
 }
-static inline __m512 m512_from_bf16(__m256i h){
+static inline __m512 v16_from_bf16(__m256i h){
   return _mm512_castsi512_ps(_mm512_slli_epi32(_mm512_cvtepu16_epi32(h), 16));
 }
 static inline v32 v32_from_bf16(__m512i h){
   v32 z;
-  z.a = m512_from_bf16(_mm512_castsi512_si256(h));
-  z.b = m512_from_bf16(_mm512_extracti64x4_epi64(h, 1));
+  z.a = v16_from_bf16(_mm512_castsi512_si256(h));
+  z.b = v16_from_bf16(_mm512_extracti64x4_epi64(h, 1));
   return z;
 }
 static inline v32 v32_load_f16(const uint16_t *p){
@@ -74,7 +75,7 @@ static inline float v32_fold(v32 s){
   return _mm_cvtss_f32(_mm_add_ss(x, _mm_movehdup_ps(x)));
 }
 
-/* ---- Bytes ---------------------------------------------------------------- */
+/* ---- Bytes --------------------------------------------------------------- */
 
 #define VB_BYTES  64
 typedef __m512i vb;
@@ -121,11 +122,20 @@ static inline vi vi_add_popcount(vi s, vb x){
   s.a = _mm512_add_epi32(s.a, _mm512_popcnt_epi64(x));
   return s;
 }
+/* Not _mm512_reduce_add_epi32: gcc's ends in a signed addition in C, where an
+** overflow is undefined; sums modulo 2^32 are meant. */
 static inline uint32_t vi_sum(vi s){
-  return (uint32_t)_mm512_reduce_add_epi32(_mm512_add_epi32(s.a, s.b));
+  __m512i w = _mm512_add_epi32(s.a, s.b);
+  __m256i y = _mm256_add_epi32(_mm512_castsi512_si256(w),
+                               _mm512_extracti64x4_epi64(w, 1));
+  __m128i x = _mm_add_epi32(_mm256_castsi256_si128(y),
+                            _mm256_extracti128_si256(y, 1));
+  x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0x4e));
+  x = _mm_add_epi32(x, _mm_shuffle_epi32(x, 0xb1));
+  return (uint32_t)_mm_cvtsi128_si32(x);
 }
 
-/* ---- The batch filter ------------------------------------------------------ */
+/* ---- The batch filter ---------------------------------------------------- */
 
 #define VG_W      16       /* lanes */
 #define VG_REGS   3        /* registers across: 48 queries */
@@ -178,14 +188,14 @@ static inline void vg_row(int type, const uint8_t *src, vg_elem *dst,
                           vb_flip(vb_part(src+i, n-i)));
 }
 
-/* ---- Half precision --------------------------------------------------------- */
+/* ---- Half precision ------------------------------------------------------ */
 
 #define VH_W  16
 static inline void vh_store(uint16_t *dst, const float *src){
   _mm256_storeu_si256((__m256i*)dst, _mm512_cvtps_ph(_mm512_loadu_ps(src),
                                              _MM_FROUND_TO_NEAREST_INT));
 }
-static inline void vh_load(float *dst, const uint16_t *src){
+static inline void vh_load(float *dst, const void *src){
   _mm512_storeu_ps(dst, _mm512_cvtph_ps(
                             _mm256_loadu_si256((const __m256i*)src)));
 }

@@ -22,6 +22,7 @@
 
 #define ISA_NAME  "scalar"
 #define ISA(f)    f##_scalar
+#include "simd/isa_names.h"
 
 typedef struct { float f[VDB_CANON_LANES]; } v32;
 
@@ -63,13 +64,17 @@ static inline v32 v32_add_abs(v32 s, v32 x){
   return s;
 }
 static inline float v32_fold(v32 s){
+  if( MUTANT(10, true, false) ){             /* one after the other */
+    for(int i=1; i<32; i++) s.f[0] += s.f[i];
+    return s.f[0];
+  }
   for(int h=16; h>0; h/=2){
     for(int i=0; i<h; i++) s.f[i] += s.f[i+h];
   }
   return s.f[0];
 }
 
-/* ---- Bytes ---------------------------------------------------------------- */
+/* ---- Bytes --------------------------------------------------------------- */
 
 #define VB_BYTES  16
 typedef struct { uint8_t b[VB_BYTES]; } vb;
@@ -128,7 +133,7 @@ static inline vi vi_add_popcount(vi s, vb x){
 }
 static inline uint32_t vi_sum(vi s){ return s.s; }
 
-/* ---- The batch filter ------------------------------------------------------ */
+/* ---- The batch filter ---------------------------------------------------- */
 
 #define VG_W      4
 #define VG_REGS   2        /* 8 queries */
@@ -186,12 +191,14 @@ static inline void vg_row(int type, const uint8_t *src, vg_elem *dst,
   }
 }
 
-/* ---- Half precision --------------------------------------------------------- */
+/* ---- Half precision ------------------------------------------------------ */
 
 #define VH_W  1
 static inline void vh_store(uint16_t *dst, const float *src){
   *dst = half_from_f32(*src);
 }
-static inline void vh_load(float *dst, const uint16_t *src){
-  *dst = half_to_f32(*src);
+static inline void vh_load(float *dst, const void *src){
+  uint16_t h;
+  memcpy(&h, src, 2);
+  *dst = half_to_f32(h);
 }

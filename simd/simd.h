@@ -73,7 +73,7 @@ void vdb_widen(int type, const void *src, float *dst, size_t n);
 /* Number of bits set in n_byte bytes. */
 uint64_t vdb_popcount(const void *p, size_t n_byte);
 
-/* ---- One distance --------------------------------------------------------- */
+/* ---- One distance -------------------------------------------------------- */
 
 /* The distance of a and b as a search reports it. The caller has checked
 ** that the metric fits the type. */
@@ -94,7 +94,7 @@ float vdb_l2sq(int type, const void *a, const void *b, size_t dim);
 /* The last step of cosine, for callers that have the three sums. */
 float vdb_cosine_from_sums(float dot, float aa, float bb);
 
-/* ---- One query, many rows -------------------------------------------------- */
+/* ---- One query, many rows ------------------------------------------------ */
 
 struct vdb_simd;
 
@@ -134,7 +134,7 @@ float vdb_key_distance(int metric, float key);
 /* The largest key whose distance is <= distance; -inf if there is none. */
 float vdb_key_cut(int metric, float distance);
 
-/* ---- The kernels ----------------------------------------------------------- */
+/* ---- The kernels --------------------------------------------------------- */
 
 /* Canonical sums of one query against n rows. */
 typedef void (*vdb_sums_fn)(const void *q, const void *const *row, size_t n,
@@ -186,7 +186,7 @@ struct vdb_simd {
   struct vdb_type_simd type[VECDB_BIT+1];  /* indexed by element type */
   struct vdb_filter filter;              /* F32, F16, BF16, I8, U8 */
   size_t (*f16_from_f32)(const float *src, uint16_t *dst, size_t n);
-  void (*f32_from_f16)(const uint16_t *src, float *dst, size_t n);
+  void (*f32_from_f16)(const void *src, float *dst, size_t n);
   uint64_t (*popcount)(const void *p, size_t n_byte);
 };
 
@@ -208,7 +208,7 @@ const struct vdb_simd *vdb_simd_find(const char *name);
 ** For tests and benchmarks: not to be called while others search. */
 int vdb_simd_select(const char *name);
 
-/* ---- Floating-point mode --------------------------------------------------- */
+/* ---- Floating-point mode ------------------------------------------------- */
 
 /* Canonical results need rounding to nearest and subnormal numbers. A host
 ** process may have changed either (-ffast-math objects do so when they are

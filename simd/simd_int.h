@@ -18,6 +18,17 @@
 # define VDB_SIMD_AVX2 1
 #endif
 
+/* Which sum a kernel of kernels.inc computes. */
+enum { KERNEL_L2SQ, KERNEL_DOT, KERNEL_L1 };
+
+/* Bytes a kernel prefetches ahead. Measured: 2 KiB are too few for rows of 128
+** bytes to 2 KiB, 16 KiB win nothing more. */
+enum { KERNEL_AHEAD = 8192 };
+
+static inline bool type_is_int(int type){
+  return type==VECDB_I8 || type==VECDB_U8;
+}
+
 extern const struct vdb_simd vdb_simd_scalar;
 extern const struct vdb_simd vdb_simd_avx2;
 extern const struct vdb_simd vdb_simd_avx512;

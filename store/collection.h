@@ -20,7 +20,7 @@
 #include "store/store.h"
 #include "util/str.h"
 
-/* ---- Values ----------------------------------------------------------------
+/* ---- Values -----------------------------------------------------------------
 ** Values given are of the column's own type, converted by the caller:
 ** INTEGER and BOOLEAN in i, REAL in r, TEXT, BLOB and VECTOR in p, n (a vector
 ** already in the column's element type, finite). Else CONSTRAINT_TYPE. */
@@ -33,7 +33,7 @@ struct vdb_value {
   size_t n;
 };
 
-/* ---- The handle --------------------------------------------------------- */
+/* ---- The handle ---------------------------------------------------------- */
 struct store *vdb_coll_store(struct coll *c);
 int  vdb_coll_refresh(struct coll *c);           /* NOTFOUND: dropped */
 const char *vdb_coll_name(struct coll *c);
@@ -48,7 +48,7 @@ uint64_t vdb_coll_data_version(struct coll *c);
 int  vdb_coll_stats(struct coll *c, vecdb_collection_stats *out);
 int  vdb_coll_set(struct coll *c, const char *name, const char *value);
 
-/* ---- Changing rows ---------------------------------------------------------
+/* ---- Changing rows ----------------------------------------------------------
 ** row[0..n_col-1] by column number. insert: a NULL integer key is max ever
 ** used + 1, put in *key (may be NULL) with the key used; *done (may be NULL)
 ** is false when OR IGNORE kept an old row. flags: VECDB_OR_*.
@@ -63,7 +63,7 @@ int  vdb_coll_update(struct coll *c, const struct vdb_value *key,
                      const struct vdb_value *row, unsigned flags);
 int  vdb_coll_delete(struct coll *c, const struct vdb_value *key);
 
-/* ---- Bulk ------------------------------------------------------------------
+/* ---- Bulk -------------------------------------------------------------------
 ** As inserting each row, but vectors go straight to extents and columns are
 ** written in runs. No other call on c between begin and end. end with
 ** ok == false drops what is unwritten; the caller's scope undoes the rest. */
@@ -76,7 +76,7 @@ int  vdb_coll_bulk_end(struct coll_bulk *b, bool ok);
 /* Batches of at least this many rows are better off in bulk. */
 uint64_t vdb_coll_bulk_threshold(struct coll *c);
 
-/* ---- Reading rows ----------------------------------------------------------
+/* ---- Reading rows -----------------------------------------------------------
 ** Slot of a key; NOTFOUND. A key of another type than the column's is
 ** NOTFOUND, too. */
 int  vdb_coll_find(struct coll *c, const struct vdb_value *key, slot_no *out);
@@ -131,7 +131,7 @@ int  vdb_coll_cell_text(struct coll *c, int column, slot_no slot,
                         const unsigned char *cell, struct vdb_str *buf,
                         const char **p, size_t *n);
 
-/* ---- Searching -------------------------------------------------------------
+/* ---- Searching --------------------------------------------------------------
 ** What a search of one vector column must look at, under this snapshot:
 ** the runs cover every live row once. It holds pins and references, stays
 ** valid until closed (at the latest the end of the transaction), and shows
@@ -147,9 +147,12 @@ struct coll_runs {
   void *hold;                          /* pins, references */
 };
 int  vdb_coll_runs_open(struct coll *c, int column, struct coll_runs *out);
+/* To be asked after a search: a key that could not be read for a tie, or ABORT
+** when the transaction has ended meanwhile. */
+int  vdb_coll_runs_error(const struct coll_runs *r);
 void vdb_coll_runs_close(struct coll_runs *r);           /* cleared is fine */
 
-/* ---- Upkeep ----------------------------------------------------------------
+/* ---- Upkeep -----------------------------------------------------------------
 ** flags: VECDB_OPTIMIZE_*. Inside a write transaction. */
 int  vdb_coll_optimize(struct coll *c, unsigned flags);
 #endif

@@ -67,6 +67,10 @@ void vdb_filter_end(struct filter_run *r);               /* NULL is fine */
 /* Clear the bits of rows[0..n_slot-1] whose row does not pass. Only rows whose
 ** bit is set are looked at. */
 int  vdb_filter_rows(struct filter_run *r, uint64_t *rows, uint64_t n_slot);
+/* True when only rows whose key is among v[0..n-1] can pass (key = 7, key IN
+** (..) as a term of the whole). The values live as long as the run. */
+bool vdb_filter_keys(const struct filter_run *r, const struct vdb_value **v,
+                     size_t *n);
 /* Does one live row pass? */
 int  vdb_filter_row(struct filter_run *r, slot_no slot, bool *pass);
 #endif

@@ -1,4 +1,4 @@
-/* filter_int.h -- what filter_parse.c, filter_value.c and filter_run.c share.
+/* filter_int.h -- what the files filter_*.c share.
 **
 ** A filter is a tree of nodes in one array; children are linked by number.
 ** Node 0 is never used, so that 0 says "none". Every node but the root has
@@ -49,7 +49,7 @@ struct filter {
   int n_col;
 };
 
-/* ---- Values (filter_value.c) ---------------------------------------------- */
+/* ---- Values (filter_value.c) -------------------------------------------- */
 
 /* False, true, or neither: the three values of a predicate. */
 enum tri { TRI_FALSE = 0, TRI_TRUE = 1, TRI_NULL = 2 };
@@ -73,4 +73,50 @@ bool vdb_like_match(const char *z, size_t n, const char *pat, size_t n_pat,
                     int escape);                       /* -1: no escape */
 bool vdb_glob_match(const char *z, size_t n, const char *pat, size_t n_pat);
 
+/* ---- Runs (filter_run.c) ------------------------------------------------ */
+
+enum leaf_kind {
+  LEAF_ROWS = 0,       /* row by row */
+  LEAF_INT,            /* integer or boolean cell in lo_i..hi_i */
+  LEAF_REAL,           /* real cell in lo_r..hi_r */
+  LEAF_INT_SET,        /* integer or boolean cell in the set */
+  LEAF_TEXT_EQ,        /* text cell equal to val of `con` */
+  LEAF_IS_NULL,        /* cell is NULL */
+  LEAF_CELL            /* decode the cell, then as ROWS */
+};
+
+struct filter_plan {               /* of one node */
+  struct vdb_value val;            /* CONST, PARAM: converted */
+  char text[VALUE_TEXT_MAX];       /* of val, when it was a number */
+  struct vdb_str buf;              /* COLUMN: bytes of the value read last */
+  enum leaf_kind leaf;
+  uint32_t column, con;            /* of a leaf on cells; its constant */
+  bool flip;                       /* the range says false, outside says true */
+  int64_t lo_i, hi_i;
+  double lo_r, hi_r;
+  struct vdb_value *set;           /* IN over constants: sorted, no NULLs */
+  size_t n_set;
+  bool has_set, set_has_null;
+  int64_t *ints;                   /* LEAF_INT_SET: the same as integers */
+  size_t n_ints;
+  enum affinity aff;               /* CMP, IS, IN: of the comparison */
+  enum filter_coll coll;
+};
+
+struct filter_run {
+  const struct filter *f;
+  struct filter_source src;
+  struct filter_plan *plan;        /* by node */
+  struct filter_level *level;      /* f->height+1 of them */
+  /* The column whose value is known because its cell is being looked at. */
+  int cell_col;                    /* -1: none */
+  struct vdb_value cell_val;
+  struct vdb_str cell_buf;
+};
+
+/* filter_row.c: truth of node i for one row. */
+int vdb_filter_truth(struct filter_run *r, uint32_t i, slot_no slot,
+                     enum tri *out);
+/* filter_plan.c: how node i and those below it are to be answered. */
+int vdb_filter_plan(struct filter_run *r, uint32_t i);
 #endif

@@ -1,38 +1,25 @@
 /* filter_parse.c -- filter text to tree.
 **
-** A lexer that looks one token ahead and a recursive descent through the
-** grammar of filter.h. Chains of AND and of OR become one node with many
-** children, so only parentheses, NOT and chained comparisons nest; their
-** depth is bounded (P1).
+** A recursive descent through the grammar of filter.h, one token ahead.
+** Chains of AND and of OR become one node with many children, so only
+** parentheses, NOT and chained comparisons nest; their depth is bounded (P1).
 **
 ** INVARIANTS
-**   P1  No path through the tree is longer than 4*FILTER_DEPTH_MAX nodes:
-**       every function that recurses over a tree may.
+**   P1  Paths through the tree are short (below FILTER_DEPTH_MAX squared, for
+**       a chain of comparisons may end at each level of parentheses): every
+**       function that recurses over a tree may.
 **   P2  Children of AND, OR, NOT and the root have a truth value (they are
 **       none of CONST, PARAM, COLUMN); truth_node wraps a value in BOOL.
-**   P3  x BETWEEN a AND b is (x>=a AND x<=b), with x copied.
+**   P3  x BETWEEN a AND b is (x>=a AND x<=b), with the node x copied.
 */
 #include "util/common.h"
 #include "store/filter_int.h"
 
+#include "store/filter_lex.h"
 #include "util/mem.h"
 
-enum token_kind {
-  T_END, T_WORD, T_NAME,          /* bare word; quoted identifier */
-  T_INT, T_REAL, T_TEXT, T_BLOB, T_PARAM,
-  T_EQ, T_NE, T_LT, T_LE, T_GT, T_GE,
-  T_LPAREN, T_RPAREN, T_COMMA, T_MINUS, T_PLUS
-};
-
-struct token {
-  enum token_kind kind;
-  size_t pos, end;                /* bytes of the text */
-};
-
 struct parser {
-  const char *z;                  /* the text, n bytes */
-  size_t n;
-  struct token t;                 /* the token looked at */
+  struct filter_lex lex;          /* the text, and the token looked at */
   const struct schema *schema;
   struct filter *f;
   struct vdb_str pool;            /* bytes of literals, addressed by offset */
@@ -41,158 +28,7 @@ struct parser {
   struct vdb_err *err;
 };
 
-static const char *const filter_keyword[] = {
-  "AND", "BETWEEN", "COLLATE", "ESCAPE", "FALSE", "GLOB", "IN", "IS",
-  "ISNULL", "LIKE", "NOT", "NOTNULL", "NULL", "OR", "TRUE", NULL
-};
-
-/* ---- Lexer ---------------------------------------------------------------- */
-
-static bool ident_begins(char c){
-  return (c>='a' && c<='z') || (c>='A' && c<='Z') || c=='_'
-      || (unsigned char)c>=0x80;
-}
-
-static bool ident_goes_on(char c){
-  return ident_begins(c) || vdb_is_digit(c) || c=='$';
-}
-
-/* What the parser found, for a message. */
-static const char *token_text(const struct parser *p, char buf[40]){
-  size_t n = p->t.end - p->t.pos;
-  if( p->t.kind==T_END ) return "the end";
-  snprintf(buf, 40, "\"%.*s%s\"", (int)(n>30 ? 30 : n), p->z + p->t.pos,
-           n>30 ? ".." : "");
-  return buf;
-}
-
-static int parse_expected(struct parser *p, const char *what){
-  char buf[40];
-  return vdb_error(p->err, VECDB_SYNTAX,
-                   "filter: expected %s at byte %zu, found %s",
-                   what, p->t.pos+1, token_text(p, buf));
-}
-
-/* End of the quoted run that begins at i; doubled quotes are inside. 0 when
-** it does not end. */
-static size_t quoted_end(const struct parser *p, size_t i, char quote){
-  for(i++; i<p->n; i++){
-    if( p->z[i]!=quote ) continue;
-    if( quote!=']' && i+1<p->n && p->z[i+1]==quote ) i++;
-    else return i+1;
-  }
-  return 0;
-}
-
-static int lex_quoted(struct parser *p, enum token_kind kind, size_t i,
-                      char quote){
-  size_t end = quoted_end(p, i, quote);
-  if( end==0 ){
-    return vdb_error(p->err, VECDB_SYNTAX,
-                     "filter: the %s that begins at byte %zu does not end",
-                     kind==T_NAME ? "name" : "text", p->t.pos+1);
-  }
-  p->t.kind = kind;
-  p->t.end = end;
-  return VECDB_OK;
-}
-
-static void lex_number(struct parser *p){
-  size_t i = p->t.pos;
-  p->t.kind = T_INT;
-  while( i<p->n && vdb_is_digit(p->z[i]) ) i++;
-  if( i<p->n && p->z[i]=='.' ){
-    p->t.kind = T_REAL;
-    for(i++; i<p->n && vdb_is_digit(p->z[i]); ) i++;
-  }
-  if( i<p->n && (p->z[i]=='e' || p->z[i]=='E') ){
-    size_t k = i+1;
-    if( k<p->n && (p->z[k]=='-' || p->z[k]=='+') ) k++;
-    if( k<p->n && vdb_is_digit(p->z[k]) ){
-      p->t.kind = T_REAL;
-      while( k<p->n && vdb_is_digit(p->z[k]) ) k++;
-      i = k;
-    }
-  }
-  while( i<p->n && ident_goes_on(p->z[i]) ){      /* "3x": refused */
-    p->t.kind = T_END;
-    i++;
-  }
-  p->t.end = i;
-}
-
-/* Operators of one or two bytes. */
-static bool lex_operator(struct parser *p){
-  static const struct { char text[3]; enum token_kind kind; } op[] = {
-    {"==",T_EQ}, {"<=",T_LE}, {">=",T_GE}, {"<>",T_NE}, {"!=",T_NE},
-    {"=",T_EQ}, {"<",T_LT}, {">",T_GT}, {"(",T_LPAREN}, {")",T_RPAREN},
-    {",",T_COMMA}, {"-",T_MINUS}, {"+",T_PLUS}
-  };
-  for(size_t i=0; i<VDB_ARRAY_LEN(op); i++){
-    size_t n = strlen(op[i].text);
-    if( p->t.pos+n<=p->n && memcmp(p->z+p->t.pos, op[i].text, n)==0 ){
-      p->t.kind = op[i].kind;
-      p->t.end = p->t.pos+n;
-      return true;
-    }
-  }
-  return false;
-}
-
-/* Move to the next token. */
-static int token_next(struct parser *p){
-  size_t i = p->t.end;
-  char c;
-  while( i<p->n && vdb_is_space(p->z[i]) ) i++;
-  p->t.pos = p->t.end = i;
-  p->t.kind = T_END;
-  if( i>=p->n ) return VECDB_OK;
-  c = p->z[i];
-  if( c=='\'' ) return lex_quoted(p, T_TEXT, i, c);
-  if( c=='"' || c=='`' ) return lex_quoted(p, T_NAME, i, c);
-  if( c=='[' ) return lex_quoted(p, T_NAME, i, ']');
-  if( (c=='x' || c=='X') && i+1<p->n && p->z[i+1]=='\'' ){
-    return lex_quoted(p, T_BLOB, i+1, '\'');
-  }
-  if( ident_begins(c) ){
-    while( i<p->n && ident_goes_on(p->z[i]) ) i++;
-    p->t.kind = T_WORD;
-    p->t.end = i;
-    return VECDB_OK;
-  }
-  if( c=='?' ){
-    for(i++; i<p->n && vdb_is_digit(p->z[i]); ) i++;
-    p->t.kind = T_PARAM;
-    p->t.end = i;
-    return VECDB_OK;
-  }
-  if( vdb_is_digit(c) || (c=='.' && i+1<p->n && vdb_is_digit(p->z[i+1])) ){
-    lex_number(p);
-    if( p->t.kind!=T_END ) return VECDB_OK;
-    return vdb_error(p->err, VECDB_SYNTAX,
-                     "filter: malformed number at byte %zu, \"%.*s\"",
-                     p->t.pos+1, (int)vdb_min_sz(p->t.end-p->t.pos, 30),
-                     p->z+p->t.pos);
-  }
-  if( lex_operator(p) ) return VECDB_OK;
-  return vdb_error(p->err, VECDB_SYNTAX,
-                   "filter: unexpected \"%c\" at byte %zu", c, i+1);
-}
-
-static bool token_is(const struct parser *p, const char *keyword){
-  size_t n = p->t.end - p->t.pos;
-  return p->t.kind==T_WORD && strlen(keyword)==n
-      && vdb_strnicmp(p->z+p->t.pos, keyword, n)==0;
-}
-
-static bool token_is_keyword(const struct parser *p){
-  for(const char *const *k=filter_keyword; *k; k++){
-    if( token_is(p, *k) ) return true;
-  }
-  return false;
-}
-
-/* ---- Nodes ---------------------------------------------------------------- */
+/* ---- Nodes -------------------------------------------------------------- */
 
 static int node_new(struct parser *p, enum filter_kind kind, uint32_t *out){
   struct filter *f = p->f;
@@ -229,31 +65,14 @@ static int truth_node(struct parser *p, uint32_t *io){
   return node_join(p, F_BOOL, *io, 0, io);
 }
 
-/* Copy a tree (P1 bounds the depth). */
-static int node_copy(struct parser *p, uint32_t from, uint32_t *out){
-  uint32_t last = 0, child, made;
-  int rc = node_new(p, F_CONST, out);
-  if( rc!=VECDB_OK ) return rc;
-  *node_at(p, *out) = *node_at(p, from);
-  node_at(p, *out)->next = node_at(p, *out)->child = 0;
-  for(child=node_at(p, from)->child; child; child=node_at(p, child)->next){
-    rc = node_copy(p, child, &made);
-    if( rc!=VECDB_OK ) return rc;
-    if( last ) node_at(p, last)->next = made;
-    else node_at(p, *out)->child = made;
-    last = made;
-  }
-  return VECDB_OK;
-}
-
 static int depth_enter(struct parser *p){
   if( ++p->depth<=FILTER_DEPTH_MAX ) return VECDB_OK;
   return vdb_error(p->err, VECDB_TOOBIG,
                    "filter: nested more than %d levels deep at byte %zu",
-                   FILTER_DEPTH_MAX, p->t.pos+1);
+                   FILTER_DEPTH_MAX, p->lex.t.pos+1);
 }
 
-/* ---- Operands ------------------------------------------------------------- */
+/* ---- Operands ----------------------------------------------------------- */
 
 static int literal_new(struct parser *p, const struct vdb_value *v,
                        uint32_t *out){
@@ -275,14 +94,16 @@ static int literal_int(struct parser *p, int64_t i, uint32_t *out){
 static int literal_number(struct parser *p, bool is_neg, uint32_t *out){
   struct vdb_value v = { VECDB_NULL, 0, 0, NULL, 0 };
   char minus[32];
-  size_t n = p->t.end - p->t.pos;
-  if( p->t.kind!=T_INT && p->t.kind!=T_REAL ) return parse_expected(p, "a number");
-  (void)vdb_value_from_text(p->z + p->t.pos, n, &v);
+  size_t n = p->lex.t.end - p->lex.t.pos;
+  if( p->lex.t.kind!=T_INT && p->lex.t.kind!=T_REAL ){
+    return vdb_flex_expected(&p->lex, "a number");
+  }
+  (void)vdb_value_from_text(p->lex.z + p->lex.t.pos, n, &v);
   if( v.type==VECDB_INTEGER ) v.i = is_neg ? -v.i : v.i;
   else v.r = is_neg ? -v.r : v.r;
   if( is_neg && v.type==VECDB_REAL && n<sizeof(minus)-1 ){
     minus[0] = '-';                               /* -9223372036854775808 */
-    memcpy(minus+1, p->z + p->t.pos, n);
+    memcpy(minus+1, p->lex.z + p->lex.t.pos, n);
     (void)vdb_value_from_text(minus, n+1, &v);
   }
   return literal_new(p, &v, out);
@@ -316,25 +137,26 @@ static int hex_digit(char c){
 }
 
 static int literal_blob(struct parser *p, uint32_t *out){
-  size_t off = p->pool.n, i = p->t.pos+2, end = p->t.end-1;
+  size_t off = p->pool.n, i = p->lex.t.pos+2, end = p->lex.t.end-1;
   for(; i<end; i+=2){
-    int hi = hex_digit(p->z[i]);
-    int lo = i+1<end ? hex_digit(p->z[i+1]) : -1;
-    if( hi<0 || lo<0 ) return parse_expected(p, "pairs of hex digits");
+    int hi = hex_digit(p->lex.z[i]);
+    int lo = i+1<end ? hex_digit(p->lex.z[i+1]) : -1;
+    if( hi<0 || lo<0 ) return vdb_flex_expected(&p->lex, "pairs of hex digits");
     vdb_str_addc(&p->pool, (char)(hi*16+lo));
   }
   return literal_bytes(p, VECDB_BLOB, off, out);
 }
 
 static int param_node(struct parser *p, uint32_t *out){
-  size_t n = p->t.end - p->t.pos - 1;
+  size_t n = p->lex.t.end - p->lex.t.pos - 1;
   int64_t no = (int64_t)p->f->n_param + 1;
   int rc;
-  if( n>0 && vdb_scan_i64(p->z+p->t.pos+1, n, &no)!=n ) no = 0;
+  if( n>0 && vdb_scan_i64(p->lex.z+p->lex.t.pos+1, n, &no)!=n ) no = 0;
   if( no<1 || no>FILTER_PARAM_MAX ){
     return vdb_error(p->err, VECDB_RANGE, "filter: the number of a parameter "
                      "is 1..%d, found \"%.*s\" at byte %zu", FILTER_PARAM_MAX,
-                     (int)vdb_min_sz(n+1, 30), p->z+p->t.pos, p->t.pos+1);
+                     (int)vdb_min_sz(n+1, 30), p->lex.z+p->lex.t.pos,
+                     p->lex.t.pos+1);
   }
   rc = node_new(p, F_PARAM, out);
   if( rc!=VECDB_OK ) return rc;
@@ -352,7 +174,7 @@ static int column_unknown(struct parser *p, const char *name){
   near = vdb_nearest_word(name, list);
   vdb_error(p->err, VECDB_NOTFOUND,
             "filter: no column \"%.100s\" at byte %zu%s%.100s%s", name,
-            p->t.pos+1, near ? "; did you mean \"" : "", near ? near : "",
+            p->lex.t.pos+1, near ? "; did you mean \"" : "", near ? near : "",
             near ? "\"?" : "");
   vdb_free(list);
   return VECDB_NOTFOUND;
@@ -367,16 +189,16 @@ static int column_number(const struct schema *s, const char *name){
 }
 
 static int column_node(struct parser *p, uint32_t *out){
-  size_t i = p->t.pos, end = p->t.end;
+  size_t i = p->lex.t.pos, end = p->lex.t.end;
   char quote = 0;
   int rc, column;
-  if( p->t.kind==T_NAME ){
-    quote = p->z[i]=='[' ? 0 : p->z[i];
+  if( p->lex.t.kind==T_NAME ){
+    quote = p->lex.z[i]=='[' ? 0 : p->lex.z[i];
     i++;
     end--;
   }
   vdb_str_truncate(&p->word, 0);
-  unquote_add(&p->word, p->z, i, end, quote);
+  unquote_add(&p->word, p->lex.z, i, end, quote);
   vdb_str_addc(&p->word, 0);
   rc = vdb_str_rc(&p->word);
   if( rc!=VECDB_OK ) return rc;
@@ -385,7 +207,7 @@ static int column_node(struct parser *p, uint32_t *out){
   if( p->schema->col[column].type==VECDB_VECTOR ){
     return vdb_error(p->err, VECDB_MISMATCH, "filter: column \"%.100s\" at "
                      "byte %zu is a vector; filters compare other columns",
-                     p->word.z, p->t.pos+1);
+                     p->word.z, p->lex.t.pos+1);
   }
   rc = node_new(p, F_COLUMN, out);
   if( rc==VECDB_OK ) node_at(p, *out)->n = (uint32_t)column;
@@ -397,22 +219,22 @@ static int parse_expr(struct parser *p, uint32_t *out);
 static int parse_parens(struct parser *p, uint32_t *out){
   int rc;
   TRY( depth_enter(p) );
-  TRY( token_next(p) );
+  TRY( vdb_flex_next(&p->lex) );
   TRY( parse_expr(p, out) );
   p->depth--;
-  if( p->t.kind!=T_RPAREN ) TRY( parse_expected(p, "\")\"") );
-  rc = token_next(p);
+  if( p->lex.t.kind!=T_RPAREN ) TRY( vdb_flex_expected(&p->lex, "\")\"") );
+  rc = vdb_flex_next(&p->lex);
 done:
   return rc;
 }
 
 static int parse_word(struct parser *p, uint32_t *out){
   struct vdb_value null = { VECDB_NULL, 0, 0, NULL, 0 };
-  if( token_is(p, "NULL") ) return literal_new(p, &null, out);
-  if( token_is(p, "TRUE") ) return literal_int(p, 1, out);
-  if( token_is(p, "FALSE") ) return literal_int(p, 0, out);
-  if( token_is_keyword(p) ){
-    return parse_expected(p, "a column, a value or \"?N\"");
+  if( vdb_flex_is(&p->lex, "NULL") ) return literal_new(p, &null, out);
+  if( vdb_flex_is(&p->lex, "TRUE") ) return literal_int(p, 1, out);
+  if( vdb_flex_is(&p->lex, "FALSE") ) return literal_int(p, 0, out);
+  if( vdb_flex_is_keyword(&p->lex) ){
+    return vdb_flex_expected(&p->lex, "a column, a value or \"?N\"");
   }
   return column_node(p, out);
 }
@@ -420,7 +242,7 @@ static int parse_word(struct parser *p, uint32_t *out){
 static int parse_primary(struct parser *p, uint32_t *out){
   size_t off = p->pool.n;
   int rc;
-  switch( p->t.kind ){
+  switch( p->lex.t.kind ){
     case T_LPAREN: return parse_parens(p, out);
     case T_WORD:   rc = parse_word(p, out); break;
     case T_NAME:   rc = column_node(p, out); break;
@@ -428,38 +250,38 @@ static int parse_primary(struct parser *p, uint32_t *out){
     case T_BLOB:   rc = literal_blob(p, out); break;
     case T_INT: case T_REAL: rc = literal_number(p, false, out); break;
     case T_TEXT:
-      unquote_add(&p->pool, p->z, p->t.pos+1, p->t.end-1, '\'');
+      unquote_add(&p->pool, p->lex.z, p->lex.t.pos+1, p->lex.t.end-1, '\'');
       rc = literal_bytes(p, VECDB_TEXT, off, out);
       break;
     case T_MINUS: case T_PLUS: {
-      bool is_neg = p->t.kind==T_MINUS;
-      rc = token_next(p);
+      bool is_neg = p->lex.t.kind==T_MINUS;
+      rc = vdb_flex_next(&p->lex);
       if( rc==VECDB_OK ) rc = literal_number(p, is_neg, out);
       break;
     }
-    default: return parse_expected(p, "a column, a value or \"?N\"");
+    default: return vdb_flex_expected(&p->lex, "a column, a value or \"?N\"");
   }
-  return rc==VECDB_OK ? token_next(p) : rc;
+  return rc==VECDB_OK ? vdb_flex_next(&p->lex) : rc;
 }
 
 static int parse_operand(struct parser *p, uint32_t *out){
-  enum filter_coll coll;
+  enum filter_coll coll = COLL_NONE;
   int rc;
   TRY( parse_primary(p, out) );
-  while( token_is(p, "COLLATE") ){
-    TRY( token_next(p) );
-    if( token_is(p, "BINARY") ) coll = COLL_BINARY;
-    else if( token_is(p, "NOCASE") ) coll = COLL_NOCASE;
-    else if( token_is(p, "RTRIM") ) coll = COLL_RTRIM;
-    else TRY( parse_expected(p, "BINARY, NOCASE or RTRIM") );
+  while( vdb_flex_is(&p->lex, "COLLATE") ){
+    TRY( vdb_flex_next(&p->lex) );
+    if( vdb_flex_is(&p->lex, "BINARY") ) coll = COLL_BINARY;
+    else if( vdb_flex_is(&p->lex, "NOCASE") ) coll = COLL_NOCASE;
+    else if( vdb_flex_is(&p->lex, "RTRIM") ) coll = COLL_RTRIM;
+    else TRY( vdb_flex_expected(&p->lex, "BINARY, NOCASE or RTRIM") );
     node_at(p, *out)->coll = (uint8_t)coll;
-    TRY( token_next(p) );
+    TRY( vdb_flex_next(&p->lex) );
   }
 done:
   return rc;
 }
 
-/* ---- Comparisons ---------------------------------------------------------- */
+/* ---- Comparisons -------------------------------------------------------- */
 
 static int node_compare(struct parser *p, enum filter_op op, uint32_t a,
                         uint32_t b, uint32_t *out){
@@ -472,11 +294,12 @@ static int parse_relation(struct parser *p, uint32_t *out){
   int depth = p->depth, rc;
   uint32_t right;
   TRY( parse_operand(p, out) );
-  while( p->t.kind>=T_LT && p->t.kind<=T_GE ){
-    enum filter_op op = p->t.kind==T_LT ? OP_LT : p->t.kind==T_LE ? OP_LE
-                      : p->t.kind==T_GT ? OP_GT : OP_GE;
+  while( p->lex.t.kind>=T_LT && p->lex.t.kind<=T_GE ){
+    enum token_kind kind = p->lex.t.kind;
+    enum filter_op op = kind==T_LT ? OP_LT : kind==T_LE ? OP_LE
+                      : kind==T_GT ? OP_GT : OP_GE;
     TRY( depth_enter(p) );
-    TRY( token_next(p) );
+    TRY( vdb_flex_next(&p->lex) );
     TRY( parse_operand(p, &right) );
     TRY( node_compare(p, op, *out, right, out) );
   }
@@ -485,15 +308,22 @@ done:
   return rc;
 }
 
-/* (x>=a AND x<=b), P3. */
+/* (x>=a AND x<=b), P3: x is a single node, so that chains of BETWEEN cannot
+** double the tree again and again. */
 static int parse_between(struct parser *p, bool is_not, uint32_t *io){
   uint32_t x = *io, x2, lo, hi;
   int rc;
+  if( !kind_is_value(node_at(p, x)->kind) ){
+    TRY( vdb_flex_expected(&p->lex, "a column or a value before BETWEEN") );
+  }
   TRY( parse_relation(p, &lo) );
-  if( !token_is(p, "AND") ) TRY( parse_expected(p, "AND of BETWEEN") );
-  TRY( token_next(p) );
+  if( !vdb_flex_is(&p->lex, "AND") ){
+    TRY( vdb_flex_expected(&p->lex, "AND of BETWEEN") );
+  }
+  TRY( vdb_flex_next(&p->lex) );
   TRY( parse_relation(p, &hi) );
-  TRY( node_copy(p, x, &x2) );
+  TRY( node_new(p, F_COLUMN, &x2) );
+  *node_at(p, x2) = *node_at(p, x);
   TRY( node_compare(p, OP_GE, x, lo, &lo) );
   TRY( node_compare(p, OP_LE, x2, hi, &hi) );
   TRY( node_join(p, F_AND, lo, hi, io) );
@@ -505,22 +335,26 @@ done:
 static int parse_in(struct parser *p, bool is_not, uint32_t *io){
   uint32_t last = *io, item;
   int rc;
-  if( p->t.kind!=T_LPAREN ) TRY( parse_expected(p, "\"(\" after IN") );
+  if( p->lex.t.kind!=T_LPAREN ){
+    TRY( vdb_flex_expected(&p->lex, "\"(\" after IN") );
+  }
   TRY( node_join(p, F_IN, *io, 0, io) );
   node_at(p, *io)->is_not = is_not;
   TRY( depth_enter(p) );
-  TRY( token_next(p) );
-  while( p->t.kind!=T_RPAREN ){
+  TRY( vdb_flex_next(&p->lex) );
+  while( p->lex.t.kind!=T_RPAREN ){
     TRY( parse_expr(p, &item) );
     node_at(p, last)->next = item;
     last = item;
-    if( p->t.kind==T_RPAREN ) break;
-    if( p->t.kind!=T_COMMA ) TRY( parse_expected(p, "\",\" or \")\"") );
-    TRY( token_next(p) );
-    if( p->t.kind==T_RPAREN ) TRY( parse_expected(p, "a value") );
+    if( p->lex.t.kind==T_RPAREN ) break;
+    if( p->lex.t.kind!=T_COMMA ){
+      TRY( vdb_flex_expected(&p->lex, "\",\" or \")\"") );
+    }
+    TRY( vdb_flex_next(&p->lex) );
+    if( p->lex.t.kind==T_RPAREN ) TRY( vdb_flex_expected(&p->lex, "a value") );
   }
   p->depth--;
-  rc = token_next(p);
+  rc = vdb_flex_next(&p->lex);
 done:
   return rc;
 }
@@ -532,8 +366,8 @@ static int parse_like(struct parser *p, enum filter_kind kind, bool is_not,
   TRY( parse_relation(p, &pattern) );
   TRY( node_join(p, kind, *io, pattern, io) );
   node_at(p, *io)->is_not = is_not;
-  if( kind==F_LIKE && token_is(p, "ESCAPE") ){
-    TRY( token_next(p) );
+  if( kind==F_LIKE && vdb_flex_is(&p->lex, "ESCAPE") ){
+    TRY( vdb_flex_next(&p->lex) );
     TRY( parse_relation(p, &escape) );
     node_at(p, pattern)->next = escape;
   }
@@ -546,18 +380,18 @@ static int parse_is(struct parser *p, uint32_t *io){
   bool is_not = false, is_true;
   uint32_t right;
   int rc;
-  if( token_is(p, "NOT") ){
+  if( vdb_flex_is(&p->lex, "NOT") ){
     is_not = true;
-    TRY( token_next(p) );
+    TRY( vdb_flex_next(&p->lex) );
   }
-  is_true = token_is(p, "TRUE");
-  if( token_is(p, "NULL") ){
+  is_true = vdb_flex_is(&p->lex, "TRUE");
+  if( vdb_flex_is(&p->lex, "NULL") ){
     TRY( node_join(p, F_NULL, *io, 0, io) );
-    TRY( token_next(p) );
-  }else if( is_true || token_is(p, "FALSE") ){
+    TRY( vdb_flex_next(&p->lex) );
+  }else if( is_true || vdb_flex_is(&p->lex, "FALSE") ){
     TRY( node_join(p, F_TRUTH, *io, 0, io) );
     node_at(p, *io)->n = is_true;
-    TRY( token_next(p) );
+    TRY( vdb_flex_next(&p->lex) );
   }else{
     TRY( parse_relation(p, &right) );
     TRY( node_join(p, F_IS, *io, right, io) );
@@ -580,43 +414,45 @@ static int parse_equality_step(struct parser *p, uint32_t *io, bool *more){
   uint32_t right;
   int rc = VECDB_OK;
   *more = true;
-  if( p->t.kind==T_EQ || p->t.kind==T_NE ){
-    enum filter_op op = p->t.kind==T_EQ ? OP_EQ : OP_NE;
-    TRY( token_next(p) );
+  if( p->lex.t.kind==T_EQ || p->lex.t.kind==T_NE ){
+    enum filter_op op = p->lex.t.kind==T_EQ ? OP_EQ : OP_NE;
+    TRY( vdb_flex_next(&p->lex) );
     TRY( parse_relation(p, &right) );
     return node_compare(p, op, *io, right, io);
   }
-  if( token_is(p, "IS") ){
-    TRY( token_next(p) );
+  if( vdb_flex_is(&p->lex, "IS") ){
+    TRY( vdb_flex_next(&p->lex) );
     return parse_is(p, io);
   }
-  if( token_is(p, "ISNULL") || token_is(p, "NOTNULL") ){
-    is_not = token_is(p, "NOTNULL");
-    TRY( token_next(p) );
+  if( vdb_flex_is(&p->lex, "ISNULL") || vdb_flex_is(&p->lex, "NOTNULL") ){
+    is_not = vdb_flex_is(&p->lex, "NOTNULL");
+    TRY( vdb_flex_next(&p->lex) );
     return parse_is_null(p, is_not, io);
   }
-  if( token_is(p, "NOT") ){
+  if( vdb_flex_is(&p->lex, "NOT") ){
     is_not = true;
-    TRY( token_next(p) );
-    if( token_is(p, "NULL") ){
-      TRY( token_next(p) );
+    TRY( vdb_flex_next(&p->lex) );
+    if( vdb_flex_is(&p->lex, "NULL") ){
+      TRY( vdb_flex_next(&p->lex) );
       return parse_is_null(p, true, io);
     }
   }
-  if( token_is(p, "IN") ){
-    TRY( token_next(p) );
+  if( vdb_flex_is(&p->lex, "IN") ){
+    TRY( vdb_flex_next(&p->lex) );
     return parse_in(p, is_not, io);
   }
-  if( token_is(p, "BETWEEN") ){
-    TRY( token_next(p) );
+  if( vdb_flex_is(&p->lex, "BETWEEN") ){
+    TRY( vdb_flex_next(&p->lex) );
     return parse_between(p, is_not, io);
   }
-  if( token_is(p, "LIKE") || token_is(p, "GLOB") ){
-    enum filter_kind kind = token_is(p, "LIKE") ? F_LIKE : F_GLOB;
-    TRY( token_next(p) );
+  if( vdb_flex_is(&p->lex, "LIKE") || vdb_flex_is(&p->lex, "GLOB") ){
+    enum filter_kind kind = vdb_flex_is(&p->lex, "LIKE") ? F_LIKE : F_GLOB;
+    TRY( vdb_flex_next(&p->lex) );
     return parse_like(p, kind, is_not, io);
   }
-  if( is_not ) return parse_expected(p, "IN, BETWEEN, LIKE, GLOB or NULL");
+  if( is_not ){
+    return vdb_flex_expected(&p->lex, "IN, BETWEEN, LIKE, GLOB or NULL");
+  }
   *more = false;
 done:
   return rc;
@@ -635,13 +471,13 @@ done:
   return rc;
 }
 
-/* ---- Logic ---------------------------------------------------------------- */
+/* ---- Logic -------------------------------------------------------------- */
 
 static int parse_not(struct parser *p, uint32_t *out){
   int rc;
-  if( !token_is(p, "NOT") ) return parse_equality(p, out);
+  if( !vdb_flex_is(&p->lex, "NOT") ) return parse_equality(p, out);
   TRY( depth_enter(p) );
-  TRY( token_next(p) );
+  TRY( vdb_flex_next(&p->lex) );
   TRY( parse_not(p, out) );
   p->depth--;
   TRY( truth_node(p, out) );
@@ -657,12 +493,12 @@ static int parse_chain(struct parser *p, enum filter_kind kind,
   uint32_t last, item;
   int rc;
   TRY( kind==F_AND ? parse_not(p, out) : parse_chain(p, F_AND, out) );
-  if( !token_is(p, word) ) return VECDB_OK;
+  if( !vdb_flex_is(&p->lex, word) ) return VECDB_OK;
   TRY( truth_node(p, out) );
   last = *out;
   TRY( node_join(p, kind, last, 0, out) );
-  while( token_is(p, word) ){
-    TRY( token_next(p) );
+  while( vdb_flex_is(&p->lex, word) ){
+    TRY( vdb_flex_next(&p->lex) );
     TRY( kind==F_AND ? parse_not(p, &item) : parse_chain(p, F_AND, &item) );
     TRY( truth_node(p, &item) );
     node_at(p, last)->next = item;
@@ -676,7 +512,7 @@ static int parse_expr(struct parser *p, uint32_t *out){
   return parse_chain(p, F_OR, out);
 }
 
-/* ---- After parsing -------------------------------------------------------- */
+/* ---- After parsing ------------------------------------------------------ */
 
 /* Cost classes, so that a chain asks its cheap children first: cells of fixed
 ** width 1, texts 4, patterns 8, auxiliary columns 100 each. */
@@ -696,20 +532,27 @@ static uint32_t node_finish(struct filter *f, uint32_t i, unsigned level){
   return cost;
 }
 
-/* Sort the children of AND and OR nodes by cost; the order of equals stays. */
+/* Sort the children of AND and OR nodes by cost; the order of equals stays.
+** One list per cost: a chain may have a million children. */
 static void node_order(struct filter *f, uint32_t i){
-  struct filter_node *x = &f->node[i];
-  uint32_t sorted = 0, c, next, *at;
-  for(c=x->child; c; c=f->node[c].next) node_order(f, c);
-  if( x->kind!=F_AND && x->kind!=F_OR ) return;
-  for(c=x->child; c; c=next){
+  enum { N_CLASS = 128 };
+  uint32_t head[N_CLASS] = { 0 }, tail[N_CLASS] = { 0 }, c, next;
+  uint32_t *link = &f->node[i].child;
+  for(c=f->node[i].child; c; c=f->node[c].next) node_order(f, c);
+  if( f->node[i].kind!=F_AND && f->node[i].kind!=F_OR ) return;
+  for(c=f->node[i].child; c; c=next){
+    uint32_t k = f->node[c].cost<N_CLASS ? f->node[c].cost : N_CLASS-1;
     next = f->node[c].next;
-    at = &sorted;
-    while( *at && f->node[*at].cost<=f->node[c].cost ) at = &f->node[*at].next;
-    f->node[c].next = *at;
-    *at = c;
+    f->node[c].next = 0;
+    if( tail[k] ) f->node[tail[k]].next = c;
+    else head[k] = c;
+    tail[k] = c;
   }
-  x->child = sorted;
+  for(uint32_t k=0; k<N_CLASS; k++){
+    if( head[k]==0 ) continue;
+    *link = head[k];
+    link = &f->node[tail[k]].next;
+  }
 }
 
 static int columns_keep(struct filter *f, const struct schema *s){
@@ -758,22 +601,25 @@ unsigned vdb_filter_n_param(const struct filter *f){
 
 int vdb_filter_parse(const struct schema *schema, const char *z,
                      struct vdb_err *err, struct filter **out){
-  struct parser p = { .z = z, .n = strlen(z), .schema = schema, .err = err,
-                      .pool = VDB_STR_INIT, .word = VDB_STR_INIT };
+  struct parser p = { .lex = { .z = z, .n = strlen(z), .err = err },
+                      .schema = schema, .err = err, .pool = VDB_STR_INIT,
+                      .word = VDB_STR_INIT };
   uint32_t none;
   int rc;
   *out = NULL;
-  if( p.n>FILTER_TEXT_MAX ){
+  if( p.lex.n>FILTER_TEXT_MAX ){
     return vdb_error(err, VECDB_TOOBIG, "filter: %zu bytes are more than %u",
-                     p.n, FILTER_TEXT_MAX);
+                     p.lex.n, FILTER_TEXT_MAX);
   }
   p.f = vdb_calloc(1, sizeof(*p.f));
   if( p.f==NULL ) return VECDB_NOMEM;
   TRY( columns_keep(p.f, schema) );
   TRY( node_new(&p, F_CONST, &none) );                     /* node 0 */
-  TRY( token_next(&p) );
+  TRY( vdb_flex_next(&p.lex) );
   TRY( parse_expr(&p, &p.f->root) );
-  if( p.t.kind!=T_END ) TRY( parse_expected(&p, "an operator or the end") );
+  if( p.lex.t.kind!=T_END ){
+    TRY( vdb_flex_expected(&p.lex, "an operator or the end") );
+  }
   TRY( truth_node(&p, &p.f->root) );
   literals_link(&p);
   (void)node_finish(p.f, p.f->root, 0);

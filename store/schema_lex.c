@@ -47,7 +47,7 @@ static int lex_skip(struct schema_lexer *x){
 }
 
 /* A token between quotes; the opening one is at x->z. */
-static int lex_quoted(struct schema_lexer *x, char close){
+static int token_quoted(struct schema_lexer *x, char close){
   const char *z = x->z+1;
 
   x->tok = close=='\'' ? TOK_STRING : TOK_QUOTED;
@@ -97,9 +97,9 @@ int vdb_schema_next(struct schema_lexer *x, bool bracket_quotes){
   if( x->z==x->end ){
     x->tok = TOK_END;
   }else if( c = *x->z, c=='"' || c=='`' || c=='\'' ){
-    rc = lex_quoted(x, c);
+    rc = token_quoted(x, c);
   }else if( c=='[' && bracket_quotes ){
-    rc = lex_quoted(x, ']');
+    rc = token_quoted(x, ']');
   }else if( is_word_start(c) ){
     lex_word(x);
   }else if( c!='+' || !bracket_quotes ){

@@ -89,7 +89,7 @@ static int read_count(struct schema_lexer *x, const char *what, int64_t hi,
   return rc;
 }
 
-/* ---- Options of an index -------------------------------------------------- */
+/* ---- Options of an index ------------------------------------------------- */
 
 typedef int (*opt_fn)(struct schema_lexer *x, struct schema_column *col);
 struct opt_entry { const char *name; opt_fn fn; };
@@ -341,7 +341,7 @@ done:
   return rc;
 }
 
-/* ---- Options of a vector column ------------------------------------------- */
+/* ---- Options of a vector column ------------------------------------------ */
 
 static int opt_metric(struct schema_lexer *x, struct schema_column *col){
   if( x->tok!=TOK_WORD ) return vdb_schema_expected(x, "a metric");
@@ -404,7 +404,7 @@ done:
   return rc;
 }
 
-/* ---- Options of the table ------------------------------------------------- */
+/* ---- Options of the table ------------------------------------------------ */
 
 static int table_text(struct schema_lexer *x, char **out){
   if( x->tok!=TOK_STRING && x->tok!=TOK_QUOTED ){

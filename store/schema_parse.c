@@ -77,7 +77,7 @@ void vdb_schema_destroy(struct schema *s){
   vdb_free(s);
 }
 
-/* ---- One column ------------------------------------------------------------*/
+/* ---- One column ---------------------------------------------------------- */
 
 /* A name, plain or quoted, then on to the type. */
 static int read_name(struct schema_lexer *x, struct schema_column *col){
@@ -225,7 +225,7 @@ done:
   return rc;
 }
 
-/* ---- The list ---------------------------------------------------------------*/
+/* ---- The list ------------------------------------------------------------ */
 
 /* Is the current word followed by `=`? Then it names an option. */
 static bool is_option(const struct schema_lexer *x){
@@ -283,7 +283,7 @@ done:
   return rc;
 }
 
-/* ---- The whole --------------------------------------------------------------*/
+/* ---- The whole ----------------------------------------------------------- */
 
 /* Move the declared key to the front, or put the implied one there. */
 static int place_key(struct schema *s, size_t *n_cap, struct vdb_err *err){

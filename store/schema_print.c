@@ -22,7 +22,7 @@ static bool is_plain_name(const char *z){
   return true;
 }
 
-static void print_quoted(struct vdb_str *out, const char *z, char quote){
+static void quoted_print(struct vdb_str *out, const char *z, char quote){
   vdb_str_addc(out, quote);
   for(; *z; z++){
     if( *z==quote ) vdb_str_addc(out, quote);
@@ -33,7 +33,7 @@ static void print_quoted(struct vdb_str *out, const char *z, char quote){
 
 void vdb_schema_quote(struct vdb_str *out, const char *name){
   if( is_plain_name(name) ) vdb_str_addz(out, name);
-  else print_quoted(out, name, '"');
+  else quoted_print(out, name, '"');
 }
 
 static void print_real(struct vdb_str *out, const char *what, double v){
@@ -116,11 +116,11 @@ static void print_statement_options(struct vdb_str *out,
                                     const struct schema *s){
   if( s->file!=NULL ){
     vdb_str_addz(out, ", file=");
-    print_quoted(out, s->file, '\'');
+    quoted_print(out, s->file, '\'');
   }
   if( s->collection!=NULL ){
     vdb_str_addz(out, ", collection=");
-    print_quoted(out, s->collection, '\'');
+    quoted_print(out, s->collection, '\'');
   }
   if( s->durability!=0 ){
     vdb_str_addf(out, ", durability=%s",

@@ -36,7 +36,7 @@ void vdb_store_set_progress(struct store *st, vdb_progress_cb cb, void *arg);
 int  vdb_store_progress(struct store *st, const char *phase, const char *unit,
                         uint64_t done, uint64_t total);
 
-/* ---- Transactions ---------------------------------------------------------*/
+/* ---- Transactions -------------------------------------------------------- */
 int  vdb_store_begin_read(struct store *st);
 int  vdb_store_begin_read_at(struct store *st, uint64_t token);
 int  vdb_store_end_read(struct store *st);
@@ -60,8 +60,13 @@ struct write_scope { bool is_own; unsigned savepoint; uint64_t version; };
 int  vdb_store_write_begin(struct store *st, struct write_scope *w);
 int  vdb_store_write_end(struct store *st, struct write_scope *w, int rc);
 /* Scope of one reading statement: begins a read transaction unless one is
-** open; end closes it if begin opened it. */
+** open; the last end closes it, unless it was begun explicitly. When a
+** transaction ends while reading statements are open, they go on in a new one
+** that sees the newest state; open coll_runs end with the old one. */
 struct read_scope { bool is_own; };
+/* Counts rollbacks, also to savepoints: a statement that was open across one
+** answers ABORT. */
+uint64_t vdb_store_n_undo(const struct store *st);
 int  vdb_store_read_begin(struct store *st, struct read_scope *r);
 int  vdb_store_read_end(struct store *st, struct read_scope *r);
 
@@ -78,10 +83,13 @@ int  vdb_store_coll_open(struct store *st, const char *name,
                          struct coll **out);
 void vdb_store_coll_close(struct coll *c);               /* NULL is fine */
 
-/* ---- Upkeep ------------------------------------------------------------- */
+/* ---- Upkeep -------------------------------------------------------------- */
 /* Rebuild the file without free space; outside of transactions. File stores:
 ** BUSY unless alone; memory and outside stores: compacts in place. */
 int  vdb_store_vacuum(struct store *st);
+/* Fill a new file at path with a copy without free space; nothing may be at
+** path. Any kind of store is copied; the copy is a database of its own. */
+int  vdb_store_copy(struct store *st, const char *path);
 /* Examine everything in one read snapshot (begun here unless open); *n_bad
 ** counts findings of severity 2. */
 int  vdb_store_check(struct store *st, bool quick, vdb_report_fn report,

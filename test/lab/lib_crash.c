@@ -37,6 +37,7 @@ struct effect {
   unsigned char *data;
   char *path, *path_to;          /* CREATE, RENAME, UNLINK */
   int lo, hi;                    /* MARK */
+  bool doubt;                    /* MARK */
   unsigned char *shm;            /* shared memory after it, for "stale" */
   size_t n_shm;
 };
@@ -56,7 +57,6 @@ struct crash_log {
   size_t n_effect, n_effect_cap;
   struct known_file *files;
   size_t n_file, n_file_cap;
-  int lo, hi;                    /* allowed now */
 };
 
 static void *array_push(void *array, size_t *n, size_t *n_cap, size_t sz,
@@ -229,10 +229,11 @@ const struct vecdb_file_ops *crash_log_ops(struct crash_log *c){
   return c->ops;
 }
 
-void crash_mark(struct crash_log *c, int lo, int hi){
+void crash_mark(struct crash_log *c, int lo, int hi, bool doubt){
   struct effect *e = log_effect(c, EFFECT_MARK);
-  e->lo = c->lo = lo;
-  e->hi = c->hi = hi;
+  e->lo = lo;
+  e->hi = hi;
+  e->doubt = doubt;
 }
 
 size_t crash_log_size(const struct crash_log *c){ return c->n_effect; }
@@ -306,6 +307,7 @@ struct replay {
   size_t *renames, n_rename;        /* unsynced name changes */
   size_t i;                         /* effects before this boundary */
   int lo, hi;
+  bool doubt;
   const struct effect *last_shm;    /* newest that noted shared memory */
 };
 
@@ -531,6 +533,7 @@ static void image_build(struct crash_image *img, const struct replay *r,
   }
   img->lo = r->lo;
   img->hi = r->hi;
+  img->doubt = r->doubt;
   img->i_boundary = r->i;
 }
 
@@ -567,7 +570,8 @@ static size_t candidates_count(const struct replay *r, struct candidates *c){
        + c->n_length + c->n_name + c->n_shm;
 }
 
-static void fates_fill(const struct replay *r, struct verdict *v, size_t n_keep){
+static void fates_fill(const struct replay *r, struct verdict *v,
+                       size_t n_keep){
   memset(v->fates, FATE_DROP, r->n_pending);
   memset(v->fates, FATE_KEEP, n_keep);
 }
@@ -699,6 +703,7 @@ static void replay_step(struct replay *r){
     case EFFECT_MARK:
       r->lo = e->lo;
       r->hi = e->hi;
+      r->doubt = e->doubt;
       break;
   }
   if( e->shm ) r->last_shm = e;
@@ -708,15 +713,16 @@ static void replay_step(struct replay *r){
 /* Probe the image that ex->v describes, unless its state is known. */
 static void explorer_probe(struct explorer *ex){
   struct crash_image *img = &ex->img;
-  const struct seen_entry *old;
+  struct seen_entry old;
   int state;
 
   image_build(img, &ex->r, &ex->v);
-  old = seen_find(ex->seen, img->hash);
-  if( old->used && old->state>=img->lo && old->state<=img->hi ) return;
+  old = *seen_find(ex->seen, img->hash);
+  if( old.used && old.state>=img->lo && old.state<=img->hi ) return;
   state = ex->probe(ex->arg, img);
   if( state<img->lo || state>img->hi ) ex->failed = true;
-  if( old->used ) return;
+  /* A probe that explores a second cut may have seen this very image. */
+  if( seen_find(ex->seen, img->hash)->used ) return;
   seen_add(ex->seen, img->hash, state);
   ex->n_new++;
 }
@@ -793,6 +799,9 @@ size_t crash_explore(struct crash_log *c, const struct crash_plan *plan,
   ex.probe = probe;
   ex.arg = arg;
   explorer_init(&ex, c);
+  while( ex.r.i<c->n_effect && c->effects[ex.r.i].kind==EFFECT_MARK ){
+    replay_step(&ex.r);
+  }
   for(;;){
     explore_boundary(&ex);
     if( explorer_is_done(&ex) || ex.r.i==c->n_effect ) break;

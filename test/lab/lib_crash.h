@@ -25,9 +25,11 @@
 **           share a struct crash_seen.
 **
 ** ORACLE    The scenario numbers the states of the database 0,1,2.. and says
-**           with crash_mark which are allowed from now on: lo..hi. The probe
-**           answers with the number of the state it found. An image that was
-**           seen before is not opened again; only its number is compared.
+**           with crash_mark which are allowed from now on: lo..hi; where it is
+**           in the middle of a two-phase commit, also whether state lo must be
+**           in doubt. The probe answers with the number of the state it found.
+**           An image that was seen before is not opened again; only its number
+**           is compared.
 */
 #ifndef LIB_CRASH_H
 #define LIB_CRASH_H
@@ -44,6 +46,7 @@ struct crash_image {
   size_t n_file;
   uint64_t hash;                 /* of paths and bytes */
   int lo, hi;                    /* states allowed */
+  bool doubt;                    /* and lo only if it is in doubt */
   size_t i_boundary;             /* effects before the cut */
   char what[120];                /* how it was made, for a report */
 };
@@ -70,7 +73,7 @@ struct crash_log;
 struct crash_log *crash_log_create(struct vecdb_file_ops *mem);
 void crash_log_destroy(struct crash_log *c);
 const struct vecdb_file_ops *crash_log_ops(struct crash_log *c);
-void crash_mark(struct crash_log *c, int lo, int hi);
+void crash_mark(struct crash_log *c, int lo, int hi, bool doubt);
 size_t crash_log_size(const struct crash_log *c);         /* effects so far */
 
 /* Build the images and probe those not seen yet; returns how many those were.

@@ -133,6 +133,7 @@ static int layer_open(void *env, const char *path, unsigned flags,
     f->lower = lower;
     f->path = lab_strdup(path);
     *out = &f->base;
+    e.lower = lower;
   }
   return event_after(l, &e, rc);
 }

@@ -25,7 +25,8 @@ struct lab_event {
   enum lab_call call;
   const char *path;          /* of the file, or the first path */
   const char *path_to;       /* RENAME: the second one */
-  struct vdb_file *lower;    /* the file below; NULL for paths and OPEN */
+  struct vdb_file *lower;    /* the file below; NULL for paths, and before
+                             ** OPEN */
   unsigned flags;            /* OPEN: FILE_*, LOCK: kind */
   bool existed;              /* OPEN: the file was there before */
   uint64_t off;              /* READ..MAP: offset; TRUNCATE: new size; LOCK,

@@ -8,14 +8,18 @@
 #include "pager/format.h"
 #include "lab/lib_order.h"
 
-enum { N_RULE = 7, HEADER_REGION = 8192, FLAG_CHECKPOINT = 1 };
+enum { N_RULE = 7, HEADER_REGION = 8192, FLAG_CHECKPOINT = 1,
+       FRAME_MARK_COMMIT = 2, FRAME_MARK_PREPARE = 3 };
 
 struct order {
   struct vecdb_file_ops *ops;
   char *main, *wal, *shm;         /* the paths watched */
   bool main_dirty;                /* pages or extents not synced */
+  bool pages_dirty;               /* pages of a checkpoint not synced */
   bool header_dirty;              /* a header slot not synced */
   bool wal_dirty;                 /* frames not synced */
+  bool is_decision;               /* they follow a PREPARE that was synced */
+  bool is_prepared;               /* the last mark in the log is a PREPARE */
   bool wal_header_dirty;
   bool main_new, wal_new;         /* names not synced */
   bool checkpointing;             /* the header written last says so */
@@ -35,41 +39,47 @@ static void rule_check(struct order *o, int rule, bool holds,
 
 /* ---- the log -------------------------------------------------------------------- */
 
-/* Does the write of bytes lo..hi-1 contain the header of a frame that decides
-** something? Frames are walked from the start, for their sizes differ. */
-static bool wal_write_decides(const struct lab_event *e){
+/* The kind of the last COMMIT, PREPARE or ABORT frame in what was written, 0
+** when there is none. Frames are walked from the start, for their sizes
+** differ. */
+static unsigned wal_write_mark(const struct lab_event *e){
   unsigned char hdr[WALHDR_SIZE], frame[FRAME_SIZE];
   uint64_t at = WALHDR_SIZE, end = e->off + e->n;
+  unsigned mark = 0;
   size_t n = 0;
 
   if( e->lower->ops->read(e->lower, 0, hdr, sizeof(hdr), &n, NULL)!=VECDB_OK
-   || n<sizeof(hdr) ) return false;
+   || n<sizeof(hdr) ) return 0;
   while( at + FRAME_SIZE<=end ){
     unsigned kind;
     if( e->lower->ops->read(e->lower, at, frame, sizeof(frame), &n, NULL)
-     || n<sizeof(frame) ) return false;
+     || n<sizeof(frame) ) break;
     kind = get_u16(frame + FRAME_KIND);
-    if( at>=e->off && (kind==2 || kind==3) ) return true;
-    if( kind<1 || kind>4 ) return false;
+    if( kind<1 || kind>4 ) break;
+    if( at>=e->off && kind!=1 ) mark = kind;
     at += FRAME_SIZE + (kind==1 ? get_u32(hdr + WALHDR_PAGESIZE)
                                 : (uint32_t)COMMIT_SIZE);
   }
-  return false;
+  return mark;
 }
 
 static void wal_written(struct order *o, const struct lab_event *e){
+  unsigned mark;
   if( e->off<WALHDR_SIZE ){
-    rule_check(o, 5, !o->main_dirty && !o->header_dirty,
+    rule_check(o, 5, !o->pages_dirty && !o->header_dirty,
                "the log was restarted before the main file was synced");
     o->wal_header_dirty = true;
     return;
   }
   rule_check(o, 5, !o->wal_header_dirty,
              "a frame was written before the log header was synced");
-  if( wal_write_decides(e) ){
+  mark = wal_write_mark(e);
+  if( mark==FRAME_MARK_COMMIT || mark==FRAME_MARK_PREPARE ){
     rule_check(o, 1, !o->main_dirty,
                "a COMMIT was written before the extents were synced");
   }
+  o->is_decision = o->is_prepared && !o->wal_dirty && mark!=0;
+  if( mark ) o->is_prepared = mark==FRAME_MARK_PREPARE;
   o->wal_dirty = true;
 }
 
@@ -81,6 +91,7 @@ static void main_written(struct order *o, const struct lab_event *e){
     if( o->checkpointing ){
       rule_check(o, 3, !o->header_dirty, "a page was written before the header "
                  "that announces it was synced");
+      o->pages_dirty = true;
     }
     o->main_dirty = true;
     return;
@@ -104,14 +115,14 @@ static bool is_visible_word(uint64_t off){
 static void shm_before(struct order *o, const struct lab_event *e){
   uint64_t now;
   if( e->off==SHM_BACKFILL && (uint32_t)e->word>(uint32_t)e->word_old ){
-    rule_check(o, 4, !o->main_dirty && !o->header_dirty,
+    rule_check(o, 4, !o->pages_dirty && !o->header_dirty,
                "the backfill word moved before the main file was synced");
   }
   if( e->call!=CALL_SHM_STORE || !is_visible_word(e->off) ) return;
   now = e->lower->ops->shm_load(e->lower, (size_t)e->off);
   if( e->word<=now ) return;
-  rule_check(o, 6, !o->wal_dirty, "a commit was published before the log was "
-             "synced");
+  rule_check(o, 6, !o->wal_dirty || o->is_decision,
+             "a commit was published before the log was synced");
   rule_check(o, 6, !o->main_new && !o->wal_new, "a commit was published before "
              "the folder was synced");
 }
@@ -132,7 +143,9 @@ static void order_created(struct order *o, const struct lab_event *e){
 }
 
 static void order_synced(struct order *o, const struct lab_event *e){
-  if( strcmp(e->path, o->main)==0 ) o->main_dirty = o->header_dirty = false;
+  if( strcmp(e->path, o->main)==0 ){
+    o->main_dirty = o->pages_dirty = o->header_dirty = false;
+  }
   if( strcmp(e->path, o->wal)==0 ) o->wal_dirty = o->wal_header_dirty = false;
 }
 

@@ -11,11 +11,13 @@
 **   O3  While the header in force says that a checkpoint is writing pages,
 **       and only after that header was synced, pages are written; what is
 **       written then is synced before the next header.
-**   O4  When the backfill word moves up, the main file is clean.
-**   O5  When the log header is written, the main file is clean; when a frame
-**       is written, the log header is synced.
+**   O4  When the backfill word moves up, the pages written by the checkpoint
+**       and the header are synced.
+**   O5  When the log header is written, the same; when a frame is written, the
+**       log header is synced.
 **   O6  When a larger number of visible frames is published, the log is clean
-**       and the names of both files were synced.
+**       (but for the decision about a prepared transaction) and the names of
+**       both files were synced.
 */
 #ifndef LIB_ORDER_H
 #define LIB_ORDER_H

@@ -6,6 +6,7 @@
 #include "util/bytes.h"
 #include "lab/lib_crash.h"
 #include "lab/lib_fault.h"
+#include "lab/lib_sched.h"
 
 /* ---- a program that replaces a file --------------------------------------------- */
 
@@ -54,9 +55,9 @@ static bool replace_fails(enum replace_bug bug, size_t *n_image){
   replace_file(mem, 0, REPLACE_RIGHT);
   log = crash_log_create(mem);
   for(int i=1; i<=3; i++){
-    crash_mark(log, i-1, i);
+    crash_mark(log, i-1, i, false);
     replace_file(crash_log_ops(log), i, bug);
-    crash_mark(log, i, i);
+    crash_mark(log, i, i, false);
   }
   *n_image = crash_explore(log, &plan, seen, replace_probe, NULL, &failed);
   CHECK_U64( *n_image, crash_seen_count(seen) );
@@ -134,9 +135,9 @@ static bool append_fails(enum append_bug bug, size_t *n_image){
   REQUIRE_RC( VECDB_OK, vdb_file_mem_create(1, &mem) );
   log = crash_log_create(mem);
   for(int i=1; i<=5; i++){
-    crash_mark(log, i-1, i);
+    crash_mark(log, i-1, i, false);
     append_record(crash_log_ops(log), i, bug);
-    crash_mark(log, i, i);
+    crash_mark(log, i, i, false);
   }
   *n_image = crash_explore(log, &plan, seen, append_probe, &bug, &failed);
   crash_log_destroy(log);
@@ -253,4 +254,70 @@ TEST(lab_fault__leaves_half_of_a_failed_write){
   f->ops->close(f);
   fault_destroy(fault);
   vdb_file_mem_destroy(mem);
+}
+
+/* ---- schedules ------------------------------------------------------------------------ */
+
+/* How actors add one to a shared word. */
+enum add_way { ADD_PLAIN, ADD_CAS, ADD_LOCKED };
+
+struct adder { const struct vecdb_file_ops *ops; enum add_way way; };
+
+static void adder_run(void *arg){
+  struct adder *a = arg;
+  struct vdb_file *f = NULL;
+  a->ops->open(a->ops->env, "shm", FILE_CREATE, &f, NULL);
+  f->ops->shm_map(f, 64, NULL);
+  for(int i=0; i<3; i++){
+    while( a->way==ADD_LOCKED
+        && f->ops->lock(f, 0, LOCK_EXCLUSIVE, NULL)==VECDB_BUSY ){
+      a->ops->sleep_ms(a->ops->env, 1);
+    }
+    for(;;){
+      uint64_t v = f->ops->shm_load(f, 0);
+      if( a->way!=ADD_CAS ) f->ops->shm_store(f, 0, v + 1);
+      else if( !f->ops->shm_cas(f, 0, v, v + 1) ) continue;
+      break;
+    }
+    if( a->way==ADD_LOCKED ) f->ops->unlock(f, 0);
+  }
+  f->ops->close(f);
+}
+
+/* In how many of n schedules is an addition lost? */
+static int lost_additions(enum add_way way, int n, bool kill_one){
+  int n_lost = 0;
+  for(int i=0; i<n; i++){
+    struct vecdb_file_ops *mem = NULL;
+    const unsigned char *p;
+    struct sched *s;
+    struct adder a;
+    size_t sz;
+    uint64_t v;
+    REQUIRE_RC( VECDB_OK, vdb_file_mem_create(1, &mem) );
+    s = sched_create(mem, vt_seed() + (uint64_t)i);
+    a.ops = sched_ops(s);
+    a.way = way;
+    for(int k=0; k<3; k++) sched_spawn(s, adder_run, &a);
+    if( kill_one ) sched_kill_at(s, 1, 1 + (uint64_t)(i % 17));
+    CHECK( sched_run(s) );
+    REQUIRE_RC( VECDB_OK, vdb_file_mem_peek(mem, "shm", &p, &sz) );
+    v = get_u64(p);
+    n_lost += kill_one ? v<6 || v>9 : v!=9;
+    sched_destroy(s);
+    vdb_file_mem_destroy(mem);
+  }
+  return n_lost;
+}
+
+TEST(lab_sched__finds_a_lost_update){
+  CHECK( lost_additions(ADD_PLAIN, 100, false)>5 );
+}
+TEST(lab_sched__accepts_what_is_right){
+  CHECK_INT( 0, lost_additions(ADD_CAS, 100, false) );
+  CHECK_INT( 0, lost_additions(ADD_LOCKED, 100, false) );
+}
+/* The locks of the dead vanish. */
+TEST(lab_sched__buries_the_dead){
+  CHECK_INT( 0, lost_additions(ADD_LOCKED, 100, true) );
 }

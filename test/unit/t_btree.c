@@ -7,6 +7,7 @@
 #include "vt.h"
 
 #include "pager/btree.h"
+#include "pager/file.h"
 #include "pager/format.h"
 #include "pager/pager.h"
 #include "util/bytes.h"
@@ -92,27 +93,73 @@ static void value_fill(unsigned char *p, uint32_t n, uint64_t seed){
   for(; i<n; i++) p[i] = (unsigned char)vdb_rng_u64(&r);
 }
 
+/* -------------------------------------------- the smallest possible page */
+
+/* A host's page store of 4032 bytes a page; it keeps what was flushed. */
+enum { HOST_USABLE = 4032, HOST_PAGES = 20000 };
+static unsigned char *host_page[HOST_PAGES];
+static uint64_t host_version;
+
+static int host_begin(void *arg, uint64_t *version){
+  (void)arg;
+  *version = host_version;
+  return VECDB_OK;
+}
+static int host_end(void *arg, int committed){
+  (void)arg;
+  host_version += committed!=0;
+  return VECDB_OK;
+}
+static int host_read(void *arg, uint32_t pgno, void *buf){
+  (void)arg;
+  if( pgno>=HOST_PAGES || !host_page[pgno] ) return VECDB_NOTFOUND;
+  memcpy(buf, host_page[pgno], HOST_USABLE);
+  return VECDB_OK;
+}
+static int host_flush(void *arg, size_t n, const uint32_t *pgno,
+                      const void *const *pages){
+  (void)arg;
+  for(size_t i=0; i<n; i++){
+    if( pgno[i]>=HOST_PAGES ) return VECDB_FULL;
+    if( !host_page[pgno[i]] ) host_page[pgno[i]] = malloc(HOST_USABLE);
+    memcpy(host_page[pgno[i]], pages[i], HOST_USABLE);
+  }
+  return VECDB_OK;
+}
+static int host_free(void *arg, uint32_t pgno){
+  (void)arg;
+  if( pgno<HOST_PAGES ){
+    free(host_page[pgno]);
+    host_page[pgno] = NULL;
+  }
+  return VECDB_OK;
+}
+static const struct vecdb_page_store host_store = {
+  .size = sizeof(host_store), .usable_size = HOST_USABLE,
+  .begin_read = host_begin, .begin_write = host_begin, .end = host_end,
+  .read_page = host_read, .flush = host_flush, .free_page = host_free
+};
+
 /* --------------------------------------------------------------- helpers */
 
 struct bench {                          /* a database with one or two trees */
+  struct vecdb_file_ops *ops;           /* of a file in RAM, or NULL */
   struct vdb_err err;
   struct pager *p;
   page_no root;
   struct model m;
   struct vdb_rng rng;
+  bool is_long;                         /* all keys near the maximum */
   unsigned n_key_max;                   /* shape of the keys .. */
   uint32_t n_val_max;                   /* .. and values of this run */
   unsigned char *val;                   /* scratch */
 };
 
-static void bench_open(struct bench *b, uint32_t sz_page, uint64_t seed){
-  struct pager_config cfg;
-  memset(b, 0, sizeof(*b));
-  memset(&cfg, 0, sizeof(cfg));
-  cfg.open_flags = VECDB_OPEN_MEMORY|VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE;
-  cfg.sz_page = sz_page;
-  cfg.fixed_seed = 1;
-  REQUIRE_RC(VECDB_OK, vdb_pager_open(&cfg, &b->err, &b->p));
+static void bench_open_with(struct bench *b, struct pager_config *cfg,
+                            uint64_t seed){
+  cfg->open_flags |= VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE;
+  cfg->fixed_seed = 1;
+  REQUIRE_RC(VECDB_OK, vdb_pager_open(cfg, &b->err, &b->p));
   vdb_rng_init(&b->rng, seed);
   b->n_key_max = 40;
   b->n_val_max = 100;
@@ -122,9 +169,33 @@ static void bench_open(struct bench *b, uint32_t sz_page, uint64_t seed){
   REQUIRE_RC(VECDB_OK, vdb_pager_commit(b->p));
 }
 
+static void bench_open(struct bench *b, uint32_t sz_page, uint64_t seed){
+  struct pager_config cfg;
+  memset(b, 0, sizeof(*b));
+  memset(&cfg, 0, sizeof(cfg));
+  if( sz_page==HOST_USABLE ) cfg.store = &host_store;
+  else cfg.open_flags = VECDB_OPEN_MEMORY;
+  cfg.sz_page = sz_page==HOST_USABLE ? 0 : sz_page;
+  bench_open_with(b, &cfg, seed);
+}
+
+/* A file, and the smallest cache there is: dirty pages go to the log before
+** the commit and come back from it. */
+static void bench_open_spilling(struct bench *b, uint64_t seed){
+  struct pager_config cfg;
+  memset(b, 0, sizeof(*b));
+  memset(&cfg, 0, sizeof(cfg));
+  REQUIRE_RC(VECDB_OK, vdb_file_mem_create(1, &b->ops));
+  cfg.path = "t.vdb";
+  cfg.file = b->ops;
+  cfg.sz_cache = 1;
+  bench_open_with(b, &cfg, seed);
+}
+
 static void bench_close(struct bench *b){
   if( vdb_pager_state(b->p)!=PAGER_NONE ) vdb_pager_rollback(b->p);
   CHECK_RC(VECDB_OK, vdb_pager_close(b->p));
+  if( b->ops ) vdb_file_mem_destroy(b->ops);
   free(b->val);
   free(b->m.e);
   while( entry_list ){
@@ -145,9 +216,11 @@ static unsigned key_make(struct bench *b, unsigned char *key){
                                : below(b, b->n_key_max<24 ? b->n_key_max+1
                                                           : 24);
   unsigned same = below(b, 3)==0 ? n/2 : 0;
+  if( b->is_long ) same = n = b->n_key_max;
   for(unsigned i=0; i<n; i++){
     key[i] = i<same ? 'a' : (unsigned char)("ab\0\xff"[below(b, 4)]);
   }
+  if( b->is_long ) put_key_u32(key+n-4, below(b, 4000));
   return n;
 }
 
@@ -254,7 +327,7 @@ static void op_delete(struct bench *b){
   unsigned n = key_make(b, key);
   bool found;
   size_t i = model_search(&b->m, key, n, &found);
-  if( !found && b->m.n>0 && below(b, 4)>0 ){       /* mostly one that is there */
+  if( !found && b->m.n>0 && below(b, 4)>0 ){   /* mostly there */
     i = below(b, (unsigned)b->m.n);
     n = b->m.e[i]->n_key;
     memcpy(key, b->m.e[i]->key, n);
@@ -450,19 +523,43 @@ static void stream_test(uint32_t sz_page, unsigned n_key_max,
 }
 
 TEST(btree__agrees_with_a_model_for_small_entries){
-  stream_test(4096, 12, 20, 30000);
+  stream_test(4096, 12, 20, 100000);
 }
 TEST(btree__agrees_with_a_model_for_all_key_sizes){
-  stream_test(4096, BTREE_KEY_MAX, 100, 12000);
+  stream_test(4096, BTREE_KEY_MAX, 100, 40000);
 }
 TEST(btree__agrees_with_a_model_for_long_values){
-  stream_test(4096, 60, 100000, 6000);
+  stream_test(4096, 60, 100000, 20000);
 }
 TEST(btree__agrees_with_a_model_for_large_pages){
-  stream_test(65536, BTREE_KEY_MAX, 100000, 6000);
+  stream_test(65536, BTREE_KEY_MAX, 100000, 15000);
+}
+TEST(btree__agrees_with_a_model_when_the_cache_spills){
+  struct pager_stats st;
+  struct bench b;
+  bench_open_spilling(&b, vt_seed());
+  b.n_key_max = 300;
+  b.n_val_max = 100000;
+  stream_run(&b, 20000*(unsigned)vt_scale());
+  REQUIRE_RC(VECDB_OK, vdb_pager_stats(b.p, &st));
+  CHECK(st.n_frame>1000);
+  bench_close(&b);
+}
+static void deep_test(uint32_t sz_page){
+  struct bench b;
+  bench_open(&b, sz_page, vt_seed());
+  b.n_key_max = BTREE_KEY_MAX;
+  b.is_long = true;
+  stream_run(&b, 30000*(unsigned)vt_scale());
+  bench_close(&b);
+  for(page_no i=0; i<HOST_PAGES; i++) host_free(NULL, i);
+}
+TEST(btree__agrees_with_a_model_when_deep){ deep_test(4096); }
+TEST(btree__agrees_with_a_model_on_the_smallest_pages){
+  deep_test(HOST_USABLE);
 }
 TEST(btree__agrees_with_a_model_for_empty_values){
-  stream_test(4096, 30, 0, 20000);
+  stream_test(4096, 30, 0, 60000);
 }
 
 /* Nothing but the longest keys: pages of four cells, deep trees. */
@@ -544,6 +641,61 @@ TEST(btree__keeps_pages_two_thirds_full_under_random_inserts){
   CHECK(fill<0.80);
 }
 
+/* Frames a commit of one change takes, on average, in a tree of random keys. */
+static void frames_of_changes(double *per_put, double *per_delete){
+  struct vecdb_file_ops *ops = NULL;
+  struct pager_config cfg;
+  struct pager_stats a, b, c;
+  struct vdb_err err;
+  struct pager *p = NULL;
+  unsigned char key[8];
+  page_no root;
+  int n = 400, n_entry = 20000;
+
+  memset(&cfg, 0, sizeof(cfg));
+  memset(&err, 0, sizeof(err));
+  REQUIRE_RC(VECDB_OK, vdb_file_mem_create(1, &ops));
+  cfg.path = "t.vdb";
+  cfg.file = ops;
+  cfg.open_flags = VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE;
+  REQUIRE_RC(VECDB_OK, vdb_pager_open(&cfg, &err, &p));
+  REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(p));
+  REQUIRE_RC(VECDB_OK, vdb_btree_create(p, &root));
+  for(int i=0; i<n_entry; i++){
+    put_key_i64(key, (int64_t)vdb_mix64((uint64_t)i));
+    REQUIRE_RC(VECDB_OK, vdb_btree_put(p, root, key, 8, "four", 4,
+                                       BTREE_INSERT));
+  }
+  REQUIRE_RC(VECDB_OK, vdb_pager_commit(p));
+  REQUIRE_RC(VECDB_OK, vdb_pager_stats(p, &a));
+  for(int i=0; i<n; i++){
+    put_key_i64(key, (int64_t)vdb_mix64((uint64_t)(n_entry+i)));
+    REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(p));
+    REQUIRE_RC(VECDB_OK, vdb_btree_put(p, root, key, 8, "four", 4,
+                                       BTREE_INSERT));
+    REQUIRE_RC(VECDB_OK, vdb_pager_commit(p));
+  }
+  REQUIRE_RC(VECDB_OK, vdb_pager_stats(p, &b));
+  for(int i=0; i<n; i++){
+    put_key_i64(key, (int64_t)vdb_mix64((uint64_t)(n_entry+i)));
+    REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(p));
+    REQUIRE_RC(VECDB_OK, vdb_btree_delete(p, root, key, 8));
+    REQUIRE_RC(VECDB_OK, vdb_pager_commit(p));
+  }
+  REQUIRE_RC(VECDB_OK, vdb_pager_stats(p, &c));
+  *per_put = (double)(b.n_frame - a.n_frame)/n;
+  *per_delete = (double)(c.n_frame - b.n_frame)/n;
+  REQUIRE_RC(VECDB_OK, vdb_pager_close(p));
+  vdb_file_mem_destroy(ops);
+}
+
+TEST(btree__changes_one_page_for_one_entry){
+  double per_put, per_delete;
+  frames_of_changes(&per_put, &per_delete);
+  CHECK_DBL(2, per_put, 0.02);             /* the leaf and the commit .. */
+  CHECK_DBL(2, per_delete, 0.02);          /* .. but for a rare split */
+}
+
 /* ------------------------------------------------------------ bulk load */
 
 TEST(btree__loads_what_the_model_holds){
@@ -592,11 +744,40 @@ TEST(btree__is_empty_after_an_aborted_load){
   REQUIRE_RC(VECDB_OK, vdb_btree_load_end(l, false));
   tree_is_sound(&b);
   tree_equals_model(&b);
-  op_put(&b);
-  REQUIRE_RC(VECDB_OK, vdb_btree_put(b.p, b.root, "x", 1, "", 0,
-                                     BTREE_UPSERT));
-  CHECK_RC(VECDB_MISUSE, vdb_btree_load_begin(b.p, b.root, &l));
-  CHECK(l==NULL);
+  bench_close(&b);
+}
+
+/* Load after load into the same tree, with holes left by deletes between. */
+TEST(btree__loads_behind_what_is_there){
+  struct btree_loader *l = NULL;
+  unsigned char key[4];
+  struct bench b;
+  uint32_t i = 0;
+
+  bench_open(&b, 4096, vt_seed());
+  REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(b.p));
+  for(int round=0; round<40; round++){
+    REQUIRE_RC(VECDB_OK, vdb_btree_load_begin(b.p, b.root, &l));
+    if( b.m.n>0 ){
+      struct entry *e = b.m.e[b.m.n-1];
+      CHECK_RC(VECDB_EXISTS, vdb_btree_load_add(l, e->key, e->n_key, "", 0));
+    }
+    for(unsigned n=below(&b, 700); n>0; n--){
+      uint32_t n_val = below(&b, 50) ? below(&b, 90) : below(&b, 9000);
+      put_key_u32(key, i += 1 + below(&b, 3));
+      value_fill(b.val, n_val, i);
+      REQUIRE_RC(VECDB_OK, vdb_btree_load_add(l, key, 4, b.val, n_val));
+      model_put(&b.m, key, 4, n_val, i);
+    }
+    REQUIRE_RC(VECDB_OK, vdb_btree_load_end(l, true));
+    for(unsigned n=below(&b, 300); n>0 && b.m.n>0; n--){
+      size_t at = below(&b, 2) ? b.m.n-1 : below(&b, (unsigned)b.m.n);
+      REQUIRE_RC(VECDB_OK, vdb_btree_delete(b.p, b.root, b.m.e[at]->key, 4));
+      model_delete(&b.m, at);
+    }
+    tree_is_sound(&b);
+    tree_equals_model(&b);
+  }
   bench_close(&b);
 }
 
@@ -791,8 +972,25 @@ static size_t tree_pages(struct bench *b, page_no *out, size_t n_max){
   return n;
 }
 
-/* Change some bytes of a page, behind the back of its checksum. The header of
-** the tree page and the offsets behind it are hit most. */
+/* Lies that single bytes rarely tell: about free space, about two cells in one
+** place, about lengths. */
+static void cell_damage(struct bench *b, unsigned char *d){
+  uint32_t hdr = d[PAGEHDR_TYPE]==PAGE_BTREE_LEAF ? BTREELEAF_SIZE
+                                                  : BTREENODE_SIZE;
+  unsigned n = get_u16(d + BTREELEAF_NCELL);
+  uint32_t off = get_u32(d + BTREELEAF_OFFCELL);
+  unsigned char *slot = d + hdr + 2*below(b, n>0 && n<200 ? n : 1);
+  switch( below(b, 5) ){
+    case 0: put_u16(d + BTREELEAF_FRAG, (uint16_t)below(b, 65536)); break;
+    case 1: put_u16(slot, get_u16(d + hdr)); break;
+    case 2: d[get_u16(slot) % vdb_pager_usable(b->p)] ^= 3; break;
+    case 3: put_u16(d + BTREELEAF_NCELL, (uint16_t)(n+1)); break;
+    default: put_u32(d + BTREELEAF_OFFCELL, off + 2 - below(b, 5));
+  }
+}
+
+/* Change a page behind the back of its checksum. The header of a tree page
+** and the offsets behind it are hit most. */
 static void page_damage(struct bench *b, page_no pgno){
   struct page *pg = NULL;
   uint32_t usable = vdb_pager_usable(b->p), off;
@@ -800,11 +998,14 @@ static void page_damage(struct bench *b, page_no pgno){
   REQUIRE_RC(VECDB_OK, vdb_page_write(b->p, pg));
   for(unsigned n=1+below(b, 4); n>0; n--){
     off = 16 + below(b, below(b, 3) ? 60 : usable-16);
-    switch( below(b, 4) ){
+    switch( below(b, 6) ){
       case 0:  pg->data[off] = 0; break;
       case 1:  pg->data[off] = 0xff; break;
       case 2:  pg->data[off] ^= (unsigned char)(1u<<below(b, 8)); break;
-      default: pg->data[off] = (unsigned char)below(b, 256);
+      case 3:  pg->data[off] = (unsigned char)below(b, 256); break;
+      default: if( pg->data[PAGEHDR_TYPE]!=PAGE_OVERFLOW ){
+                 cell_damage(b, pg->data);
+               }
     }
   }
   vdb_page_unpin(b->p, pg);
@@ -850,7 +1051,8 @@ static void damage_exercise(struct bench *b){
   else REQUIRE(rc_is_fine(vdb_btree_destroy(b->p, b->root)));
 }
 
-static void damage_test(uint32_t sz_page, int n_put, int n_round){
+static void damage_test(uint32_t sz_page, bool is_long, int n_put,
+                        int n_round){
   static page_no pages[2000];
   struct findings f;
   struct bench b;
@@ -859,7 +1061,8 @@ static void damage_test(uint32_t sz_page, int n_put, int n_round){
 
   bench_open(&b, sz_page, vt_seed() + sz_page);
   b.n_key_max = BTREE_KEY_MAX;
-  b.n_val_max = 20000;
+  b.n_val_max = 6000;
+  b.is_long = is_long;
   REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(b.p));
   for(int i=0; i<n_put; i++) op_put(&b);
   REQUIRE_RC(VECDB_OK, vdb_pager_commit(b.p));
@@ -883,8 +1086,13 @@ static void damage_test(uint32_t sz_page, int n_put, int n_round){
   bench_close(&b);
 }
 
-TEST(btree__survives_damaged_pages){ damage_test(4096, 600, 400); }
-TEST(btree__survives_damaged_large_pages){ damage_test(65536, 6000, 40); }
+TEST(btree__survives_damaged_pages){ damage_test(4096, false, 600, 300); }
+TEST(btree__survives_damage_in_a_deep_tree){
+  damage_test(4096, true, 300, 300);
+}
+TEST(btree__survives_damaged_large_pages){
+  damage_test(65536, false, 6000, 40);
+}
 
 /* A node whose children are all one page, several levels deep, is not
 ** walked exponentially. */

@@ -17,7 +17,7 @@ static const char *const paths[] = { "scalar", "avx2", "avx512" };
 static const int all_types[] = { VECDB_F32, VECDB_F16, VECDB_BF16, VECDB_I8,
                                  VECDB_U8, VECDB_BIT };
 
-/* ---- Vectors ------------------------------------------------------------------ */
+/* ---- Vectors ------------------------------------------------------------- */
 
 static bool type_is_float(int type){
   return type==VECDB_F32 || type==VECDB_F16 || type==VECDB_BF16;
@@ -65,7 +65,7 @@ static void reference_sums(int type, const void *a, const void *b, size_t dim,
   out->jaccard = n_or>0 ? out->hamming/n_or : 0;
 }
 
-/* ---- Against the reference ------------------------------------------------------ */
+/* ---- Against the reference ----------------------------------------------- */
 
 /* Canonical sums have at most dim/32+6 roundings per term. */
 static double tolerance(int type, size_t dim, double scale){
@@ -126,7 +126,7 @@ TEST(simd__avx512_matches_double_precision){
   check_path_against_reference("avx512");
 }
 
-/* ---- Equal bits ------------------------------------------------------------------- */
+/* ---- Equal bits ---------------------------------------------------------- */
 
 /* All sums of a and rows by the path in use, one after the other. */
 static size_t all_sums(const struct vdb_simd *s, int type, const void *a,
@@ -227,7 +227,46 @@ TEST(simd__sums_subnormal_products){
   CHECK_DBL(0x1p-140 + 0x1p-140, vdb_dot(VECDB_F32, a, b, 3), 0);
 }
 
-/* ---- Integers: exact at the extremes ----------------------------------------------- */
+/* The bits are part of the file format: files written by one build are checked
+** by another. No compiler, option or processor may change this number. */
+TEST(simd__bits_are_the_same_for_ever){
+  static uint8_t a[257*4], b[257*4];
+  const void *row = b;
+  struct vdb_rng r;
+  vdb_rng_init(&r, 42);
+  for(size_t p=0; p<VDB_ARRAY_LEN(paths); p++){
+    const struct vdb_simd *s = vdb_simd_find(paths[p]);
+    uint64_t hash = 0;
+    if( s==NULL ) continue;
+    vdb_rng_init(&r, 42);
+    for(int type=VECDB_F32; type<=VECDB_BIT; type++){
+      for(size_t dim=1; dim<=256; dim++){
+        float sums[8];
+        size_t n;
+        for(size_t i=0; i<sizeof(a); i++){
+          a[i] = (uint8_t)vdb_rng_u64(&r);
+          b[i] = (uint8_t)vdb_rng_u64(&r);
+          /* Exponents that neither overflow nor are special. */
+          if( type==VECDB_F32 && i%4==3 ) a[i] = 0x3e | (a[i] & 0x81);
+          if( type==VECDB_F32 && i%4==3 ) b[i] = 0x3e | (b[i] & 0x81);
+          if( type<=VECDB_BF16 && type>VECDB_F32 && i%2 ){
+            a[i] = 0x38 | (a[i] & 0x83);
+            b[i] = 0x38 | (b[i] & 0x83);
+          }
+        }
+        n = all_sums(s, type, a, &row, 1, dim, sums);
+        for(size_t i=0; i<n; i++){
+          uint32_t u;
+          memcpy(&u, &sums[i], 4);
+          hash = vdb_mix64(hash ^ u) + i;
+        }
+      }
+    }
+    CHECK_U64(UINT64_C(0xe386765b9fd8b94b), hash);
+  }
+}
+
+/* ---- Integers: exact at the extremes ------------------------------------- */
 
 TEST(simd__integers_are_exact_at_full_length){
   static uint8_t zero[VDB_DIM_MAX], full[VDB_DIM_MAX];
@@ -272,7 +311,7 @@ TEST(simd__counts_bits_of_any_length){
   }
 }
 
-/* ---- Distances --------------------------------------------------------------------- */
+/* ---- Distances ----------------------------------------------------------- */
 
 TEST(simd__distance_is_the_formula_of_the_header){
   float a[3] = { 1, 2, 2 }, b[3] = { 2, 4, 5 };
@@ -285,6 +324,13 @@ TEST(simd__distance_is_the_formula_of_the_header){
   CHECK_DBL(5, vdb_distance(VECDB_HAMMING, VECDB_BIT, p, q, 9), 0);
   CHECK_DBL(5.0f/7.0f, vdb_distance(VECDB_JACCARD, VECDB_BIT, p, q, 9), 0);
   CHECK_DBL(0, vdb_distance(VECDB_JACCARD, VECDB_BIT, none, none, 9), 0);
+}
+
+TEST(simd__squared_distance_and_products){
+  float a[3] = { 1, 2, 2 }, b[3] = { 2, 4, 5 };
+  CHECK_DBL(14, vdb_l2sq(VECDB_F32, a, b, 3), 0);
+  CHECK_DBL(20, vdb_dot(VECDB_F32, a, b, 3), 0);
+  CHECK_DBL(9, vdb_norm2(VECDB_F32, a, 3), 0);
 }
 
 TEST(simd__cosine_of_zero_vectors_is_1_or_nan){
@@ -370,7 +416,7 @@ TEST(simd__refuses_what_does_not_fit){
   CHECK_U64(2, vdb_vector_bytes(VECDB_BIT, 9));
 }
 
-/* ---- Keys --------------------------------------------------------------------------- */
+/* ---- Keys ---------------------------------------------------------------- */
 
 TEST(simd__cut_is_the_last_key_within_a_distance){
   struct vdb_rng r;
@@ -388,7 +434,7 @@ TEST(simd__cut_is_the_last_key_within_a_distance){
   CHECK(vdb_key_cut(VECDB_IP, -7.5f)==-7.5f);
 }
 
-/* ---- Half precision ------------------------------------------------------------------- */
+/* ---- Half precision ------------------------------------------------------ */
 
 /* The double nearest to x among halves, by trying both neighbours. */
 static bool half_is_nearest(float x, uint16_t h){
@@ -506,7 +552,7 @@ TEST(simd__widens_every_type){
   CHECK_DBL(1, x[9], 0);
 }
 
-/* ---- The batch filter ------------------------------------------------------------------- */
+/* ---- The batch filter ---------------------------------------------------- */
 
 /* Thresholds a bit below and a bit above each true product: proposed, not
 ** proposed. */
@@ -564,7 +610,7 @@ TEST(simd__filter_compares_products_with_thresholds){
   }
 }
 
-/* ---- Choosing a path ------------------------------------------------------------------------ */
+/* ---- Choosing a path ----------------------------------------------------- */
 
 TEST(simd__environment_names_a_path){
   const char *name = NULL;

@@ -1,0 +1,249 @@
+/* shm.c -- shared memory: the published state of the log, and reader slots.
+**
+** PUBLISHING  The state is written twice, HDRB before HDRA, each with a hash
+** over its words. A reader takes HDRA, or HDRB while HDRA is being written.
+** A writer that dies in between leaves at least one good copy: the old state
+** if it had not finished HDRB, the new one if it had begun HDRA. The word
+** CHANGE of HDRA is written before the rest of HDRA:
+**
+**   H1  Whoever has seen a state through HDRA, or through HDRB while HDRA was
+**       bad, finds that state's CHANGE in HDRA until the next one is published.
+**
+** READER SLOTS  A slot word names a state that somebody reads: txid*2, plus 1
+** when only the main file is read. Its lock byte is held shared by everyone
+** who reads that state, so a slot of the dead is free at once. To claim one:
+** lock a slot with the right word shared and look again, or lock any free slot
+** exclusively, set it, and make the lock shared. Then look whether the state
+** is still the newest:
+**
+**   H2  The slot was visible before HDRA.CHANGE was read again and found
+**       unchanged. A checkpointer that wants to go beyond this state has read
+**       a later HDRA, hence looks at the slots after they showed this one.
+**       (Mutant M2 leaves the second look out.)
+**   H3  Slots are claimed from the front; a word of 0 was never used and ends
+**       every walk.
+*/
+#include "util/common.h"
+#include "util/rng.h"
+#include "pager/fstore.h"
+
+#define HDR_WORDS   (SHMHDR_SIZE/8)
+#define READ_TRIES  100
+
+static uint64_t hdr_hash(const uint64_t *w){
+  uint64_t h = 0x76656364622d7368u;
+  for(size_t i=0; i<HDR_WORDS-1; i++) h = vdb_mix64(h ^ w[i]) + i;
+  return h;
+}
+
+static void state_encode(const struct log_state *st, uint64_t *w){
+  memset(w, 0, SHMHDR_SIZE);
+  w[SHMHDR_CHANGE/8] = st->change;
+  w[SHMHDR_GENERATION/8] = st->generation;
+  w[SHMHDR_SALT/8] = st->salt;
+  w[SHMHDR_NFRAME/8] = st->n_frame;
+  w[SHMHDR_NVISIBLE/8] = st->n_visible;
+  w[SHMHDR_OFFEND/8] = st->off_end;
+  w[SHMHDR_CRC/8] = st->crc;
+  w[SHMHDR_TXID/8] = st->txid;
+  w[SHMHDR_TXIDUSED/8] = st->txid_used;
+  w[SHMHDR_NPAGE/8] = st->n_page;
+  w[SHMHDR_SYNCED/8] = st->synced;
+  w[SHMHDR_PREPTXID/8] = st->prep_txid;
+  w[SHMHDR_PREPNPAGE/8] = st->prep_n_page;
+  w[SHMHDR_PREPTOKEN/8] = st->prep_token;
+  memcpy(&w[SHMHDR_PREPHOST/8], st->prep_host, 16);
+  w[SHMHDR_CHECK/8] = hdr_hash(w);
+}
+
+static void state_decode(const uint64_t *w, struct log_state *st){
+  st->change = w[SHMHDR_CHANGE/8];
+  st->generation = w[SHMHDR_GENERATION/8];
+  st->salt = w[SHMHDR_SALT/8];
+  st->n_frame = w[SHMHDR_NFRAME/8];
+  st->n_visible = w[SHMHDR_NVISIBLE/8];
+  st->off_end = w[SHMHDR_OFFEND/8];
+  st->crc = (uint32_t)w[SHMHDR_CRC/8];
+  st->txid = w[SHMHDR_TXID/8];
+  st->txid_used = w[SHMHDR_TXIDUSED/8];
+  st->n_page = (page_no)w[SHMHDR_NPAGE/8];
+  st->synced = w[SHMHDR_SYNCED/8];
+  st->prep_txid = w[SHMHDR_PREPTXID/8];
+  st->prep_n_page = (page_no)w[SHMHDR_PREPNPAGE/8];
+  st->prep_token = w[SHMHDR_PREPTOKEN/8];
+  memcpy(st->prep_host, &w[SHMHDR_PREPHOST/8], 16);
+}
+
+static bool hdr_load(struct fstore *fs, size_t off, uint64_t *w){
+  for(size_t i=0; i<HDR_WORDS; i++) w[i] = fs->ops->shm_load(fs->shm, off+8*i);
+  return w[SHMHDR_CHANGE/8]!=0 && w[SHMHDR_CHECK/8]==hdr_hash(w);
+}
+
+/* Both copies bad: a writer died while it began a file, or the bytes were
+** damaged. Whoever gets the write lock rebuilds them from the log. */
+static int hdr_rebuild(struct fstore *fs){
+  int rc;
+
+  if( fs->has_write ) return vdb_fstore_recover_shared(fs);
+  rc = fs->ops->lock(fs->shm, LOCK_WRITER, LOCK_EXCLUSIVE, NULL);
+  if( rc==VECDB_BUSY ) return rc;
+  if( rc==VECDB_OK ){
+    rc = vdb_fstore_recover_shared(fs);
+    fs->ops->unlock(fs->shm, LOCK_WRITER);
+  }
+  return rc;
+}
+
+int vdb_shm_read(struct fstore *fs, struct log_state *out){
+  struct deadline d = vdb_deadline(fs, fs->base.pager->cfg.busy_ms);
+  uint64_t w[HDR_WORDS];
+  int rc = VECDB_OK;
+
+  for(unsigned n_try=0; ; n_try++){
+    if( hdr_load(fs, SHM_HDRA, w) || hdr_load(fs, SHM_HDRB, w) ) break;
+    if( n_try<READ_TRIES ) continue;
+    rc = hdr_rebuild(fs);
+    if( rc==VECDB_BUSY && !vdb_deadline_wait(fs, &d) ){
+      return vdb_error(fs->err, VECDB_BUSY_RECOVERY, "cannot read %s: another "
+                       "connection is recovering it; retry or set busy_ms",
+                       vdb_pager_name(fs->base.pager));
+    }
+    if( rc!=VECDB_OK && rc!=VECDB_BUSY ) return rc;
+  }
+  state_decode(w, out);
+  return VECDB_OK;
+}
+
+uint64_t vdb_shm_change(struct fstore *fs){
+  return fs->ops->shm_load(fs->shm, SHM_HDRA + SHMHDR_CHANGE);
+}
+
+void vdb_shm_publish(struct fstore *fs, struct log_state *st){
+  static const size_t copy[2] = { SHM_HDRB, SHM_HDRA };
+  uint64_t w[HDR_WORDS];
+
+  st->change++;
+  state_encode(st, w);
+  for(int k=0; k<2; k++){
+    for(size_t i=0; i<HDR_WORDS; i++){
+      fs->ops->shm_store(fs->shm, copy[k]+8*i, w[i]);
+    }
+    fs->ops->shm_barrier(fs->shm);
+  }
+}
+
+/* ---- reader slots -------------------------------------------------------- */
+
+static size_t slot_offset(int i){ return SHM_SLOTS + 8*(size_t)i; }
+
+static uint64_t slot_load(struct fstore *fs, int i){
+  return fs->ops->shm_load(fs->shm, slot_offset(i));
+}
+
+/* Share a slot that has the word already. */
+static bool slot_share(struct fstore *fs, uint64_t word){
+  for(int i=0; i<N_SLOT; i++){
+    uint64_t w = slot_load(fs, i);
+    if( w==0 ) break;                                               /* H3 */
+    if( w!=word ) continue;
+    if( fs->ops->lock(fs->shm, LOCK_SLOT(i), LOCK_SHARED, NULL)!=VECDB_OK ){
+      continue;
+    }
+    if( slot_load(fs, i)==word ){
+      fs->i_slot = i;
+      return true;
+    }
+    fs->ops->unlock(fs->shm, LOCK_SLOT(i));
+  }
+  return false;
+}
+
+/* Take a slot that nobody holds. */
+static int slot_take(struct fstore *fs, uint64_t word){
+  int rc = VECDB_BUSY;
+
+  for(int i=0; i<N_SLOT; i++){
+    rc = fs->ops->lock(fs->shm, LOCK_SLOT(i), LOCK_EXCLUSIVE, NULL);
+    if( rc==VECDB_BUSY ) continue;
+    if( rc!=VECDB_OK ) break;
+    fs->ops->shm_store(fs->shm, slot_offset(i), word);
+    rc = fs->ops->lock(fs->shm, LOCK_SLOT(i), LOCK_SHARED, NULL);
+    if( rc==VECDB_OK ) fs->i_slot = i;
+    else fs->ops->unlock(fs->shm, LOCK_SLOT(i));
+    break;
+  }
+  return rc;
+}
+
+int vdb_slot_claim(struct fstore *fs, txn_id txid, bool main_only){
+  uint64_t word = SLOT_WORD(txid, main_only);
+  int rc;
+
+  assert( fs->i_slot<0 );
+  if( slot_share(fs, word) ) return VECDB_OK;
+  rc = slot_take(fs, word);
+  if( rc==VECDB_BUSY ){
+    rc = vdb_error(fs->err, rc, "cannot read %s: %d snapshots are held; end "
+                   "a transaction and retry", vdb_pager_name(fs->base.pager),
+                   N_SLOT);
+  }else if( rc!=VECDB_OK ){
+    rc = vdb_error(fs->err, rc, "cannot lock a reader slot of %s",
+                   vdb_pager_name(fs->base.pager));
+  }
+  return rc;
+}
+
+void vdb_slot_release(struct fstore *fs){
+  if( fs->i_slot<0 ) return;
+  fs->ops->unlock(fs->shm, LOCK_SLOT(fs->i_slot));
+  fs->i_slot = -1;
+}
+
+/* Does somebody hold slot i? A slot of the dead is set free. The own lock is
+** no obstacle to an exclusive one, so our slot is asked for apart. */
+static bool slot_is_held(struct fstore *fs, int i){
+  int rc;
+
+  if( i==fs->i_slot ) return true;
+  rc = fs->ops->lock(fs->shm, LOCK_SLOT(i), LOCK_EXCLUSIVE, NULL);
+  if( rc!=VECDB_OK ) return true;               /* also when it cannot tell */
+  fs->ops->shm_store(fs->shm, slot_offset(i), SLOT_USED);
+  fs->ops->unlock(fs->shm, LOCK_SLOT(i));
+  return false;
+}
+
+txn_id vdb_slot_oldest(struct fstore *fs, txn_id limit){
+  for(int i=0; i<N_SLOT; i++){
+    uint64_t w = slot_load(fs, i);
+    if( w==0 ) break;                                               /* H3 */
+    if( MUTANT(3, i==1, 0) ) continue;
+    if( w==SLOT_USED || w>>1>=limit || !slot_is_held(fs, i) ) continue;
+    limit = w>>1;
+  }
+  return limit;
+}
+
+/* Our own slot reads the log: turn it into one that reads the main file
+** alone, if we do not share it. */
+static bool own_slot_leaves_log(struct fstore *fs){
+  size_t off = slot_offset(fs->i_slot);
+  uint64_t lock = LOCK_SLOT(fs->i_slot);
+
+  if( fs->ops->lock(fs->shm, lock, LOCK_EXCLUSIVE, NULL)!=VECDB_OK ){
+    return false;
+  }
+  fs->ops->shm_store(fs->shm, off, fs->ops->shm_load(fs->shm, off) | 1);
+  return fs->ops->lock(fs->shm, lock, LOCK_SHARED, NULL)==VECDB_OK;
+}
+
+bool vdb_slot_none_in_log(struct fstore *fs){
+  for(int i=0; i<N_SLOT; i++){
+    uint64_t w = slot_load(fs, i);
+    if( w==0 ) break;                                               /* H3 */
+    if( w & 1 ) continue;                       /* main file alone, or free */
+    if( i==fs->i_slot ? !own_slot_leaves_log(fs) : slot_is_held(fs, i) ){
+      return false;
+    }
+  }
+  return true;
+}

@@ -1,0 +1,609 @@
+/* vtab_filter.c -- xFilter and xNext: a plan and its values become engine
+** statements.
+**
+** A cursor holds one statement: a get (POINT), a scan, or a search. When the
+** same plan runs again with other values, as in a join, the statement is
+** kept and only bound anew.
+**
+** STREAMS  Without k, and without a LIMIT that SQLite shows, nobody says how
+**          many rows are wanted. The search then runs for BATCH_FIRST rows,
+**          and when those are used up again for BATCH_GROWTH times as many,
+**          going on behind the last (distance, key) given. So all rows come,
+**          in order, each once, and the first ones soon. The searches are
+**          exact unless ef or recall was asked for; then a row that a larger
+**          search finds before the place already reached is left out.
+*/
+#include "sql/vtab_int.h"
+
+#define BATCH_FIRST   256
+#define BATCH_GROWTH  16
+#define BATCH_MAX     ((sqlite3_int64)1 << 40)
+
+/* ---- Cursor ------------------------------------------------------------- */
+
+static struct sql_table *cursor_table(struct sql_cursor *c){
+  return (struct sql_table*)c->base.pVtab;
+}
+
+/* Drop the statement: after an error, or when another plan comes. */
+static void cursor_drop_stmt(struct sql_cursor *c){
+  vecdb_finalize(c->stmt);
+  c->stmt = NULL;
+  sqlite3_free(c->signature);
+  c->signature = NULL;
+}
+
+static void cursor_end_rows(struct sql_cursor *c){
+  struct sql_table *t = cursor_table(c);
+  int i;
+  c->is_eof = 1;
+  if( c->stmt ) vecdb_reset(c->stmt);
+  vdb_mmr_free(c->mmr);
+  c->mmr = NULL;
+  sqlite3_free(c->last_text_key);
+  c->last_text_key = NULL;
+  for(i=0; i<HID_N; i++){
+    sqlite3_value_free(c->echo[i]);
+    c->echo[i] = NULL;
+  }
+  if( c->is_reading ){
+    c->is_reading = 0;
+    vdb_conn_end_read(t->conn);
+  }
+}
+
+void vdb_cursor_reset(struct sql_cursor *c){
+  cursor_end_rows(c);
+  cursor_drop_stmt(c);
+}
+
+/* The statement failed. */
+static int cursor_failed(struct sql_cursor *c, int engine_rc){
+  int rc = vdb_table_error(cursor_table(c), engine_rc);
+  c->is_eof = 1;
+  cursor_drop_stmt(c);
+  return rc;
+}
+
+/* ---- What is asked for -------------------------------------------------- */
+
+static int request_fail(struct sql_table *t, char *msg){
+  return vdb_table_set_error(t, SQLITE_ERROR, msg);
+}
+
+/* k and its like: *out -1 for NULL, which means no row. */
+static int read_count(struct sql_table *t, const char *name, sqlite3_value *v,
+                      sqlite3_int64 *out){
+  int64_t n = 0;
+  *out = -1;
+  if( sqlite3_value_type(v)==SQLITE_NULL ) return SQLITE_OK;
+  if( !vdb_key_int(v, &n) ){
+    return request_fail(t, sqlite3_mprintf("%s must be an integer, found %s",
+                        name, vdb_value_type_name(v)));
+  }
+  if( n<0 ){
+    return request_fail(t, sqlite3_mprintf(t->is_vec0
+        ? "%s value in knn queries must be greater than or equal to 0."
+        : "%s must not be negative, found %lld", name, (long long)n));
+  }
+  if( n>0x7fffffff ){
+    return request_fail(t, sqlite3_mprintf("%s is %lld, the limit is %d", name,
+                        (long long)n, 0x7fffffff));
+  }
+  *out = n;
+  return SQLITE_OK;
+}
+
+static int read_fraction(struct sql_table *t, const char *name,
+                         sqlite3_value *v, double low, double *out){
+  int type = sqlite3_value_numeric_type(v);
+  double r = sqlite3_value_double(v);
+  if( (type!=SQLITE_INTEGER && type!=SQLITE_FLOAT) || !(r>=low && r<=1) ){
+    return request_fail(t, sqlite3_mprintf("%s must be a number from %s to 1",
+                        name, low>0 ? "above 0" : "0"));
+  }
+  *out = r;
+  return SQLITE_OK;
+}
+
+/* Set one hint by name; NULL leaves the default. */
+static int request_hint(struct sql_table *t, struct sql_request *q, int hint,
+                        sqlite3_value *v){
+  sqlite3_int64 n = 0;
+  int rc = SQLITE_OK;
+
+  if( sqlite3_value_type(v)==SQLITE_NULL ) return SQLITE_OK;
+  switch( hint ){
+    case HINT_EF:
+      rc = read_count(t, "ef", v, &n);
+      if( rc==SQLITE_OK && n==0 ){
+        rc = request_fail(t, sqlite3_mprintf("ef must be at least 1"));
+      }
+      q->ef = (uint32_t)n;
+      break;
+    case HINT_RECALL:
+      rc = read_fraction(t, "recall", v, 1e-9, &q->recall);
+      break;
+    case HINT_EXACT:
+      q->is_exact = sqlite3_value_int(v)!=0;
+      break;
+    case HINT_MMR:
+      rc = read_fraction(t, "mmr_lambda", v, 0, &q->mmr_lambda);
+      break;
+    default:
+      break;
+  }
+  return rc;
+}
+
+/* Narrow the window of distances by one comparison. */
+static void request_distance(struct sql_request *q, int op, sqlite3_value *v){
+  int type = sqlite3_value_numeric_type(v);
+  int lower = op==TERM_GT || op==TERM_GE || op==TERM_EQ;
+  int upper = op==TERM_LT || op==TERM_LE || op==TERM_EQ;
+  double r = sqlite3_value_double(v);
+
+  if( type==SQLITE_NULL ){
+    q->is_empty = 1;
+    return;
+  }
+  if( type!=SQLITE_INTEGER && type!=SQLITE_FLOAT ){
+    if( lower ) q->is_empty = 1;       /* every number is below a text */
+    return;
+  }
+  if( lower && (!(q->dist_flags & VECDB_SEARCH_HAS_MIN) || r>q->dist_min
+                || (r==q->dist_min && op==TERM_GT)) ){
+    q->dist_min = r;
+    q->dist_flags |= VECDB_SEARCH_HAS_MIN;
+    q->dist_flags &= ~VECDB_SEARCH_AFTER_STRICT;
+    if( op==TERM_GT ) q->dist_flags |= VECDB_SEARCH_AFTER_STRICT;
+  }
+  if( upper && (!(q->dist_flags & VECDB_SEARCH_HAS_MAX) || r<q->dist_max
+                || (r==q->dist_max && op==TERM_LT)) ){
+    q->dist_max = r;
+    q->dist_flags |= VECDB_SEARCH_HAS_MAX;
+    q->dist_flags &= ~VECDB_SEARCH_WITHIN_STRICT;
+    if( op==TERM_LT ) q->dist_flags |= VECDB_SEARCH_WITHIN_STRICT;
+  }
+}
+
+/* `column` of the JSON arguments. */
+static int request_column(struct sql_table *t, struct sql_request *q,
+                          sqlite3_value *v){
+  const char *z = (const char*)sqlite3_value_text(v);
+  int i = z ? vecdb_column_find(t->coll, z) : -1;
+  if( i<0 || i>=t->n_col || t->cols[i].info.role!=VECDB_ROLE_VECTOR ){
+    return request_fail(t, sqlite3_mprintf("table \"%s\" has no vector column "
+                        "\"%s\"", t->name, z ? z : ""));
+  }
+  q->column = i;
+  return SQLITE_OK;
+}
+
+static int request_json_key(struct sql_table *t, struct sql_request *q,
+                            struct sql_bound *b, const char *key,
+                            sqlite3_value *v){
+  sqlite3_int64 n = 0;
+  int rc;
+  if( key==NULL ) return SQLITE_NOMEM;
+  if( strcmp(key, "k")==0 ){
+    rc = read_count(t, "k", v, &n);
+    if( rc==SQLITE_OK && n<0 ) q->is_empty = 1;
+    q->k = n;
+    return rc;
+  }
+  if( strcmp(key, "ef")==0 ) return request_hint(t, q, HINT_EF, v);
+  if( strcmp(key, "recall")==0 ) return request_hint(t, q, HINT_RECALL, v);
+  if( strcmp(key, "exact")==0 ) return request_hint(t, q, HINT_EXACT, v);
+  if( strcmp(key, "mmr_lambda")==0 ) return request_hint(t, q, HINT_MMR, v);
+  if( strcmp(key, "column")==0 ) return request_column(t, q, v);
+  if( strcmp(key, "distance")==0 ){
+    request_distance(q, TERM_LE, v);
+    return SQLITE_OK;
+  }
+  if( strcmp(key, "filter")==0 ){
+    const char *z = (const char*)sqlite3_value_text(v);
+    return z ? vdb_term_add_expr(t, z, b) : SQLITE_OK;
+  }
+  return request_fail(t, sqlite3_mprintf("unknown argument \"%s\" for table "
+      "\"%s\"; known: k, ef, recall, exact, distance, filter, column, "
+      "mmr_lambda", key, t->name));
+}
+
+/* The second argument of t(query, json). */
+static int request_json(struct sql_table *t, struct sql_request *q,
+                        struct sql_bound *b, sqlite3_value *json){
+  sqlite3_stmt *s = NULL;
+  int rc;
+
+  if( sqlite3_value_type(json)==SQLITE_NULL ) return SQLITE_OK;
+  rc = sqlite3_prepare_v2(t->st->db, "SELECT key, value, json_type(?1)='object'"
+                          " FROM json_each(?1)", -1, &s, NULL);
+  if( rc==SQLITE_OK ) rc = sqlite3_bind_value(s, 1, json);
+  while( rc==SQLITE_OK && (rc = sqlite3_step(s))==SQLITE_ROW ){
+    if( !sqlite3_column_int(s, 2) ){
+      rc = request_fail(t, sqlite3_mprintf("the second argument of table "
+                        "\"%s\" must be a JSON object", t->name));
+      sqlite3_finalize(s);
+      return rc;
+    }
+    rc = request_json_key(t, q, b, (const char*)sqlite3_column_text(s, 0),
+                          sqlite3_column_value(s, 1));
+    if( rc!=SQLITE_OK ){
+      sqlite3_finalize(s);
+      return rc;
+    }
+  }
+  if( rc!=SQLITE_DONE ){
+    rc = request_fail(t, sqlite3_mprintf("the second argument of table \"%s\" "
+        "must be a JSON object: %s", t->name, sqlite3_errmsg(t->st->db)));
+    sqlite3_finalize(s);
+    return rc;
+  }
+  return sqlite3_finalize(s);
+}
+
+/* k, LIMIT and OFFSET. */
+static int request_bound(struct sql_table *t, const struct plan *p,
+                         sqlite3_value **argv, struct sql_request *q){
+  int rc = SQLITE_OK;
+  if( p->i_bound[0]>=0 ){
+    rc = read_count(t, "k", argv[p->i_bound[0]], &q->k);
+    if( q->k<0 ) q->is_empty = 1;
+  }
+  if( p->i_bound[1]>=0 ){              /* negative: no limit, as in SQLite */
+    sqlite3_int64 limit = sqlite3_value_int64(argv[p->i_bound[1]]);
+    sqlite3_int64 offset = 0;
+    if( p->i_bound[2]>=0 ) offset = sqlite3_value_int64(argv[p->i_bound[2]]);
+    if( offset<0 ) offset = 0;
+    if( limit>=0 && offset<=0x7fffffff && limit<=0x7fffffff ){
+      q->limit = limit + offset;
+    }
+  }
+  return rc;
+}
+
+/* ---- Searches ----------------------------------------------------------- */
+
+/* What the hidden columns show, and what SQLite compares them with. */
+static int cursor_echo(struct sql_cursor *c, int hid, sqlite3_value *v){
+  sqlite3_value_free(c->echo[hid]);
+  c->echo[hid] = sqlite3_value_dup(v);
+  return c->echo[hid] ? SQLITE_OK : SQLITE_NOMEM;
+}
+
+static int cursor_echo_plan(struct sql_cursor *c, const struct plan *p,
+                            sqlite3_value **argv){
+  static const int hid_of_hint[HINT_N] = {
+    HID_EF, HID_RECALL, HID_EXACT, HID_MMR, HID_ARGS
+  };
+  int i, rc = SQLITE_OK;
+  if( p->i_query>=0 ) SQL_TRY( cursor_echo(c, HID_TABLE, argv[p->i_query]) );
+  if( p->i_bound[0]>=0 ) SQL_TRY( cursor_echo(c, HID_K, argv[p->i_bound[0]]) );
+  for(i=0; i<HINT_N; i++){
+    if( p->i_hint[i]<0 ) continue;
+    SQL_TRY( cursor_echo(c, hid_of_hint[i], argv[p->i_hint[i]]) );
+  }
+  for(i=0; i<p->n_term; i++){
+    if( p->terms[i].section!=SECT_EXPR ) continue;
+    SQL_TRY( cursor_echo(c, HID_FILTER, argv[p->terms[i].i_con]) );
+  }
+done:
+  return rc;
+}
+
+static int add_terms(struct sql_table *t, const struct plan *p,
+                     sqlite3_value **argv, struct sql_request *q,
+                     struct sql_bound *b){
+  int i, rc = SQLITE_OK;
+  for(i=0; i<p->n_term && rc==SQLITE_OK; i++){
+    const struct plan_term *term = &p->terms[i];
+    sqlite3_value *v = argv[term->i_con];
+    if( term->section==SECT_DISTANCE ){
+      request_distance(q, term->op, v);
+    }else if( term->section==SECT_EXPR ){
+      const char *z = (const char*)sqlite3_value_text(v);
+      if( z ) rc = vdb_term_add_expr(t, z, b); else q->is_empty = 1;
+    }else{
+      rc = vdb_term_add(t, term, v, b, &q->is_empty);
+    }
+  }
+  return rc;
+}
+
+static void last_query(struct sql_table *t, const char *plan,
+                       const char *filter, sqlite3_int64 k, int is_exact){
+  struct sql_last *l = &t->st->last;
+  sqlite3_free(l->plan);
+  sqlite3_free(l->table);
+  sqlite3_free(l->filter);
+  l->plan = vdb_sql_strdup(plan);
+  l->table = sqlite3_mprintf("%s.%s", t->schema, t->name);
+  l->filter = filter ? vdb_sql_strdup(filter) : NULL;
+  l->k = k;
+  l->n_row = 0;
+  l->n_run = 1;
+  l->is_exact = is_exact;
+}
+
+/* Reuse the statement if it was prepared for the same text, else drop it. */
+static int cursor_reuse(struct sql_cursor *c, char *signature){
+  if( signature==NULL ) return SQLITE_NOMEM;
+  if( c->stmt && c->signature && strcmp(signature, c->signature)==0 ){
+    sqlite3_free(signature);
+    return SQLITE_OK;
+  }
+  cursor_drop_stmt(c);
+  c->signature = signature;
+  return SQLITE_OK;
+}
+
+static int prepare_search(struct sql_cursor *c, const struct sql_request *q,
+                          sqlite3_int64 k, int is_exact, const char *filter){
+  struct sql_table *t = cursor_table(c);
+  vecdb_search_options opt = VECDB_SEARCH_OPTIONS_INIT;
+  int rc;
+
+  opt.flags = q->dist_flags | (is_exact ? VECDB_SEARCH_EXACT : 0);
+  opt.column = q->column;
+  opt.ef = q->ef;
+  opt.k = (uint64_t)k;
+  opt.recall = q->recall;
+  opt.min_distance = q->dist_min;
+  opt.max_distance = q->dist_max;
+  opt.filter = filter;
+  rc = cursor_reuse(c, sqlite3_mprintf("K%d|%x|%u|%!.17g|%!.17g|%!.17g|%s",
+      opt.column, opt.flags, opt.ef, opt.recall, opt.min_distance,
+      opt.max_distance, filter ? filter : ""));
+  if( rc!=SQLITE_OK ) return rc;
+  if( c->stmt==NULL ){
+    rc = vecdb_prepare_search(t->coll, &opt, &c->stmt);
+  }else{
+    rc = vecdb_search_set_k(c->stmt, opt.k);
+  }
+  return rc==VECDB_OK ? SQLITE_OK : cursor_failed(c, rc);
+}
+
+static int search_run(struct sql_cursor *c, const struct plan *p,
+                      const char *idx_str, const struct sql_request *q,
+                      struct sql_bound *b, sqlite3_value *query){
+  struct sql_table *t = cursor_table(c);
+  sqlite3_int64 k = q->k, k_run;
+  int is_exact, rc;
+  char *filter = NULL;
+
+  SQL_TRY( vdb_bound_finish(b, &filter) );
+  if( k<0 || (q->limit>=0 && q->limit<k) ) k = q->limit;
+  if( k==0 ) goto done;
+  c->is_stream = k<0 && !(q->dist_flags & VECDB_SEARCH_HAS_MAX);
+  is_exact = q->is_exact || p->path==PATH_EXACT
+          || (k<0 && q->ef==0 && q->recall<=0);
+  k_run = k>0 ? k : c->is_stream ? BATCH_FIRST : 0;
+  if( q->mmr_lambda>=0 && k>0 ){
+    k_run = k<=16 ? 64 : 4*k;
+  }
+  SQL_TRY( prepare_search(c, q, k_run, is_exact, filter) );
+  SQL_TRY( vdb_bind_vector_value(t, c->stmt, VECDB_QUERY, q->column, "query",
+                                 query, VECDB_TRANSIENT) );
+  SQL_TRY( vdb_bound_bind(t, b, c->stmt) );
+  last_query(t, idx_str, filter, k, is_exact);
+  c->k_batch = k_run;
+  c->is_eof = 0;
+  if( q->mmr_lambda>=0 ){
+    if( k<0 ){
+      rc = request_fail(t, sqlite3_mprintf("mmr_lambda needs k"));
+    }else{
+      rc = vdb_mmr_collect(c, k, q->mmr_lambda);
+    }
+    if( rc!=SQLITE_OK ) goto done;
+  }
+  rc = vdb_cursor_next(&c->base);
+done:
+  sqlite3_free(filter);
+  return rc;
+}
+
+static int cursor_search(struct sql_cursor *c, const struct plan *p,
+                         const char *idx_str, sqlite3_value **argv){
+  struct sql_table *t = cursor_table(c);
+  struct sql_request q;
+  struct sql_bound b;
+  sqlite3_value *query = argv[p->i_query];
+  int i, rc = SQLITE_OK;
+
+  memset(&q, 0, sizeof(q));
+  memset(&b, 0, sizeof(b));
+  q.k = q.limit = -1;
+  q.mmr_lambda = -1;
+  q.column = p->col;
+  SQL_TRY( request_bound(t, p, argv, &q) );
+  for(i=0; i<HINT_N; i++){
+    if( p->i_hint[i]<0 || i==HINT_ARGS ) continue;
+    SQL_TRY( request_hint(t, &q, i, argv[p->i_hint[i]]) );
+  }
+  if( p->i_hint[HINT_ARGS]>=0 ){
+    SQL_TRY( request_json(t, &q, &b, argv[p->i_hint[HINT_ARGS]]) );
+  }
+  SQL_TRY( add_terms(t, p, argv, &q, &b) );
+  SQL_TRY( cursor_echo_plan(c, p, argv) );
+  c->is_knn = 1;
+  c->match_column = q.column;
+  if( !q.is_empty && sqlite3_value_type(query)!=SQLITE_NULL ){
+    rc = search_run(c, p, idx_str, &q, &b, query);
+  }
+done:
+  vdb_bound_clear(&b);
+  return rc;
+}
+
+/* ---- Other plans -------------------------------------------------------- */
+
+static int cursor_point(struct sql_cursor *c, const char *idx_str,
+                        sqlite3_value *key){
+  struct sql_table *t = cursor_table(c);
+  int rc, can_match = 0;
+
+  rc = cursor_reuse(c, sqlite3_mprintf("P"));
+  if( rc==SQLITE_OK && c->stmt==NULL ){
+    rc = vecdb_prepare_get(t->coll, &c->stmt);
+    if( rc!=VECDB_OK ) rc = cursor_failed(c, rc);
+  }
+  if( rc==SQLITE_OK ){
+    rc = vdb_key_bind(t, c->stmt, VECDB_KEY, key, &can_match);
+  }
+  if( rc!=SQLITE_OK || !can_match ) return rc;
+  last_query(t, idx_str, NULL, -1, 1);
+  rc = vecdb_step(c->stmt);
+  if( rc==VECDB_ROW ){
+    c->is_eof = 0;
+    t->st->last.n_row = 1;
+  }else if( rc!=VECDB_DONE && rc!=VECDB_NOTFOUND ){
+    return cursor_failed(c, rc);
+  }
+  return SQLITE_OK;
+}
+
+static int cursor_scan(struct sql_cursor *c, const struct plan *p,
+                       const char *idx_str, sqlite3_value **argv){
+  struct sql_table *t = cursor_table(c);
+  struct sql_request q;
+  struct sql_bound b;
+  char *filter = NULL;
+  int rc = SQLITE_OK;
+
+  memset(&q, 0, sizeof(q));
+  memset(&b, 0, sizeof(b));
+  SQL_TRY( add_terms(t, p, argv, &q, &b) );
+  SQL_TRY( cursor_echo_plan(c, p, argv) );
+  if( q.is_empty ) goto done;
+  SQL_TRY( vdb_bound_finish(&b, &filter) );
+  SQL_TRY( cursor_reuse(c, sqlite3_mprintf("S%s", filter ? filter : "")) );
+  if( c->stmt==NULL ){
+    rc = vecdb_prepare_scan(t->coll, filter, &c->stmt);
+    if( rc!=VECDB_OK ){
+      rc = cursor_failed(c, rc);
+      goto done;
+    }
+  }
+  SQL_TRY( vdb_bound_bind(t, &b, c->stmt) );
+  last_query(t, idx_str, filter, -1, 1);
+  c->is_eof = 0;
+  rc = vdb_cursor_next(&c->base);
+done:
+  sqlite3_free(filter);
+  vdb_bound_clear(&b);
+  return rc;
+}
+
+/* ---- xFilter and xNext -------------------------------------------------- */
+
+int vdb_cursor_filter(sqlite3_vtab_cursor *cur, int idx_num,
+                      const char *idx_str, int argc, sqlite3_value **argv){
+  struct sql_cursor *c = (struct sql_cursor*)cur;
+  struct sql_table *t = cursor_table(c);
+  struct plan p;
+  int rc;
+
+  (void)argc;
+  cursor_end_rows(c);
+  c->is_knn = c->is_stream = 0;
+  c->n_row = c->n_batch = 0;
+  rc = vdb_plan_decode(t, idx_num, idx_str, &p);
+  if( rc!=SQLITE_OK ) return rc;
+  rc = vdb_conn_begin_read(t->conn, &t->base.zErrMsg);
+  if( rc==SQLITE_OK ){
+    c->is_reading = 1;
+    if( p.kind==PLAN_KNN || p.kind==PLAN_WITHIN ){
+      rc = cursor_search(c, &p, idx_str, argv);
+    }else if( p.kind==PLAN_POINT ){
+      rc = cursor_point(c, idx_str, argv[0]);
+    }else{
+      rc = cursor_scan(c, &p, idx_str ? idx_str : "SCAN", argv);
+    }
+  }
+  if( rc!=SQLITE_OK ) cursor_drop_stmt(c);
+  vdb_plan_clear(&p);
+  return rc;
+}
+
+/* True if the current row of the statement comes after the last one given. */
+static int row_is_behind(struct sql_cursor *c, double distance){
+  struct sql_table *t = cursor_table(c);
+  const char *z;
+  if( c->n_row==0 || distance>c->last_distance ) return 1;
+  if( distance<c->last_distance ) return 0;
+  if( !t->has_text_key ) return vecdb_column_int64(c->stmt, 0)>c->last_key;
+  z = vecdb_column_text(c->stmt, 0);
+  return z==NULL || c->last_text_key==NULL || strcmp(z, c->last_text_key)>0;
+}
+
+static int stream_remember(struct sql_cursor *c){
+  struct sql_table *t = cursor_table(c);
+  c->last_distance = c->distance;
+  if( t->has_text_key ){
+    const char *z = vecdb_column_text(c->stmt, 0);
+    sqlite3_free(c->last_text_key);
+    c->last_text_key = vdb_sql_strdup(z ? z : "");
+    return c->last_text_key ? SQLITE_OK : SQLITE_NOMEM;
+  }
+  c->last_key = vecdb_column_int64(c->stmt, 0);
+  return SQLITE_OK;
+}
+
+/* The running search of a stream is used up: start a larger one. */
+static int stream_grow(struct sql_cursor *c, int *is_over){
+  int rc;
+  *is_over = c->n_batch<c->k_batch || c->k_batch>=BATCH_MAX;
+  if( *is_over ) return SQLITE_OK;
+  c->k_batch *= BATCH_GROWTH;
+  c->n_batch = 0;
+  cursor_table(c)->st->last.n_run++;
+  rc = vecdb_reset(c->stmt);
+  if( rc==VECDB_OK ) rc = vecdb_search_set_k(c->stmt, (uint64_t)c->k_batch);
+  return rc==VECDB_OK ? SQLITE_OK : cursor_failed(c, rc);
+}
+
+static int stream_next(struct sql_cursor *c){
+  for(;;){
+    int is_over = 0, rc = vecdb_step(c->stmt);
+    if( rc==VECDB_ROW ){
+      c->n_batch++;
+      c->distance = vecdb_row_distance(c->stmt);
+      if( row_is_behind(c, c->distance) ) return stream_remember(c);
+      continue;
+    }
+    if( rc!=VECDB_DONE ) return cursor_failed(c, rc);
+    rc = stream_grow(c, &is_over);
+    if( rc!=SQLITE_OK || is_over ){
+      c->is_eof = 1;
+      return rc;
+    }
+  }
+}
+
+int vdb_cursor_next(sqlite3_vtab_cursor *cur){
+  struct sql_cursor *c = (struct sql_cursor*)cur;
+  int rc = SQLITE_OK;
+
+  if( c->mmr ){
+    rc = vdb_mmr_next(c, &c->is_eof);
+  }else if( c->stmt==NULL || (c->signature && c->signature[0]=='P') ){
+    c->is_eof = 1;                     /* a point has one row */
+  }else if( c->is_stream ){
+    rc = stream_next(c);
+  }else{
+    int e = vecdb_step(c->stmt);
+    if( e==VECDB_ROW ){
+      if( c->is_knn ) c->distance = vecdb_row_distance(c->stmt);
+    }else if( e==VECDB_DONE ){
+      c->is_eof = 1;
+    }else{
+      return cursor_failed(c, e);
+    }
+  }
+  if( rc==SQLITE_OK && !c->is_eof ){
+    c->n_row++;
+    cursor_table(c)->st->last.n_row++;
+  }
+  return rc;
+}

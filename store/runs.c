@@ -1,0 +1,279 @@
+/* runs.c -- what a search of one vector column must look at.
+**
+** An open search holds: pins of the extents of all row groups, a reference to
+** the delta's mirror, and one to the bitmap of live slots. So neither later
+** changes nor cache drops move the bytes under it. Pins cannot outlive the
+** transaction: whoever ends one calls vdb_hold_end_all first, after which the
+** search says ABORT.
+**
+** TIES   Equal distances are ordered by key. While keys ascend with slots (a
+**        flag of the collection) slots do as well and no callback is needed.
+**        Otherwise keys are fetched from worker threads, one at a time under
+**        a mutex: while they search, the connection's own thread does nothing
+**        else with the pager. Failures there are remembered and reported by
+**        vdb_coll_runs_error.
+*/
+#include <pthread.h>
+
+#include "util/common.h"
+#include "store/coll_int.h"
+
+#define TIE_BLOCK  64                    /* keys fetched together */
+#define TIE_CACHE  64                    /* blocks kept, by number mod 64 */
+
+struct tie_block { uint64_t block; int64_t key[TIE_BLOCK]; };
+
+struct coll_hold {
+  struct store *st;                      /* NULL: the store is closed */
+  struct coll *c;                        /* referenced */
+  struct coll_hold *next;
+  struct extent *extent;                 /* pinned */
+  size_t n_extent;
+  struct flat_run *run;
+  struct live_map *live;
+  struct delta_mirror *mirror;
+  bool is_ended;                         /* its transaction is over */
+  int  rc;                               /* what went wrong in a tie */
+  pthread_mutex_t lock;                  /* of all below */
+  struct tie_block *tie;                 /* integer keys; NULL at first */
+  struct vdb_str buf_a, buf_b;           /* text keys */
+};
+
+/* ---- Ties ---------------------------------------------------------------- */
+
+/* Keys of a block of slots; cells of dead or absent rows are anything. */
+static int tie_fill(struct coll_hold *h, uint64_t block, int64_t *key){
+  struct coll *c = h->c;
+  unsigned char cells[TIE_BLOCK*8];
+  uint64_t lo = block*TIE_BLOCK, n = 0;
+  int rc = VECDB_OK;
+
+  memset(cells, 0, sizeof(cells));
+  if( lo<c->s.delta_first ){
+    n = vdb_min_sz(TIE_BLOCK, (size_t)(c->s.delta_first-lo));
+    TRY( vdb_coll_roots(c) );
+    if( c->root[0].cells!=0 ){
+      TRY( vdb_parray_get(c->p, c->root[0].cells, lo, (size_t)n, cells) );
+    }
+  }
+  for(uint64_t i=0; i<n; i++) key[i] = vdb_cell_int(cells+8*i);
+  for(uint64_t i=n; i<TIE_BLOCK; i++){
+    uint64_t at = lo+i-h->mirror->first;
+    key[i] = 0;
+    if( lo+i<h->mirror->first || at>=h->mirror->n ) continue;
+    key[i] = vdb_cell_int(h->mirror->meta + at*h->mirror->sz_meta +
+                          c->lay.field[0].off);
+  }
+done:
+  return rc;
+}
+
+static int tie_int(struct coll_hold *h, slot_no slot, int64_t *key){
+  struct tie_block *b;
+  uint64_t block = slot/TIE_BLOCK;
+  int rc = VECDB_OK;
+
+  *key = 0;
+  if( h->tie==NULL ){
+    h->tie = vdb_malloc_array(TIE_CACHE, sizeof(*h->tie));
+    if( h->tie==NULL ) return VECDB_NOMEM;
+    for(int i=0; i<TIE_CACHE; i++) h->tie[i].block = UINT64_MAX;
+  }
+  b = &h->tie[block%TIE_CACHE];
+  if( b->block!=block ){
+    b->block = UINT64_MAX;
+    rc = tie_fill(h, block, b->key);
+    if( rc!=VECDB_OK ) return rc;
+    b->block = block;
+  }
+  *key = b->key[slot%TIE_BLOCK];
+  return rc;
+}
+
+static int tie_compare_int(struct coll_hold *h, slot_no a, slot_no b,
+                           int *cmp){
+  int64_t ka, kb;
+  int rc;
+
+  TRY( tie_int(h, a, &ka) );
+  TRY( tie_int(h, b, &kb) );
+  *cmp = ka<kb ? -1 : ka>kb;
+done:
+  return rc;
+}
+
+static int tie_compare_text(struct coll_hold *h, slot_no a, slot_no b,
+                            int *cmp){
+  struct vdb_value va, vb;
+  size_t n;
+  int rc;
+
+  TRY( vdb_coll_value(h->c, 0, a, &h->buf_a, &va) );
+  TRY( vdb_coll_value(h->c, 0, b, &h->buf_b, &vb) );
+  n = vdb_min_sz(va.n, vb.n);
+  *cmp = n ? memcmp(va.p, vb.p, n) : 0;
+  if( *cmp==0 ) *cmp = va.n<vb.n ? -1 : va.n>vb.n;
+done:
+  return rc;
+}
+
+/* vdb_tie_fn; from any thread of the search. */
+static int tie_by_key(void *arg, slot_no a, slot_no b){
+  struct coll_hold *h = arg;
+  int cmp = 0;
+
+  if( a==b ) return 0;
+  pthread_mutex_lock(&h->lock);
+  if( h->rc==VECDB_OK && !h->is_ended ){
+    h->rc = h->c->schema->col[0].type==VECDB_INTEGER ?
+            tie_compare_int(h, a, b, &cmp) : tie_compare_text(h, a, b, &cmp);
+  }
+  pthread_mutex_unlock(&h->lock);
+  return cmp!=0 ? cmp : a<b ? -1 : 1;
+}
+
+/* ---- Opening and closing ------------------------------------------------- */
+
+static void hold_end(struct coll_hold *h){
+  for(size_t i=0; i<h->n_extent; i++){
+    vdb_extent_unpin(h->c->p, &h->extent[i]);
+  }
+  h->n_extent = 0;
+  h->is_ended = true;
+}
+
+void vdb_hold_end_all(struct store *st){
+  for(struct coll_hold *h=st->hold; h!=NULL; h=h->next) hold_end(h);
+}
+
+void vdb_hold_detach_all(struct store *st){
+  while( st->hold!=NULL ){
+    struct coll_hold *h = st->hold;
+    hold_end(h);
+    st->hold = h->next;
+    h->next = NULL;
+    h->st = NULL;
+    vdb_store_coll_close(h->c);
+    h->c = NULL;
+  }
+}
+
+static void hold_destroy(struct coll_hold *h){
+  if( h==NULL ) return;
+  if( h->c!=NULL ) hold_end(h);
+  if( h->st!=NULL ){
+    struct coll_hold **pp = &h->st->hold;
+    while( *pp!=NULL && *pp!=h ) pp = &(*pp)->next;
+    if( *pp!=NULL ) *pp = h->next;
+  }
+  vdb_store_coll_close(h->c);
+  vdb_live_unref(h->live);
+  vdb_delta_unref(h->mirror);
+  pthread_mutex_destroy(&h->lock);
+  vdb_str_clear(&h->buf_a);
+  vdb_str_clear(&h->buf_b);
+  vdb_free(h->extent);
+  vdb_free(h->run);
+  vdb_free(h->tie);
+  vdb_free(h);
+}
+
+static int hold_create(struct coll *c, struct coll_hold **out){
+  struct coll_hold *h = vdb_calloc(1, sizeof(*h));
+
+  *out = NULL;
+  if( h==NULL ) return VECDB_NOMEM;
+  pthread_mutex_init(&h->lock, NULL);
+  h->st = c->st;
+  h->c = c;
+  c->n_ref++;
+  h->next = c->st->hold;
+  c->st->hold = h;
+  *out = h;
+  return VECDB_OK;
+}
+
+/* Pin every row group of vector column v; one run each. */
+static int hold_pin(struct coll_hold *h, int v, size_t *n_run){
+  struct coll *c = h->c;
+  struct seg_list *list;
+  int rc;
+
+  TRY( vdb_segs_load(c) );
+  list = &c->segs[v];
+  h->extent = vdb_calloc(2*list->n+1, sizeof(*h->extent));
+  h->run = vdb_calloc(list->n+1, sizeof(*h->run));
+  if( h->extent==NULL || h->run==NULL ) TRY( VECDB_NOMEM );
+  for(size_t i=0; i<list->n; i++){
+    struct seg *g = &list->seg[i];
+    struct flat_run *run = &h->run[i];
+    struct extent *e = &h->extent[h->n_extent];
+    TRY( vdb_seg_pin(c, v, g, &e[0], &e[1], &run->slots) );
+    h->n_extent += 2;
+    run->vecs = e[0].data;
+    run->stride = e[0].spec.stride;
+    run->n_rows = g->n_row;
+    run->slot_base = g->first;
+    run->live = h->live->word;
+  }
+  *n_run = list->n;
+done:
+  return rc;
+}
+
+/* The delta as one more run. */
+static void hold_add_delta(struct coll_hold *h, int v, size_t *n_run){
+  struct coll *c = h->c;
+  struct flat_run *run = &h->run[*n_run];
+
+  if( coll_n_delta(c)==0 ) return;
+  run->vecs = h->mirror->vec[v];
+  run->stride = c->schema->col[c->vec_col[v]].sz_vec;
+  run->n_rows = coll_n_delta(c);
+  run->slot_base = c->s.delta_first;
+  run->live = h->live->word;
+  ++*n_run;
+}
+
+int vdb_coll_runs_open(struct coll *c, int column, struct coll_runs *out){
+  struct coll_hold *h = NULL;
+  int v = 0, rc;
+
+  memset(out, 0, sizeof(*out));
+  TRY( vdb_coll_refresh(c) );
+  while( v<c->schema->n_vector && c->vec_col[v]!=column ) v++;
+  if( v==c->schema->n_vector ){
+    TRY( VDB_INTERNAL(vdb_coll_err(c), "column %d holds no vectors", column) );
+  }
+  TRY( hold_create(c, &h) );
+  TRY( vdb_live_ref(c, &h->live) );
+  TRY( vdb_delta_sync(c) );
+  h->mirror = c->mirror;
+  h->mirror->n_ref++;
+  TRY( hold_pin(h, v, &out->n_run) );
+  hold_add_delta(h, v, &out->n_run);
+  out->run = h->run;
+  out->live = h->live->word;
+  out->n_slot = c->s.next_slot;
+  out->n_row = vdb_coll_n_row(c);
+  out->tie = c->s.is_ordered ? NULL : tie_by_key;
+  out->tie_arg = h;
+  out->hold = h;
+  h = NULL;
+done:
+  hold_destroy(h);
+  if( rc!=VECDB_OK ) memset(out, 0, sizeof(*out));
+  return rc;
+}
+
+int vdb_coll_runs_error(const struct coll_runs *r){
+  const struct coll_hold *h = r->hold;
+
+  if( h==NULL || h->is_ended ) return VECDB_ABORT;
+  return h->rc;
+}
+
+void vdb_coll_runs_close(struct coll_runs *r){
+  hold_destroy(r->hold);
+  memset(r, 0, sizeof(*r));
+}

@@ -1,0 +1,343 @@
+/* search.c -- exact search of a collection.
+**
+** A search looks at the runs of a snapshot (vdb_coll_runs_open), which cover
+** delta and segments, through a bitmap of the rows it may return. The bitmap
+** comes first: live rows, or those of a set of keys found through the key's
+** index, and of these the ones that pass the filter. A few keys therefore
+** cost a few look-ups and no pass over the columns (the filter answers sparse
+** masks row by row).
+**
+** A search without an approximate index is exact, so ef, recall and
+** VECDB_SEARCH_EXACT change nothing here; they are checked all the same.
+*/
+#include "util/common.h"
+#include "store/search.h"
+
+#include <math.h>
+#include <pthread.h>
+#include <stdlib.h>
+
+#include "simd/simd.h"
+#include "store/value.h"
+#include "util/bitset.h"
+#include "util/mem.h"
+#include "util/pool.h"
+
+/* ---- Sets of keys ------------------------------------------------------- */
+
+static int key_int_order(const void *a, const void *b){
+  int64_t x = *(const int64_t*)a, y = *(const int64_t*)b;
+  return x<y ? -1 : x>y;
+}
+
+static int key_text_order(const void *a, const void *b){
+  const struct key_text *x = a, *y = b;
+  int cmp = memcmp(x->p, y->p, vdb_min_sz(x->n, y->n));
+  return cmp ? cmp : x->n<y->n ? -1 : x->n>y->n;
+}
+
+/* An empty set with room for n keys. */
+static int keyset_alloc(int type, size_t n, struct keyset **out){
+  struct keyset *k = vdb_calloc(1, sizeof(*k));
+  *out = NULL;
+  if( k==NULL ) return VECDB_NOMEM;
+  k->type = type;
+  if( type==VECDB_INTEGER ) k->i = vdb_malloc_array(n, sizeof(*k->i));
+  else k->t = vdb_malloc_array(n, sizeof(*k->t));
+  if( k->i==NULL && k->t==NULL ){
+    vdb_free(k);
+    return VECDB_NOMEM;
+  }
+  *out = k;
+  return VECDB_OK;
+}
+
+static int keyset_add_text(struct keyset *k, const void *p, size_t n){
+  char *copy = vdb_strndup(p, n);
+  if( copy==NULL ) return VECDB_NOMEM;
+  k->t[k->n].p = copy;
+  k->t[k->n++].n = n;
+  return VECDB_OK;
+}
+
+/* Sort, and drop what is there twice. */
+static void keyset_finish(struct keyset *k){
+  size_t n = 0;
+  if( k->type==VECDB_INTEGER ){
+    qsort(k->i, k->n, sizeof(*k->i), key_int_order);
+    for(size_t i=0; i<k->n; i++){
+      if( n==0 || k->i[n-1]!=k->i[i] ) k->i[n++] = k->i[i];
+    }
+  }else{
+    qsort(k->t, k->n, sizeof(*k->t), key_text_order);
+    for(size_t i=0; i<k->n; i++){
+      if( n>0 && key_text_order(&k->t[n-1], &k->t[i])==0 ) vdb_free(k->t[i].p);
+      else k->t[n++] = k->t[i];
+    }
+  }
+  k->n = n;
+}
+
+int vdb_keyset_create(size_t n, const int64_t *i, const char *const *z,
+                      struct keyset **out){
+  struct keyset *k = NULL;
+  int rc;
+  *out = NULL;
+  TRY( keyset_alloc(z ? VECDB_TEXT : VECDB_INTEGER, n, &k) );
+  for(size_t j=0; z && j<n; j++){
+    if( z[j] ) TRY( keyset_add_text(k, z[j], strlen(z[j])) );
+  }
+  if( z==NULL && n>0 ) memcpy(k->i, i, n*sizeof(*k->i));
+  if( z==NULL ) k->n = n;
+  keyset_finish(k);
+  *out = k;
+  k = NULL;
+done:
+  vdb_keyset_destroy(k);
+  return rc;
+}
+
+int vdb_keyset_of_rows(struct coll *c, const uint64_t *rows, uint64_t n_slot,
+                       uint64_t n, struct keyset **out){
+  struct vdb_str buf = VDB_STR_INIT;
+  struct keyset *k = NULL;
+  struct vdb_value v;
+  int rc;
+  *out = NULL;
+  TRY( keyset_alloc(vdb_coll_schema(c)->col[0].type, (size_t)n, &k) );
+  for(size_t w=0; w<vdb_bitset_words((size_t)n_slot); w++){
+    for(uint64_t m=rows[w]; m && k->n<n; m &= m-1){
+      slot_no slot = (slot_no)(64*w) + (slot_no)__builtin_ctzll(m);
+      TRY( vdb_coll_value(c, 0, slot, &buf, &v) );
+      if( k->type==VECDB_INTEGER ) k->i[k->n++] = v.i;
+      else TRY( keyset_add_text(k, v.p ? v.p : "", v.n) );
+    }
+  }
+  keyset_finish(k);
+  *out = k;
+  k = NULL;
+done:
+  vdb_keyset_destroy(k);
+  vdb_str_clear(&buf);
+  return rc;
+}
+
+void vdb_keyset_destroy(struct keyset *k){
+  if( k==NULL ) return;
+  for(size_t i=0; k->t && i<k->n; i++) vdb_free(k->t[i].p);
+  vdb_free(k->t);
+  vdb_free(k->i);
+  vdb_free(k);
+}
+
+void vdb_keyset_get(const struct keyset *k, size_t i, struct vdb_value *out){
+  memset(out, 0, sizeof(*out));
+  out->type = k->type;
+  if( k->type==VECDB_INTEGER ){
+    out->i = k->i[i];
+  }else{
+    out->p = k->t[i].p;
+    out->n = k->t[i].n;
+  }
+}
+
+/* ---- Rows --------------------------------------------------------------- */
+
+static int rows_of_keys(struct coll *c, const struct coll_runs *r,
+                        const struct keyset *keys, uint64_t *rows){
+  struct vdb_value v;
+  slot_no slot;
+  int rc = VECDB_OK;
+  for(size_t i=0; i<keys->n; i++){
+    vdb_keyset_get(keys, i, &v);
+    rc = vdb_coll_find(c, &v, &slot);
+    if( rc==VECDB_OK && slot<r->n_slot ) vdb_bit_set(rows, slot);
+    if( rc!=VECDB_OK && rc!=VECDB_NOTFOUND ) return rc;
+  }
+  vdb_error_clear(vdb_store_err(vdb_coll_store(c)));
+  return VECDB_OK;
+}
+
+/* The rows whose keys a filter names. */
+static int rows_of_values(struct coll *c, const struct coll_runs *r,
+                          const struct vdb_value *v, size_t n,
+                          uint64_t *rows){
+  int type = vdb_coll_schema(c)->col[0].type;
+  slot_no slot;
+  int rc;
+  for(size_t i=0; i<n; i++){
+    struct vdb_value key = v[i];
+    if( key.type==VECDB_REAL && vdb_real_is_int(key.r, &key.i) ){
+      key.type = VECDB_INTEGER;
+    }
+    if( key.type!=type ) continue;
+    rc = vdb_coll_find(c, &key, &slot);
+    if( rc==VECDB_OK && slot<r->n_slot ) vdb_bit_set(rows, slot);
+    if( rc!=VECDB_OK && rc!=VECDB_NOTFOUND ) return rc;
+  }
+  vdb_error_clear(vdb_store_err(vdb_coll_store(c)));
+  return VECDB_OK;
+}
+
+int vdb_search_rows(struct coll *c, const struct coll_runs *r,
+                    struct filter_run *filter, const struct keyset *keys,
+                    uint64_t **out, uint64_t *n){
+  size_t n_word = vdb_bitset_words((size_t)r->n_slot);
+  uint64_t *rows = vdb_calloc(n_word, 8);
+  const struct vdb_value *v;
+  size_t n_v;
+  int rc = VECDB_OK;
+  *out = NULL;
+  *n = 0;
+  if( rows==NULL ) return VECDB_NOMEM;
+  if( keys ) TRY( rows_of_keys(c, r, keys, rows) );
+  else if( filter && vdb_filter_keys(filter, &v, &n_v) ){
+    TRY( rows_of_values(c, r, v, n_v, rows) );
+  }else if( n_word>0 ) memcpy(rows, r->live, n_word*8);
+  if( filter ) TRY( vdb_filter_rows(filter, rows, r->n_slot) );
+  *n = vdb_bit_count(rows, (size_t)r->n_slot);
+  *out = rows;
+  rows = NULL;
+done:
+  vdb_free(rows);
+  return rc;
+}
+
+/* ---- Searching ---------------------------------------------------------- */
+
+struct search_watch {                  /* what the progress callback knows */
+  struct session *ss;
+  pthread_t thread;                    /* of the connection */
+};
+
+/* From whichever thread works: handlers are called on the connection's own. */
+static int search_progress(void *arg){
+  struct search_watch *w = arg;
+  if( vdb_session_interrupted(w->ss) ) return 1;
+  if( !pthread_equal(w->thread, pthread_self()) ) return 0;
+  return vdb_store_progress(w->ss->st, "search", "rows", 0, 0)!=VECDB_OK;
+}
+
+static void search_setup(struct session *ss, struct coll *c,
+                         const struct coll_runs *r,
+                         const struct search_request *q,
+                         struct search_watch *w, struct flat_search *s){
+  const struct schema_column *col = &vdb_coll_schema(c)->col[q->column];
+  w->ss = ss;
+  w->thread = pthread_self();
+  memset(s, 0, sizeof(*s));
+  s->metric = col->metric;
+  s->type = col->element;
+  s->dim = col->dims;
+  s->runs = r->run;
+  s->n_runs = r->n_run;
+  s->filter = q->rows;
+  s->window = q->window;
+  s->tie = r->tie;
+  s->tie_arg = r->tie_arg;
+  s->progress = search_progress;
+  s->progress_arg = w;
+  s->n_thread = 1;
+}
+
+static uint64_t search_n_rows(const struct coll_runs *r,
+                              const struct search_request *q){
+  return q->rows ? q->n_rows : r->n_row;
+}
+
+int vdb_search_one(struct session *ss, struct coll *c,
+                   const struct coll_runs *r, const struct search_request *q,
+                   const void *query, struct vdb_hit **hit, size_t *n_hit){
+  uint64_t n_rows = search_n_rows(r, q), k = q->k<n_rows ? q->k : n_rows;
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  struct search_watch w;
+  struct flat_search s;
+  int rc = VECDB_OK;
+  *hit = NULL;
+  *n_hit = 0;
+  search_setup(ss, c, r, q, &w, &s);
+  if( n_rows==0 ) goto done;
+  if( q->k==0 ){
+    TRY( vdb_flat_range(&s, query, hit, n_hit) );
+  }else{
+    *hit = vdb_malloc_array((size_t)k, sizeof(**hit));
+    if( *hit==NULL ) rc = VECDB_NOMEM;
+    else rc = vdb_flat_knn(&s, query, (size_t)k, *hit, n_hit);
+  }
+  ss->n_distance += n_rows;
+done:
+  if( rc!=VECDB_OK ){
+    vdb_free(*hit);
+    *hit = NULL;
+    *n_hit = 0;
+  }
+  vdb_fpmode_leave(fp);
+  return rc;
+}
+
+int vdb_search_batch(struct session *ss, struct coll *c,
+                     const struct coll_runs *r,
+                     const struct search_request *q, const void *queries,
+                     size_t stride, size_t nq, struct vdb_hit *hit,
+                     size_t *n_hit){
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  struct search_watch w;
+  struct flat_search s;
+  int rc;
+  search_setup(ss, c, r, q, &w, &s);
+  s.n_thread = ss->n_thread ? ss->n_thread : vdb_cpu_count();
+  rc = vdb_flat_knn_batch(&s, queries, stride, nq, (size_t)q->k, hit, n_hit);
+  if( rc==VECDB_OK ) ss->n_distance += nq*search_n_rows(r, q);
+  vdb_fpmode_leave(fp);
+  return rc;
+}
+
+/* ---- Options ------------------------------------------------------------ */
+
+#define SEARCH_FLAGS_ALL  0x1fu
+
+int vdb_search_window(const vecdb_search_options *opt, struct vdb_err *err,
+                      struct flat_window *w, bool *has_window){
+  bool has_min = opt->flags & VECDB_SEARCH_HAS_MIN;
+  bool has_max = opt->flags & VECDB_SEARCH_HAS_MAX;
+  if( (has_min && isnan(opt->min_distance))
+   || (has_max && isnan(opt->max_distance)) ){
+    return vdb_error(err, VECDB_RANGE, "%s is not a number",
+                     has_min && isnan(opt->min_distance) ? "min_distance"
+                                                         : "max_distance");
+  }
+  *has_window = has_min || has_max;
+  vdb_window_init(w, has_min ? opt->min_distance : -INFINITY,
+                  has_min && (opt->flags & VECDB_SEARCH_AFTER_STRICT),
+                  has_max ? opt->max_distance : INFINITY,
+                  has_max && (opt->flags & VECDB_SEARCH_WITHIN_STRICT));
+  return VECDB_OK;
+}
+
+int vdb_search_check(const struct schema *s, const vecdb_search_options *opt,
+                     struct vdb_err *err, int *column){
+  int i = opt->column ? opt->column : s->i_first_vector;
+  *column = i;
+  if( opt->flags & ~SEARCH_FLAGS_ALL ){
+    return vdb_error(err, VECDB_MISUSE, "search: unknown flags 0x%x",
+                     opt->flags & ~SEARCH_FLAGS_ALL);
+  }
+  if( i<0 || i>=s->n_col ){
+    return vdb_error(err, VECDB_NOTFOUND,
+                     "search: no column %d; there are %d", i, s->n_col);
+  }
+  if( s->col[i].type!=VECDB_VECTOR ){
+    return vdb_error(err, VECDB_MISMATCH,
+                     "search: column \"%s\" is no vector", s->col[i].name);
+  }
+  if( opt->k==0 && !(opt->flags & VECDB_SEARCH_HAS_MAX) ){
+    return vdb_error(err, VECDB_RANGE,
+                     "search: k is 0; without max_distance it says how many "
+                     "rows are wanted");
+  }
+  if( !(opt->recall>=0 && opt->recall<=1) ){
+    return vdb_error(err, VECDB_RANGE,
+                     "search: recall %g is not in 0..1", opt->recall);
+  }
+  return VECDB_OK;
+}
