@@ -53,7 +53,7 @@ struct vdb_graph_opts {
   uint32_t bits;          /* of codes, 1, 2, 4; 0: chosen */
   uint32_t prefix;        /* principal dimensions of codes, a multiple of 64;
                           ** 0: chosen by trial; all dimensions: >= d */
-  uint32_t list1, list2;  /* candidates per row in pass 1 and 2; 0: 64, 150 */
+  uint32_t list1, list2;  /* candidates per row in pass 1 and 2; 0: 32, 200 */
   uint32_t n_router;      /* entries; 0: chosen by trial */
   uint32_t n_seed;        /* of them a search starts from, 1..64; 0: chosen */
   uint32_t n_thread;      /* 0 and 1: the calling thread */

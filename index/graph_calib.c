@@ -28,7 +28,8 @@
 /* Nanoseconds, roughly; only ratios matter. */
 #define COST_HOP     60.0
 #define COST_LINE    8.0        /* per 64 bytes of a block */
-#define COST_ROUTER  0.055      /* per dimension, bit and 32 entries */
+#define COST_GROUP   15.0       /* per 32 entries of the router, and per */
+#define COST_CODE    0.06       /* dimension and bit of them */
 
 struct calib {
   struct graph_builder *b;
@@ -163,7 +164,8 @@ static int router_cost(struct calib *c, double *cost){
   const struct vdb_graph *g = c->b->g;
   struct measured m[VDB_ARRAY_LEN(ef)];
   double hop = COST_HOP + COST_LINE*(g->stride/64.0);
-  double fixed = COST_ROUTER*g->dims_code*g->bits*(g->router.n_pad/32.0);
+  double fixed = (COST_GROUP + COST_CODE*g->dims_code*g->bits)
+               * (g->router.n_pad/32.0);
   uint32_t n = c->n<PROBE_ROWS ? c->n : PROBE_ROWS;
   int rc = VECDB_OK;
   for(size_t i=0; i<VDB_ARRAY_LEN(ef); i++){
