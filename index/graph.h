@@ -58,7 +58,9 @@ struct vdb_graph_opts {
   uint32_t n_seed;        /* of them a search starts from, 1..64; 0: chosen */
   uint32_t n_thread;      /* 0 and 1: the calling thread */
   uint64_t seed;
-  uint64_t sz_memory;     /* TOOBIG if the build would need more; 0: any */
+  uint64_t sz_memory;     /* TOOBIG if the build would need more; 0: any. It
+                          ** needs the blocks, and per row 4*dims_code + 4*
+                          ** n_lanes + 420 bytes */
   bool no_calibration;    /* leave the table of recall empty */
 };
 
@@ -143,8 +145,10 @@ struct vdb_graph_search {
 };
 
 struct vdb_graph_hit {
-  float d2;
+  float d2;               /* of the stored vector, which is the true one if
+                          ** err is 0 */
   uint32_t slot, row;
+  float err;              /* distance of stored and true vector, at most */
   uint64_t key;
 };
 
@@ -159,7 +163,10 @@ void vdb_graph_searcher_destroy(struct vdb_graph_searcher *s);
 /* The k nearest live rows that pass the filter, ordered by (d2, key). *n_hit
 ** is at most k; fewer are found if fewer exist or `ef` was too small (the
 ** caller tries a larger one). `hit` has room for k. stats may be NULL.
-** If the index needs_rerank, k should be larger than what the user wants. */
+** If the index needs_rerank, ask for more than the user wants, at least
+** k + max(8, k/2), and rank them by the true vectors: a hit can be nearer than
+** sqrt(d2) says by err, so the list was long enough if the last one's
+** sqrt(d2)-err is beyond the true k-th. */
 int vdb_graph_knn(struct vdb_graph_searcher *s,
                   const struct vdb_graph_blocks *b, const float *query,
                   const struct vdb_graph_search *p,

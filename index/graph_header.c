@@ -13,7 +13,7 @@
 #include "util/rng.h"
 
 #define HEADER_VERSION  1u
-static const char header_magic[8] = { 'v','d','b','g','r','a','p','h' };
+static const char graph_magic[8] = { 'v','d','b','g','r','a','p','h' };
 
 int vdb_graph_layout(struct vdb_graph *g){
   uint64_t sz_code, stride;
@@ -191,7 +191,7 @@ static void header_parts(struct vdb_graph *g, struct header_io *io){
 }
 
 static void header_put(const struct vdb_graph *g, unsigned char *p, size_t sz){
-  memcpy(p+GRAPHHDR_MAGIC, header_magic, 8);
+  memcpy(p+GRAPHHDR_MAGIC, graph_magic, 8);
   put_u32(p+GRAPHHDR_VERSION, HEADER_VERSION);
   put_u32(p+GRAPHHDR_NSLOT, g->n_slots);
   put_u64(p+GRAPHHDR_SZ, sz);
@@ -304,7 +304,7 @@ int vdb_graph_open(const void *bytes, size_t sz, struct vdb_graph **out){
   int rc = VECDB_OK;
 
   *out = NULL;
-  if( sz<GRAPHHDR_SIZE || memcmp(p, header_magic, 8)!=0 ){
+  if( sz<GRAPHHDR_SIZE || memcmp(p, graph_magic, 8)!=0 ){
     return VECDB_CORRUPT_INDEX;
   }
   if( get_u32(p+GRAPHHDR_VERSION)!=HEADER_VERSION ) return VECDB_FORMAT;

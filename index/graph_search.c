@@ -204,6 +204,7 @@ static bool row_qualifies(const struct vdb_graph_blocks *b, uint32_t row){
 static void hit_insert(struct graph_walk *w, float d2,
                        const unsigned char *block, uint32_t slot){
   struct vdb_graph_hit h = { d2, slot, get_u32(block+GRAPHBLOCK_ROW),
+                             get_f32(block+GRAPHBLOCK_ERR),
                              get_u64(block+GRAPHBLOCK_KEY) };
   uint32_t i;
   if( !row_qualifies(w->b, h.row) ) return;

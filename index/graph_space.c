@@ -205,8 +205,11 @@ static int blocks_alloc(struct graph_builder *b){
   uint32_t n_group = (uint32_t)(((uint64_t)b->n + (1u<<g->shift)-1)
                                 >> g->shift);
   size_t sz;
-  if( !vdb_mul_sz(b->n, g->stride, &sz) ) return VECDB_TOOBIG;
+  size_t per_row = (size_t)g->stride + 4*(size_t)g->dims_code + 4*g->n_lanes
+                 + BUILD_SPARE*sizeof(struct graph_near) + 36;
+  if( !vdb_mul_sz(b->n, per_row, &sz) ) return VECDB_TOOBIG;
   if( b->opts->sz_memory && sz>b->opts->sz_memory ) return VECDB_TOOBIG;
+  sz = (size_t)b->n*g->stride;
   b->block = vdb_malloc_aligned(sz+64);
   b->base = vdb_malloc_array((size_t)n_group+1, sizeof(*b->base));
   if( b->block==NULL || b->base==NULL ) return VECDB_NOMEM;
