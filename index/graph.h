@@ -45,7 +45,7 @@ enum vdb_graph_nav {
                           ** ranked again by the caller's vectors */
 };
 
-/* ---- Build ----------------------------------------------------------------- */
+/* ---- Build --------------------------------------------------------------- */
 
 struct vdb_graph_opts {
   uint32_t n_lanes;       /* neighbours per block: 32 (0) or 64 */
@@ -93,7 +93,7 @@ int vdb_graph_build(const struct vdb_graph_source *src,
                     const struct vdb_graph_opts *opts,
                     const struct vdb_graph_sink *sink);
 
-/* ---- Open ------------------------------------------------------------------ */
+/* ---- Open ---------------------------------------------------------------- */
 
 struct vdb_graph;
 
@@ -122,7 +122,7 @@ struct vdb_graph_plan { uint32_t ef; float stop; float recall; };
 struct vdb_graph_plan vdb_graph_plan_recall(const struct vdb_graph *g,
                                             uint32_t k, double recall);
 
-/* ---- Search ---------------------------------------------------------------- */
+/* ---- Search -------------------------------------------------------------- */
 
 /* Where the blocks are. Zero-initialise, then set what is needed. */
 struct vdb_graph_blocks {
@@ -181,7 +181,7 @@ int vdb_graph_knn_many(struct vdb_graph_searcher *s,
                        size_t n, const struct vdb_graph_search *p,
                        struct vdb_graph_hit *hit, uint32_t *n_hit);
 
-/* ---- Check ----------------------------------------------------------------- */
+/* ---- Check --------------------------------------------------------------- */
 
 /* The vector of a block as the caller gave it, if nav is exact: d floats. */
 int vdb_graph_vector(const struct vdb_graph *g, const unsigned char *block,

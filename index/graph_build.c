@@ -9,8 +9,9 @@
 **          candidates. Nodes of one batch have not seen each other in pass 1;
 **          here they do. (Measured: 32/200 builds faster than 64/200 and
 **          searches as well; below 150 in pass 2 hub-like data lose.)
-** THEN     edges back where lanes are free, the other free lanes filled, unreachable nodes connected, the
-**          table of recall measured, blocks written.
+** THEN     edges back where lanes are free, the other free lanes filled,
+**          unreachable nodes connected, the table of recall measured, blocks
+**          written.
 **
 ** INVARIANTS
 **   B1  In the parallel steps a task reads the graph of before the step and
@@ -41,7 +42,7 @@ int vdb_graph_progress(struct graph_builder *b, double add){
        ? VECDB_INTERRUPT : VECDB_OK;
 }
 
-/* ---- Workers ---------------------------------------------------------------- */
+/* ---- Workers ------------------------------------------------------------- */
 
 static int worker_init(struct graph_builder *b, struct build_worker *w){
   const struct vdb_graph *g = b->g;
@@ -62,7 +63,9 @@ static int worker_init(struct graph_builder *b, struct build_worker *w){
   w->list = vdb_malloc_array(b->n_lanes+1, sizeof(*w->list));
   w->u = vdb_malloc_aligned(g->dims_code);
   w->tmp = vdb_malloc_aligned(n_tmp*sizeof(float));
-  if( !w->cand || !w->kept_hi || !w->list || !w->u || !w->tmp ) rc = VECDB_NOMEM;
+  if( !w->cand || !w->kept_hi || !w->list || !w->u || !w->tmp ){
+    rc = VECDB_NOMEM;
+  }
 done:
   return rc;
 }
@@ -79,7 +82,7 @@ static void worker_clear(struct build_worker *w){
   vdb_free_aligned(w->tmp);
 }
 
-/* ---- Candidates of one node --------------------------------------------------- */
+/* ---- Candidates of one node ---------------------------------------------- */
 
 int vdb_graph_find(const struct graph_builder *b, struct build_worker *w,
                    uint32_t slot, unsigned n, uint32_t ef){
@@ -144,7 +147,7 @@ static void cand_sort(struct build_worker *w){
   w->n_cand = n;
 }
 
-/* ---- One batch ------------------------------------------------------------------ */
+/* ---- One batch ----------------------------------------------------------- */
 
 /* Step 1: new lists of the nodes of a batch. */
 static void node_choose(struct graph_builder *b, struct build_worker *w,
@@ -303,7 +306,7 @@ static uint32_t batch_max(const struct graph_builder *b){
   return n<64 ? 64 : n;
 }
 
-/* ---- The passes -------------------------------------------------------------------- */
+/* ---- The passes ---------------------------------------------------------- */
 
 /* Only nodes that are in the graph are entries. */
 static void router_open(struct graph_builder *b, uint32_t n){
@@ -364,7 +367,7 @@ static int fill_task(void *arg, size_t i_task, unsigned worker){
   return VECDB_OK;
 }
 
-/* ---- Memory -------------------------------------------------------------------------- */
+/* ---- Memory -------------------------------------------------------------- */
 
 static int build_alloc(struct graph_builder *b){
   size_t n = b->n_nodes, m = batch_max(b), n_run;
@@ -381,8 +384,9 @@ static int build_alloc(struct graph_builder *b){
   b->edge_tmp = vdb_malloc_array(m*b->n_lanes, sizeof(*b->edge_tmp));
   b->run = vdb_malloc_array(n_run, sizeof(*b->run));
   b->worker = vdb_calloc(b->n_thread, sizeof(*b->worker));
-  if( !b->edge_d2 || !b->spare || !b->n_spare || !b->n_own || !b->fixed || !b->batch
-   || !b->n_batch || !b->edge || !b->edge_tmp || !b->run || !b->worker ){
+  if( !b->edge_d2 || !b->spare || !b->n_spare || !b->n_own || !b->fixed
+   || !b->batch || !b->n_batch || !b->edge || !b->edge_tmp || !b->run
+   || !b->worker ){
     return VECDB_NOMEM;
   }
   for(unsigned i=0; i<b->n_thread; i++){
@@ -432,7 +436,9 @@ static int build_run(struct graph_builder *b){
   if( b->n_nodes==0 ) goto done;
   TRY( build_alloc(b) );
   TRY( passes_run(b) );
-  for(uint32_t i=0; i<b->n_nodes; i++) b->n_own[i] = (uint8_t)build_degree(b, i);
+  for(uint32_t i=0; i<b->n_nodes; i++){
+    b->n_own[i] = (uint8_t)build_degree(b, i);
+  }
   TRY( edges_mutual(b) );
   TRY( vdb_pool_run(b->n_thread, (b->n_nodes + TASK_ROWS-1)/TASK_ROWS,
                     fill_task, b) );
@@ -446,7 +452,7 @@ done:
   return rc;
 }
 
-/* ---- Trials ------------------------------------------------------------------------- */
+/* ---- Trials -------------------------------------------------------------- */
 
 static int sample_fetch(void *arg, uint32_t i, float *vec){
   const struct graph_builder *b = arg;

@@ -103,8 +103,8 @@ void vdb_graph_set_lane(const struct graph_builder *b, struct build_worker *w,
 int vdb_graph_find(const struct graph_builder *b, struct build_worker *w,
                    uint32_t slot, unsigned n, uint32_t ef);
 
-/* graph_build.c: the cost of searches in a graph over a sample of the rows, with
-** codes of `prefix` dimensions (all: d or more). */
+/* graph_build.c: the cost of searches in a graph over a sample of the rows,
+** with codes of `prefix` dimensions (all: d or more). */
 int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost);
 /* graph_space.c: rows in; navigation, centre, codes, router decided. */
 int vdb_graph_load_rows(struct graph_builder *b);

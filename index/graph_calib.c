@@ -43,7 +43,7 @@ struct calib {
   uint32_t *n_hop;
 };
 
-/* ---- Truth ------------------------------------------------------------------- */
+/* ---- Truth --------------------------------------------------------------- */
 
 static void nearest_add(float *list, uint32_t *n, float d2){
   uint32_t i = *n<CAL_DEPTH ? (*n)++ : CAL_DEPTH-1;
@@ -90,7 +90,7 @@ done:
   return rc;
 }
 
-/* ---- One setting --------------------------------------------------------------- */
+/* ---- One setting --------------------------------------------------------- */
 
 static int setting_task(void *arg, size_t i_task, unsigned worker){
   struct calib *c = arg;
@@ -136,7 +136,7 @@ done:
   return rc;
 }
 
-/* ---- The router ------------------------------------------------------------------ */
+/* ---- The router ---------------------------------------------------------- */
 
 /* Hops at which `recall` is reached, between measured settings; far beyond the
 ** last one if it is not. */
@@ -201,7 +201,7 @@ done:
   return rc;
 }
 
-/* ---- The table --------------------------------------------------------------------- */
+/* ---- The table ----------------------------------------------------------- */
 
 static int cal_compare(const void *a, const void *b){
   const struct graph_cal *x = a, *y = b;
@@ -262,7 +262,7 @@ done:
   return rc;
 }
 
-/* ---- The whole ----------------------------------------------------------------------- */
+/* ---- The whole ----------------------------------------------------------- */
 
 int vdb_graph_calib_begin(struct graph_builder *b, struct calib **out){
   struct calib *c = vdb_calloc(1, sizeof(*c));

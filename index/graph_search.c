@@ -40,7 +40,7 @@
 #define AHEAD      2            /* blocks requested in advance */
 #define TAIL_MORE  8            /* are ranked by their true distance too */
 
-/* ---- Buffers ------------------------------------------------------------------ */
+/* ---- Buffers ------------------------------------------------------------- */
 
 static void pool_free(struct vdb_pool *p){
   vdb_free_aligned(p->key);
@@ -108,7 +108,7 @@ static int walk_hit_alloc(struct graph_walk *w, uint32_t n){
   return VECDB_OK;
 }
 
-/* ---- Slots expanded -------------------------------------------------------------- */
+/* ---- Slots expanded ------------------------------------------------------ */
 
 static uint32_t seen_place(const struct graph_walk *w, uint64_t v){
   uint32_t i = (uint32_t)(((v & 0xffffffffu)*0x9e3779b97f4a7c15u) >> 40);
@@ -158,7 +158,7 @@ void vdb_graph_walk_avoid(struct graph_walk *w, uint32_t slot){
   (void)seen_add(w, slot);
 }
 
-/* ---- Blocks ------------------------------------------------------------------------ */
+/* ---- Blocks -------------------------------------------------------------- */
 
 /* The block, or NULL if it is not in memory yet. */
 static inline const unsigned char *block_peek(const struct graph_walk *w,
@@ -192,7 +192,7 @@ static const unsigned char *block_get(struct graph_walk *w, uint32_t slot){
   return p;
 }
 
-/* ---- Results ------------------------------------------------------------------------- */
+/* ---- Results ------------------------------------------------------------- */
 
 static bool row_qualifies(const struct vdb_graph_blocks *b, uint32_t row){
   if( b->live==NULL && b->filter==NULL ) return true;
@@ -238,7 +238,7 @@ static void results_add(struct graph_walk *w, float d2,
   }
 }
 
-/* ---- The walk -------------------------------------------------------------------------- */
+/* ---- The walk ------------------------------------------------------------ */
 
 static void walk_seed(struct graph_walk *w){
   const struct vdb_graph *g = w->g;
@@ -423,7 +423,7 @@ int vdb_graph_walk_run_many(struct graph_walk *w, unsigned n){
   return rc;
 }
 
-/* ---- For callers ------------------------------------------------------------------------- */
+/* ---- For callers --------------------------------------------------------- */
 
 struct vdb_graph_searcher {
   const struct vdb_graph *g;

@@ -30,7 +30,7 @@
 #define ROUTER_MAX    16384u
 #define ROUTER_SEEDS  4u
 
-/* ---- Order ------------------------------------------------------------------- */
+/* ---- Order --------------------------------------------------------------- */
 
 struct row_order { uint64_t hash, key; uint32_t i; };
 
@@ -64,7 +64,7 @@ done:
   return rc;
 }
 
-/* ---- Navigation ---------------------------------------------------------------- */
+/* ---- Navigation ---------------------------------------------------------- */
 
 /* Are all elements integers of a byte? *lo is what byte 0 stands for. */
 static int rows_are_bytes(struct graph_builder *b, float *x, bool *out,
@@ -180,7 +180,7 @@ done:
   return rc;
 }
 
-/* ---- Blocks ---------------------------------------------------------------------- */
+/* ---- Blocks -------------------------------------------------------------- */
 
 static int blocks_load(struct graph_builder *b, float *x, float *nav){
   uint32_t *slot = vdb_malloc_array((size_t)b->n+1, sizeof(*slot));
@@ -222,7 +222,7 @@ static int blocks_alloc(struct graph_builder *b){
   return VECDB_OK;
 }
 
-/* ---- Equal vectors ----------------------------------------------------------------- */
+/* ---- Equal vectors ------------------------------------------------------- */
 
 struct row_hash { uint64_t hash; uint32_t slot; };
 
@@ -360,7 +360,7 @@ done:
   return rc;
 }
 
-/* ---- Codes and router ---------------------------------------------------------------- */
+/* ---- Codes and router ---------------------------------------------------- */
 
 #define CODE_TASK  256
 

@@ -233,7 +233,7 @@ TEST(code__estimates_are_unbiased_and_bounded){
   vdb_free_aligned(u); vdb_free_aligned(table);
 }
 
-/* ---- The pool -------------------------------------------------------------------- */
+/* ---- The pool ------------------------------------------------------------ */
 
 static void pool_open(struct vdb_pool *p, uint32_t n){
   p->key = floats(VDB_POOL_SLOTS(n));

@@ -13,7 +13,7 @@
 #include "util/mem.h"
 #include "util/rng.h"
 
-/* ---- An index in memory --------------------------------------------------------- */
+/* ---- An index in memory -------------------------------------------------- */
 
 struct rows { uint32_t n, d; float *x; };
 
@@ -153,7 +153,7 @@ static void check_ok(struct built *t){
   CHECK_U64(0, r.n_unreached);
 }
 
-/* ---- Answers ---------------------------------------------------------------------- */
+/* ---- Answers ------------------------------------------------------------- */
 
 static void finds_neighbours(int kind, uint32_t d,
                              const struct vdb_graph_opts *o, double least){
@@ -282,7 +282,7 @@ TEST(graph__gives_vectors_back_bit_for_bit){
   }
 }
 
-/* ---- Special sets ------------------------------------------------------------------ */
+/* ---- Special sets -------------------------------------------------------- */
 
 TEST(graph__equal_vectors_come_in_order_of_key){
   struct vdb_graph_opts o = { .seed = 1 };
@@ -323,7 +323,7 @@ TEST(graph__tiny_and_uniform_sets_work){
   }
 }
 
-/* ---- The same bytes ------------------------------------------------------------------ */
+/* ---- The same bytes ------------------------------------------------------ */
 
 TEST(graph__bytes_depend_on_neither_threads_nor_instructions){
   static const struct { const char *path; unsigned n_thread; } how[] = {
@@ -365,7 +365,7 @@ TEST(graph__a_projection_is_the_same_everywhere){
   vdb_free(r.x);
 }
 
-/* ---- Recall ------------------------------------------------------------------------------ */
+/* ---- Recall -------------------------------------------------------------- */
 
 TEST(graph__plans_keep_their_promise){
   struct vdb_graph_opts o = { .seed = 1 };
@@ -385,7 +385,7 @@ TEST(graph__plans_keep_their_promise){
   vdb_free(q.x);
 }
 
-/* ---- Failure -------------------------------------------------------------------------------- */
+/* ---- Failure ------------------------------------------------------------- */
 
 static int stop_at_once(void *arg, double done){
   (void)arg; (void)done;
