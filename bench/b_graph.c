@@ -60,7 +60,7 @@ static double median(double *t, int n){
   return t[n/2];
 }
 
-/* ---- Data ---------------------------------------------------------------------- */
+/* ---- Data ---------------------------------------------------------------- */
 
 struct set { uint32_t n, d; float *x; };
 
@@ -118,7 +118,7 @@ static double *truth_read(const char *folder, const struct set *base,
   int32_t k, *id;
   for(uint32_t i=0; i<query->n; i++){
     double d2 = 0;
-    if( f==NULL || fread(&k, 4, 1, f)!=1 || k<K ) die("gt.ivecs", "cannot read");
+    if( f==NULL || fread(&k, 4, 1, f)!=1 || k<K ) die("gt.ivecs", "short");
     id = malloc((size_t)k*4);
     if( fread(id, 4, (size_t)k, f)!=(size_t)k ) die("gt.ivecs", "short");
     for(int r=0; r<K; r++){
@@ -137,7 +137,7 @@ static double *truth_read(const char *folder, const struct set *base,
   return limit;
 }
 
-/* ---- The index in memory --------------------------------------------------------- */
+/* ---- The index in memory ------------------------------------------------- */
 
 struct memory_index {
   const struct set *base;
@@ -202,7 +202,7 @@ static void index_load(struct memory_index *m, const char *path){
   fclose(f);
 }
 
-/* ---- Measuring --------------------------------------------------------------------- */
+/* ---- Measuring ----------------------------------------------------------- */
 
 struct setting { uint32_t ef; float stop; double recall, hops;
                  double t_single[REPS_MAX], t_batch[REPS_MAX]; };
@@ -287,7 +287,9 @@ int main(int argc, char **argv){
   else if( vdb_graph_build(&src, &o, &sink)!=VECDB_OK ) die("build", "failed");
   if( save ) index_save(&m, save);
   t_build = seconds() - t_build;
-  if( vdb_graph_open(m.header, m.sz_header, &g)!=VECDB_OK ) die("open", "failed");
+  if( vdb_graph_open(m.header, m.sz_header, &g)!=VECDB_OK ){
+    die("open", "failed");
+  }
   vdb_graph_info(g, &info);
   blocks.base = m.group;
   blocks.n_slots = info.n_slots;

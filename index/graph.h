@@ -45,7 +45,7 @@ enum vdb_graph_nav {
                           ** ranked again by the caller's vectors */
 };
 
-/* ---- Build ----------------------------------------------------------------- */
+/* ---- Build --------------------------------------------------------------- */
 
 struct vdb_graph_opts {
   uint32_t n_lanes;       /* neighbours per block: 32 (0) or 64 */
@@ -53,12 +53,14 @@ struct vdb_graph_opts {
   uint32_t bits;          /* of codes, 1, 2, 4; 0: chosen */
   uint32_t prefix;        /* principal dimensions of codes, a multiple of 64;
                           ** 0: chosen by trial; all dimensions: >= d */
-  uint32_t list1, list2;  /* candidates per row in pass 1 and 2; 0: 64, 200 */
+  uint32_t list1, list2;  /* candidates per row in pass 1 and 2; 0: 32, 200 */
   uint32_t n_router;      /* entries; 0: chosen by trial */
   uint32_t n_seed;        /* of them a search starts from, 1..64; 0: chosen */
   uint32_t n_thread;      /* 0 and 1: the calling thread */
   uint64_t seed;
-  uint64_t sz_memory;     /* TOOBIG if the build would need more; 0: any */
+  uint64_t sz_memory;     /* TOOBIG if the build would need more; 0: any. It
+                          ** needs the blocks, and per row 4*dims_code + 4*
+                          ** n_lanes + 420 bytes */
   bool no_calibration;    /* leave the table of recall empty */
 };
 
@@ -91,7 +93,7 @@ int vdb_graph_build(const struct vdb_graph_source *src,
                     const struct vdb_graph_opts *opts,
                     const struct vdb_graph_sink *sink);
 
-/* ---- Open ------------------------------------------------------------------ */
+/* ---- Open ---------------------------------------------------------------- */
 
 struct vdb_graph;
 
@@ -120,7 +122,7 @@ struct vdb_graph_plan { uint32_t ef; float stop; float recall; };
 struct vdb_graph_plan vdb_graph_plan_recall(const struct vdb_graph *g,
                                             uint32_t k, double recall);
 
-/* ---- Search ---------------------------------------------------------------- */
+/* ---- Search -------------------------------------------------------------- */
 
 /* Where the blocks are. Zero-initialise, then set what is needed. */
 struct vdb_graph_blocks {
@@ -143,8 +145,10 @@ struct vdb_graph_search {
 };
 
 struct vdb_graph_hit {
-  float d2;
+  float d2;               /* of the stored vector, which is the true one if
+                          ** err is 0 */
   uint32_t slot, row;
+  float err;              /* distance of stored and true vector, at most */
   uint64_t key;
 };
 
@@ -159,7 +163,10 @@ void vdb_graph_searcher_destroy(struct vdb_graph_searcher *s);
 /* The k nearest live rows that pass the filter, ordered by (d2, key). *n_hit
 ** is at most k; fewer are found if fewer exist or `ef` was too small (the
 ** caller tries a larger one). `hit` has room for k. stats may be NULL.
-** If the index needs_rerank, k should be larger than what the user wants. */
+** If the index needs_rerank, ask for more than the user wants, at least
+** k + max(8, k/2), and rank them by the true vectors: a hit can be nearer than
+** sqrt(d2) says by err, so the list was long enough if the last one's
+** sqrt(d2)-err is beyond the true k-th. */
 int vdb_graph_knn(struct vdb_graph_searcher *s,
                   const struct vdb_graph_blocks *b, const float *query,
                   const struct vdb_graph_search *p,
@@ -174,7 +181,7 @@ int vdb_graph_knn_many(struct vdb_graph_searcher *s,
                        size_t n, const struct vdb_graph_search *p,
                        struct vdb_graph_hit *hit, uint32_t *n_hit);
 
-/* ---- Check ----------------------------------------------------------------- */
+/* ---- Check --------------------------------------------------------------- */
 
 /* The vector of a block as the caller gave it, if nav is exact: d floats. */
 int vdb_graph_vector(const struct vdb_graph *g, const unsigned char *block,

@@ -38,7 +38,7 @@ void vdb_graph_to_nav(const struct vdb_graph *g, const float *x, float *out){
   }
 }
 
-/* ---- The vector ------------------------------------------------------------- */
+/* ---- The vector ---------------------------------------------------------- */
 
 /* Bytes for n values: x[i] is about *lo + *scale*u[i]. */
 static void values_to_bytes(const struct vdb_graph *g, const float *x,
@@ -147,7 +147,7 @@ int vdb_graph_vector(const struct vdb_graph *g, const unsigned char *block,
   return VECDB_OK;
 }
 
-/* ---- The code space --------------------------------------------------------- */
+/* ---- The code space ------------------------------------------------------ */
 
 static void bytes_project(const struct vdb_graph *g, const uint8_t *u,
                           float scale, float lo, float *out){
@@ -190,7 +190,7 @@ void vdb_graph_to_code(const struct vdb_graph *g, const unsigned char *block,
   }
 }
 
-/* ---- Lanes ------------------------------------------------------------------- */
+/* ---- Lanes --------------------------------------------------------------- */
 
 static uint8_t *lane_group(const struct vdb_graph *g, unsigned char *block,
                            uint32_t lane){

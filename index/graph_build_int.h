@@ -19,7 +19,7 @@ struct build_edge { uint32_t target; float d2; uint32_t source; };
 
 /* Scratch of one worker. */
 struct build_worker {
-  struct graph_walk walk;
+  struct graph_walk walk[WALKS];
   struct graph_near *cand;      /* candidates of one node */
   uint32_t n_cand, n_cand_max;
   int8_t *kept_hi;              /* n_lanes query sides of kept candidates */
@@ -45,11 +45,13 @@ struct graph_builder {
   float *edge_d2;               /* n_nodes*n_lanes: lengths of edges */
   struct graph_near *spare;     /* n_nodes*BUILD_SPARE */
   uint8_t *n_spare;             /* n_nodes */
+  uint8_t *n_own;               /* n_nodes: lanes when pass 2 ended */
   uint64_t *fixed;              /* n_nodes: lanes that repair must keep */
   struct build_worker *worker;  /* n_thread */
   /* The batch at hand. */
   uint32_t lo, hi;              /* slots */
   bool is_second;               /* pass 2 */
+  bool is_mutual;               /* after it: edges back, where lanes are free */
   struct graph_near *batch;     /* (hi-lo)*n_lanes new lists */
   uint16_t *n_batch;            /* their lengths */
   struct build_edge *edge, *edge_tmp;
@@ -96,12 +98,13 @@ void vdb_graph_set_lanes(const struct graph_builder *b,
 /* Lane `lane` becomes an edge to e.slot. */
 void vdb_graph_set_lane(const struct graph_builder *b, struct build_worker *w,
                         uint32_t slot, uint32_t lane, struct graph_near e);
-/* Search the graph for the vector of `slot`; w->walk has results and trace. */
+/* Search the graph for the vectors of n <= WALKS slots from `slot` on; w->walk
+** have results and traces. */
 int vdb_graph_find(const struct graph_builder *b, struct build_worker *w,
-                   uint32_t slot, uint32_t ef);
+                   uint32_t slot, unsigned n, uint32_t ef);
 
-/* graph_build.c: the cost of searches in a graph over a sample of the rows, with
-** codes of `prefix` dimensions (all: d or more). */
+/* graph_build.c: the cost of searches in a graph over a sample of the rows,
+** with codes of `prefix` dimensions (all: d or more). */
 int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost);
 /* graph_space.c: rows in; navigation, centre, codes, router decided. */
 int vdb_graph_load_rows(struct graph_builder *b);

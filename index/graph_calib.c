@@ -28,7 +28,8 @@
 /* Nanoseconds, roughly; only ratios matter. */
 #define COST_HOP     60.0
 #define COST_LINE    8.0        /* per 64 bytes of a block */
-#define COST_ROUTER  0.055      /* per dimension, bit and 32 entries */
+#define COST_GROUP   15.0       /* per 32 entries of the router, and per */
+#define COST_CODE    0.06       /* dimension and bit of them */
 
 struct calib {
   struct graph_builder *b;
@@ -42,7 +43,7 @@ struct calib {
   uint32_t *n_hop;
 };
 
-/* ---- Truth ------------------------------------------------------------------- */
+/* ---- Truth --------------------------------------------------------------- */
 
 static void nearest_add(float *list, uint32_t *n, float d2){
   uint32_t i = *n<CAL_DEPTH ? (*n)++ : CAL_DEPTH-1;
@@ -89,12 +90,12 @@ done:
   return rc;
 }
 
-/* ---- One setting --------------------------------------------------------------- */
+/* ---- One setting --------------------------------------------------------- */
 
 static int setting_task(void *arg, size_t i_task, unsigned worker){
   struct calib *c = arg;
   struct graph_builder *b = c->b;
-  struct graph_walk *w = &b->worker[worker].walk;
+  struct graph_walk *w = &b->worker[worker].walk[0];
   uint32_t slot = c->slot[i_task], n = 0;
   float kth = c->k>10 ? c->kth100[i_task] : c->kth10[i_task];
   int rc = VECDB_OK;
@@ -135,7 +136,7 @@ done:
   return rc;
 }
 
-/* ---- The router ------------------------------------------------------------------ */
+/* ---- The router ---------------------------------------------------------- */
 
 /* Hops at which `recall` is reached, between measured settings; far beyond the
 ** last one if it is not. */
@@ -163,7 +164,8 @@ static int router_cost(struct calib *c, double *cost){
   const struct vdb_graph *g = c->b->g;
   struct measured m[VDB_ARRAY_LEN(ef)];
   double hop = COST_HOP + COST_LINE*(g->stride/64.0);
-  double fixed = COST_ROUTER*g->dims_code*g->bits*(g->router.n_pad/32.0);
+  double fixed = (COST_GROUP + COST_CODE*g->dims_code*g->bits)
+               * (g->router.n_pad/32.0);
   uint32_t n = c->n<PROBE_ROWS ? c->n : PROBE_ROWS;
   int rc = VECDB_OK;
   for(size_t i=0; i<VDB_ARRAY_LEN(ef); i++){
@@ -199,7 +201,7 @@ done:
   return rc;
 }
 
-/* ---- The table --------------------------------------------------------------------- */
+/* ---- The table ----------------------------------------------------------- */
 
 static int cal_compare(const void *a, const void *b){
   const struct graph_cal *x = a, *y = b;
@@ -221,20 +223,24 @@ static void table_keep(struct vdb_graph *g, struct graph_cal *t, uint32_t n){
 }
 
 static int table_measure(struct calib *c){
-  static const uint32_t ef[] = { 10, 14, 20, 28, 40, 56, 80, 112, 160, 240,
-                                 360, 540 };
-  static const float stop[] = { -1, 0.05f, 0.1f, 0.2f, 0.3f, 0.5f };
-  struct graph_cal t[VDB_ARRAY_LEN(ef)*VDB_ARRAY_LEN(stop)];
+  static const uint32_t ef[] = { 10, 14, 20, 28, 40, 60, 90, 140, 220, 360 };
+  /* An early stop that suits a target binds from some ef on and takes over
+  ** from the looser one before it; pairs that cannot win are left out. */
+  static const struct { float stop; uint32_t least, most; } how[] = {
+    { -1, 10, 140 }, { 0.05f, 20, 90 }, { 0.1f, 28, 140 }, { 0.2f, 40, 220 },
+    { 0.3f, 90, 360 }, { 0.5f, 140, 360 }
+  };
+  struct graph_cal t[VDB_ARRAY_LEN(ef)*VDB_ARRAY_LEN(how)];
   uint32_t n = 0;
   int rc = VECDB_OK;
   for(size_t i=0; i<VDB_ARRAY_LEN(ef); i++){
-    for(size_t j=0; j<VDB_ARRAY_LEN(stop); j++){
+    for(size_t j=0; j<VDB_ARRAY_LEN(how); j++){
       struct measured m;
       struct graph_cal *e = &t[n];
-      if( j && ef[i]<20 ) continue;
-      TRY( setting_measure(c, c->n, ef[i], 10, stop[j], &m) );
+      if( ef[i]<how[j].least || ef[i]>how[j].most ) continue;
+      TRY( setting_measure(c, c->n, ef[i], 10, how[j].stop, &m) );
       e->ef = ef[i];
-      e->stop = stop[j];
+      e->stop = how[j].stop;
       e->recall10 = (float)m.recall;
       e->low10 = (float)m.low;
       e->hops = (float)m.hops;
@@ -256,7 +262,7 @@ done:
   return rc;
 }
 
-/* ---- The whole ----------------------------------------------------------------------- */
+/* ---- The whole ----------------------------------------------------------- */
 
 int vdb_graph_calib_begin(struct graph_builder *b, struct calib **out){
   struct calib *c = vdb_calloc(1, sizeof(*c));

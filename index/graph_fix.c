@@ -76,12 +76,13 @@ static bool edge_force(struct graph_builder *b, uint32_t from, uint32_t to,
 /* Connect one unreached node. False if nothing near it has a lane to spare. */
 static int node_connect(struct graph_builder *b, uint32_t slot, bool *is_done){
   struct build_worker *w = &b->worker[0];
+  struct graph_walk *k = &w->walk[0];
   int rc = VECDB_OK;
   *is_done = false;
-  TRY( vdb_graph_find(b, w, slot, REPAIR_EF) );
-  vdb_graph_near_sort(w->walk.trace, w->walk.n_trace);
-  for(uint32_t i=0; i<w->walk.n_trace && !*is_done; i++){
-    struct graph_near a = w->walk.trace[i];
+  TRY( vdb_graph_find(b, w, slot, 1, REPAIR_EF) );
+  vdb_graph_near_sort(k->trace, k->n_trace);
+  for(uint32_t i=0; i<k->n_trace && !*is_done; i++){
+    struct graph_near a = k->trace[i];
     if( a.slot==slot ) continue;
     *is_done = edge_force(b, a.slot, slot, a.d2);
     if( *is_done ) (void)edge_force(b, slot, a.slot, a.d2);

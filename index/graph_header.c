@@ -13,7 +13,7 @@
 #include "util/rng.h"
 
 #define HEADER_VERSION  1u
-static const char header_magic[8] = { 'v','d','b','g','r','a','p','h' };
+static const char graph_magic[8] = { 'v','d','b','g','r','a','p','h' };
 
 int vdb_graph_layout(struct vdb_graph *g){
   uint64_t sz_code, stride;
@@ -42,7 +42,7 @@ int vdb_graph_layout(struct vdb_graph *g){
   return VECDB_OK;
 }
 
-/* ---- Tables ------------------------------------------------------------------ */
+/* ---- Tables -------------------------------------------------------------- */
 
 static int table_alloc(void *pp, size_t n, size_t sz){
   size_t all;
@@ -103,7 +103,9 @@ void vdb_graph_close(struct vdb_graph *g){
 void vdb_graph_draw_signs(struct vdb_graph *g){
   struct vdb_rng r;
   vdb_rng_init(&r, vdb_mix64(g->seed ^ 0x726f746174696f6eu));
-  for(size_t i=0; i<g->rot_dims/2; i+=8) put_u64(g->sign_bits+i, vdb_rng_u64(&r));
+  for(size_t i=0; i<g->rot_dims/2; i+=8){
+    put_u64(g->sign_bits+i, vdb_rng_u64(&r));
+  }
 }
 
 void vdb_graph_derive(struct vdb_graph *g){
@@ -116,14 +118,13 @@ void vdb_graph_derive(struct vdb_graph *g){
   }
 }
 
-/* ---- Parts, in order ----------------------------------------------------------- */
+/* ---- Parts, in order ----------------------------------------------------- */
 
-/* Walks the parts of a header: reads or writes, whichever `is_write` says. */
+/* Walks the parts of a header: writes to p, reads from src, or only counts. */
 struct header_io {
-  unsigned char *p;             /* NULL: only counts */
+  unsigned char *p;             /* when writing */
   const unsigned char *src;     /* when reading */
   size_t off;
-  bool is_write;
 };
 
 static void part_f32(struct header_io *io, float *x, size_t n){
@@ -191,7 +192,7 @@ static void header_parts(struct vdb_graph *g, struct header_io *io){
 }
 
 static void header_put(const struct vdb_graph *g, unsigned char *p, size_t sz){
-  memcpy(p+GRAPHHDR_MAGIC, header_magic, 8);
+  memcpy(p+GRAPHHDR_MAGIC, graph_magic, 8);
   put_u32(p+GRAPHHDR_VERSION, HEADER_VERSION);
   put_u32(p+GRAPHHDR_NSLOT, g->n_slots);
   put_u64(p+GRAPHHDR_SZ, sz);
@@ -218,7 +219,7 @@ static void header_put(const struct vdb_graph *g, unsigned char *p, size_t sz){
 int vdb_graph_encode(const struct vdb_graph *g, unsigned char **out,
                      size_t *sz){
   struct vdb_graph copy = *g;
-  struct header_io io = { .is_write = true };
+  struct header_io io = { 0 };
   *out = NULL;
   *sz = 0;
   header_parts(&copy, &io);
@@ -231,7 +232,7 @@ int vdb_graph_encode(const struct vdb_graph *g, unsigned char **out,
   return VECDB_OK;
 }
 
-/* ---- Opening ------------------------------------------------------------------- */
+/* ---- Opening ------------------------------------------------------------- */
 
 static int header_get(struct vdb_graph *g, const unsigned char *p){
   uint32_t n_nav = get_u32(p+GRAPHHDR_DIMSNAV);
@@ -304,7 +305,7 @@ int vdb_graph_open(const void *bytes, size_t sz, struct vdb_graph **out){
   int rc = VECDB_OK;
 
   *out = NULL;
-  if( sz<GRAPHHDR_SIZE || memcmp(p, header_magic, 8)!=0 ){
+  if( sz<GRAPHHDR_SIZE || memcmp(p, graph_magic, 8)!=0 ){
     return VECDB_CORRUPT_INDEX;
   }
   if( get_u32(p+GRAPHHDR_VERSION)!=HEADER_VERSION ) return VECDB_FORMAT;

@@ -72,7 +72,7 @@ void vdb_graph_draw_signs(struct vdb_graph *g);
 int vdb_graph_encode(const struct vdb_graph *g, unsigned char **out,
                      size_t *sz);
 
-/* ---- Blocks ---------------------------------------------------------------- */
+/* ---- Blocks -------------------------------------------------------------- */
 
 static inline const unsigned char *graph_nav(const unsigned char *block){
   return block + GRAPHBLOCK_SIZE;
@@ -116,7 +116,7 @@ void vdb_graph_lane_clear(const struct vdb_graph *g, unsigned char *block,
 bool vdb_graph_block_ok(const struct vdb_graph *g, const unsigned char *block,
                         uint32_t slot);
 
-/* ---- Distances ------------------------------------------------------------- */
+/* ---- Distances ----------------------------------------------------------- */
 
 enum graph_metric {
   GQ_F32,        /* floats against floats */
@@ -149,7 +149,7 @@ float vdb_graph_d2(const struct vdb_graph *g, const struct graph_query *q,
 float vdb_graph_d2_exact(const struct vdb_graph *g, const float *x,
                          const unsigned char *block, float *tmp);
 
-/* ---- Search ---------------------------------------------------------------- */
+/* ---- Search -------------------------------------------------------------- */
 
 #define WARM 8
 struct graph_near { float d2; uint32_t slot; };
@@ -194,4 +194,8 @@ void vdb_graph_walk_avoid(struct graph_walk *w, uint32_t slot);
 void vdb_graph_walk_query(struct graph_walk *w, const float *query);
 /* Seed from the router, walk to the end. */
 int vdb_graph_walk_run(struct graph_walk *w);
+/* The same for n <= WALKS walks in turn, each waiting for memory while the
+** others work. */
+#define WALKS 4
+int vdb_graph_walk_run_many(struct graph_walk *w, unsigned n);
 #endif

@@ -76,7 +76,7 @@ uint32_t vdb_graph_prune(const struct graph_builder *b,
   return n;
 }
 
-/* ---- Lanes --------------------------------------------------------------------- */
+/* ---- Lanes --------------------------------------------------------------- */
 
 void vdb_graph_set_lane(const struct graph_builder *b, struct build_worker *w,
                         uint32_t slot, uint32_t lane, struct graph_near e){
@@ -104,7 +104,7 @@ void vdb_graph_set_lanes(const struct graph_builder *b,
   put_u16(block+GRAPHBLOCK_DEGREE, (uint16_t)n);
 }
 
-/* ---- Filling ------------------------------------------------------------------- */
+/* ---- Filling ------------------------------------------------------------- */
 
 /* Is the angle at p between c and each of the n kept at least acos(cosine)? */
 static bool angle_is_wide(const struct graph_builder *b,

@@ -75,7 +75,7 @@ float vdb_graph_d2_exact(const struct vdb_graph *g, const float *x,
   return g->simd->l2sq(x, tmp, g->d);
 }
 
-/* ---- Preparing --------------------------------------------------------------- */
+/* ---- Preparing ----------------------------------------------------------- */
 
 static void bytes_flip(const uint8_t *u, int8_t *q, size_t n){
   for(size_t i=0; i<n; i+=8) put_u64(q+i, get_u64(u+i) ^ 0x8080808080808080u);

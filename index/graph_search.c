@@ -40,7 +40,7 @@
 #define AHEAD      2            /* blocks requested in advance */
 #define TAIL_MORE  8            /* are ranked by their true distance too */
 
-/* ---- Buffers ------------------------------------------------------------------ */
+/* ---- Buffers ------------------------------------------------------------- */
 
 static void pool_free(struct vdb_pool *p){
   vdb_free_aligned(p->key);
@@ -108,7 +108,7 @@ static int walk_hit_alloc(struct graph_walk *w, uint32_t n){
   return VECDB_OK;
 }
 
-/* ---- Slots expanded -------------------------------------------------------------- */
+/* ---- Slots expanded ------------------------------------------------------ */
 
 static uint32_t seen_place(const struct graph_walk *w, uint64_t v){
   uint32_t i = (uint32_t)(((v & 0xffffffffu)*0x9e3779b97f4a7c15u) >> 40);
@@ -158,7 +158,7 @@ void vdb_graph_walk_avoid(struct graph_walk *w, uint32_t slot){
   (void)seen_add(w, slot);
 }
 
-/* ---- Blocks ------------------------------------------------------------------------ */
+/* ---- Blocks -------------------------------------------------------------- */
 
 /* The block, or NULL if it is not in memory yet. */
 static inline const unsigned char *block_peek(const struct graph_walk *w,
@@ -192,7 +192,7 @@ static const unsigned char *block_get(struct graph_walk *w, uint32_t slot){
   return p;
 }
 
-/* ---- Results ------------------------------------------------------------------------- */
+/* ---- Results ------------------------------------------------------------- */
 
 static bool row_qualifies(const struct vdb_graph_blocks *b, uint32_t row){
   if( b->live==NULL && b->filter==NULL ) return true;
@@ -204,6 +204,7 @@ static bool row_qualifies(const struct vdb_graph_blocks *b, uint32_t row){
 static void hit_insert(struct graph_walk *w, float d2,
                        const unsigned char *block, uint32_t slot){
   struct vdb_graph_hit h = { d2, slot, get_u32(block+GRAPHBLOCK_ROW),
+                             get_f32(block+GRAPHBLOCK_ERR),
                              get_u64(block+GRAPHBLOCK_KEY) };
   uint32_t i;
   if( !row_qualifies(w->b, h.row) ) return;
@@ -237,7 +238,7 @@ static void results_add(struct graph_walk *w, float d2,
   }
 }
 
-/* ---- The walk -------------------------------------------------------------------------- */
+/* ---- The walk ------------------------------------------------------------ */
 
 static void walk_seed(struct graph_walk *w){
   const struct vdb_graph *g = w->g;
@@ -390,14 +391,44 @@ int vdb_graph_walk_run(struct graph_walk *w){
   return w->rc;
 }
 
-/* ---- For callers ------------------------------------------------------------------------- */
+/* One step: expand what was popped, pop and request the next. False at the
+** end. */
+static bool walk_step(struct graph_walk *w){
+  walk_expand(w);
+  if( w->rc==VECDB_OK && walk_pop(w) ){
+    block_prefetch(w, w->next);
+    return true;
+  }
+  return false;
+}
 
-#define INTERLEAVE 4            /* queries under way in a batch */
+int vdb_graph_walk_run_many(struct graph_walk *w, unsigned n){
+  unsigned n_open = 0;
+  bool is_open[WALKS];
+  int rc = VECDB_OK;
+  for(unsigned i=0; i<n; i++){
+    walk_seed(&w[i]);
+    is_open[i] = walk_pop(&w[i]);
+    if( is_open[i] ) block_prefetch(&w[i], w[i].next);
+    n_open += is_open[i];
+  }
+  while( n_open ){
+    for(unsigned i=0; i<n; i++){
+      if( !is_open[i] || walk_step(&w[i]) ) continue;
+      is_open[i] = false;
+      n_open--;
+    }
+  }
+  for(unsigned i=0; i<n && rc==VECDB_OK; i++) rc = w[i].rc;
+  return rc;
+}
+
+/* ---- For callers --------------------------------------------------------- */
 
 struct vdb_graph_searcher {
   const struct vdb_graph *g;
   float *tmp;                   /* dims_nav */
-  struct graph_walk walk[INTERLEAVE];
+  struct graph_walk walk[WALKS];
 };
 
 int vdb_graph_searcher_create(const struct vdb_graph *g,
@@ -409,7 +440,7 @@ int vdb_graph_searcher_create(const struct vdb_graph *g,
   s->g = g;
   s->tmp = vdb_malloc_aligned(g->dims_nav*sizeof(float));
   if( s->tmp==NULL ) TRY( VECDB_NOMEM );
-  for(int i=0; i<INTERLEAVE; i++) TRY( vdb_graph_walk_init(&s->walk[i], g) );
+  for(int i=0; i<WALKS; i++) TRY( vdb_graph_walk_init(&s->walk[i], g) );
   *out = s;
   s = NULL;
 done:
@@ -420,7 +451,7 @@ done:
 void vdb_graph_searcher_destroy(struct vdb_graph_searcher *s){
   if( s==NULL ) return;
   vdb_free_aligned(s->tmp);
-  for(int i=0; i<INTERLEAVE; i++) vdb_graph_walk_clear(&s->walk[i]);
+  for(int i=0; i<WALKS; i++) vdb_graph_walk_clear(&s->walk[i]);
   vdb_free(s);
 }
 
@@ -507,29 +538,29 @@ int vdb_graph_knn_many(struct vdb_graph_searcher *s,
                        size_t n, const struct vdb_graph_search *p,
                        struct vdb_graph_hit *hit, uint32_t *n_hit){
   struct vdb_fpmode fp = vdb_fpmode_enter();
-  size_t i_query[INTERLEAVE], i_next = 0, n_open = 0;
-  bool is_open[INTERLEAVE] = { false };
+  size_t i_query[WALKS], i_next = 0, n_open = 0;
+  bool is_open[WALKS] = { false };
   int rc = VECDB_OK;
 
   memset(n_hit, 0, n*sizeof(*n_hit));
   TRY( search_check(s->g, b, p) );
   if( s->g->n_slots==0 ) goto done;
   do{
-    for(int i=0; i<INTERLEAVE; i++){
+    for(int i=0; i<WALKS; i++){
       struct graph_walk *w = &s->walk[i];
       if( is_open[i] ){
-        walk_expand(w);
+        if( walk_step(w) ) continue;
       }else if( i_next<n ){
         i_query[i] = i_next++;
         TRY( query_begin(w, b, query + i_query[i]*s->g->d, p) );
         walk_seed(w);
         is_open[i] = true;
         n_open++;
+        if( w->rc==VECDB_OK && walk_pop(w) ){
+          block_prefetch(w, w->next);
+          continue;
+        }
       }else{
-        continue;
-      }
-      if( w->rc==VECDB_OK && walk_pop(w) ){
-        block_prefetch(w, w->next);
         continue;
       }
       if( w->ef<TAIL_EF && w->rc==VECDB_OK ) walk_tail(w);

@@ -20,7 +20,7 @@
 #include "util/rng.h"
 
 #define SAMPLE_MEAN   16384u    /* rows whose mean is the centre */
-#define SAMPLE_PCA    8192u     /* rows whose covariance is analysed */
+#define SAMPLE_PCA    4096u     /* rows whose covariance is analysed */
 #define F32_MAX_BYTES 1024u     /* of a vector that blocks hold as floats */
 #define FULL_2BIT_MAX 384u      /* dimensions from which codes have one bit */
 #define PREFIX        256u      /* principal dimensions tried */
@@ -30,7 +30,7 @@
 #define ROUTER_MAX    16384u
 #define ROUTER_SEEDS  4u
 
-/* ---- Order ------------------------------------------------------------------- */
+/* ---- Order --------------------------------------------------------------- */
 
 struct row_order { uint64_t hash, key; uint32_t i; };
 
@@ -64,7 +64,7 @@ done:
   return rc;
 }
 
-/* ---- Navigation ---------------------------------------------------------------- */
+/* ---- Navigation ---------------------------------------------------------- */
 
 /* Are all elements integers of a byte? *lo is what byte 0 stands for. */
 static int rows_are_bytes(struct graph_builder *b, float *x, bool *out,
@@ -180,7 +180,7 @@ done:
   return rc;
 }
 
-/* ---- Blocks ---------------------------------------------------------------------- */
+/* ---- Blocks -------------------------------------------------------------- */
 
 static int blocks_load(struct graph_builder *b, float *x, float *nav){
   uint32_t *slot = vdb_malloc_array((size_t)b->n+1, sizeof(*slot));
@@ -205,8 +205,11 @@ static int blocks_alloc(struct graph_builder *b){
   uint32_t n_group = (uint32_t)(((uint64_t)b->n + (1u<<g->shift)-1)
                                 >> g->shift);
   size_t sz;
-  if( !vdb_mul_sz(b->n, g->stride, &sz) ) return VECDB_TOOBIG;
+  size_t per_row = (size_t)g->stride + 4*(size_t)g->dims_code + 4*g->n_lanes
+                 + BUILD_SPARE*sizeof(struct graph_near) + 36;
+  if( !vdb_mul_sz(b->n, per_row, &sz) ) return VECDB_TOOBIG;
   if( b->opts->sz_memory && sz>b->opts->sz_memory ) return VECDB_TOOBIG;
+  sz = (size_t)b->n*g->stride;
   b->block = vdb_malloc_aligned(sz+64);
   b->base = vdb_malloc_array((size_t)n_group+1, sizeof(*b->base));
   if( b->block==NULL || b->base==NULL ) return VECDB_NOMEM;
@@ -219,7 +222,7 @@ static int blocks_alloc(struct graph_builder *b){
   return VECDB_OK;
 }
 
-/* ---- Equal vectors ----------------------------------------------------------------- */
+/* ---- Equal vectors ------------------------------------------------------- */
 
 struct row_hash { uint64_t hash; uint32_t slot; };
 
@@ -357,7 +360,7 @@ done:
   return rc;
 }
 
-/* ---- Codes and router ---------------------------------------------------------------- */
+/* ---- Codes and router ---------------------------------------------------- */
 
 #define CODE_TASK  256
 

@@ -55,13 +55,14 @@ struct pca {
 static int cov_task(void *arg, size_t i_task, unsigned worker){
   struct pca *p = arg;
   size_t lo = i_task*PCA_TILE, hi = lo+PCA_TILE<p->d ? lo+PCA_TILE : p->d;
+  size_t from = lo/8*8;                   /* the rest follows by symmetry */
   VDB_UNUSED(worker);
   for(size_t r=0; r<p->n; r+=PCA_STRIP){
     size_t end = r+PCA_STRIP<p->n ? r+PCA_STRIP : p->n;
     for(size_t i=lo; i<hi; i++){
       for(size_t k=r; k<end; k++){
         const double *x = p->rows + k*p->d;
-        row_add(p->cov + i*p->d, x, x[i], p->d);
+        row_add(p->cov + i*p->d + from, x + from, x[i], p->d - from);
       }
     }
   }
@@ -132,6 +133,9 @@ int vdb_pca_axes(const float *rows, size_t n, size_t d, size_t w,
   /* +1 and -1: no function of the C library decides a bit. */
   for(size_t i=0; i<w*d; i++) p.q[i] = vdb_rng_u64(&r)>>63 ? 1 : -1;
   TRY( vdb_pool_run(n_thread, (d+PCA_TILE-1)/PCA_TILE, cov_task, &p) );
+  for(size_t i=0; i<d; i++){
+    for(size_t j=0; j<i; j++) p.cov[i*d+j] = p.cov[j*d+i];
+  }
   for(int round=0; round<PCA_ROUNDS; round++){
     double *t;
     TRY( vdb_pool_run(n_thread, (w+PCA_TILE-1)/PCA_TILE, mul_task, &p) );

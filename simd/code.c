@@ -57,7 +57,7 @@ struct vdb_code_factors vdb_code_encode(const float *r, const float *c,
   return out;
 }
 
-/* ---- One lane of a group --------------------------------------------------------- */
+/* ---- One lane of a group ------------------------------------------------- */
 
 static void nibbles_put(uint8_t *group, size_t lane, size_t dims,
                         const uint8_t *u){
