@@ -368,6 +368,15 @@ done:
   return rc;
 }
 
+/* A reader has nothing to bring home. Alone it removes -shm, which the next
+** opener would make anew; that it may not is no failure. */
+static void life_finish_reader(struct fstore *fs){
+  if( fs->mode!=FSTORE_SHARED || fs->shm==NULL || fs->main==NULL ) return;
+  if( !close_alone(fs) || !vdb_fstore_path_is_ours(fs) ) return;
+  fs->ops->shm_store(fs->shm, SHM_MAGIC, 0);
+  (void)fs->ops->unlink(fs->ops->env, fs->path_shm, NULL);
+}
+
 /* Frees. In a child of fork the locks are the parent's and stay. */
 int vdb_life_close(struct fstore *fs, bool is_child){
   int rc = VECDB_OK;
@@ -375,6 +384,7 @@ int vdb_life_close(struct fstore *fs, bool is_child){
   if( !is_child && fs->is_last && !fs->base.pager->is_poisoned ){
     rc = life_finish(fs);
   }
+  if( !is_child && fs->base.is_readonly ) life_finish_reader(fs);
   files_close(fs);
   vdb_walindex_clear(&fs->ix);
   vdb_free(fs->buf);

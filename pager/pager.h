@@ -55,8 +55,6 @@ txn_id   vdb_pager_txid(const struct pager *p);     /* of the snapshot; in
 /* Counts how often the host of an outside store has undone what was committed:
 ** names and version numbers in pages may mean other contents since. */
 uint64_t vdb_pager_n_forgotten(const struct pager *p);
-/* READ: the state is a prepared one, not decided when it was opened. */
-bool     vdb_pager_is_undecided(const struct pager *p);
 
 int vdb_pager_begin_read(struct pager *p);
 int vdb_pager_end_read(struct pager *p);
@@ -82,6 +80,8 @@ int vdb_pager_in_doubt(struct pager *p, bool *in_doubt,
 int vdb_pager_committed_token(struct pager *p, unsigned char host_uuid[16],
                               uint64_t *token);
 int vdb_pager_begin_read_at(struct pager *p, uint64_t token);
+/* READ, of a transaction that may still be rolled back. */
+bool vdb_pager_reads_undecided(const struct pager *p);
 
 /* ---- Pages ---------------------------------------------------------------
 ** Bytes 0..15 are the page header (PAGEHDR in format.def), kept by the pager

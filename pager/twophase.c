@@ -49,6 +49,7 @@ int vdb_twophase_in_doubt(struct page_store *s, bool *in_doubt,
   int rc = VECDB_OK;
 
   if( fs->mode!=FSTORE_SHARED || fs->has_write ) return VECDB_OK;
+  TRY( vdb_pager_not_poisoned(s->pager) );      /* there may be no -shm */
   TRY( vdb_shm_read(fs, &st) );
   if( st.prep_txid==0 ) return VECDB_OK;
   rc = fs->ops->lock(fs->shm, LOCK_WRITER, LOCK_EXCLUSIVE, NULL);

@@ -22,10 +22,6 @@ txn_id vdb_pager_txid(const struct pager *p){
 
 uint64_t vdb_pager_n_forgotten(const struct pager *p){ return p->n_forgotten; }
 
-bool vdb_pager_is_undecided(const struct pager *p){
-  return p->state==PAGER_READ && p->snap.is_undecided;
-}
-
 page_no vdb_pager_n_page(const struct pager *p){ return p->n_page; }
 
 const char *vdb_pager_path(const struct pager *p){

@@ -10,6 +10,7 @@
 **   states share. What an undone transaction showed may carry a number that
 **   somebody else's commit uses later, so every undo drops the caches of the
 **   collections that the transaction has changed (vdb_coll_forget_dirty).
+**   The same goes for readers of an undecided transaction, at their end.
 **   Open searches hold pins; they end with the transaction (runs.c).
 */
 #include "util/common.h"
@@ -77,12 +78,6 @@ static void store_undone(struct store *st){
   st->n_undo++;
 }
 
-/* What was read is undecided. When it is undone another commit may give the
-** same version numbers to other contents. */
-static void store_forget(struct store *st){
-  for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_coll_drop_caches(c);
-}
-
 static void store_kept(struct store *st){
   for(struct coll *c=st->coll; c!=NULL; c=c->next) c->is_dirty = false;
 }
@@ -109,7 +104,9 @@ static int read_release(struct store *st){
   if( st->is_explicit || st->n_read_scope>0 ) return VECDB_OK;
   if( vdb_pager_state(st->p)!=PAGER_READ ) return VECDB_OK;
   vdb_hold_end_all(st);
-  if( vdb_pager_is_undecided(st->p) ) store_forget(st);
+  if( vdb_pager_reads_undecided(st->p) ){
+    for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_coll_drop_caches(c);
+  }
   return vdb_pager_end_read(st->p);
 }
 
@@ -230,12 +227,16 @@ static void store_policy_after(struct store *st){
 }
 
 int vdb_store_decide(struct store *st, bool commit){
-  bool is_ours = vdb_pager_state(st->p)==PAGER_WRITE;
+  bool is_ours = vdb_pager_state(st->p)==PAGER_WRITE
+              || vdb_pager_state(st->p)==PAGER_ERROR;
   int rc;
 
   vdb_hold_end_all(st);
   rc = vdb_pager_decide(st->p, commit);
-  if( rc!=VECDB_OK ) return rc;
+  if( rc!=VECDB_OK ){
+    if( is_ours ) store_broken(st);
+    return rc;
+  }
   if( !commit ) store_undone(st);
   if( commit && is_ours ) store_policy_after(st);
   store_kept(st);
