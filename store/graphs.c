@@ -350,6 +350,22 @@ done:
   return rc;
 }
 
+void vdb_graph_row_hint(struct coll *c, int v, slot_no slot){
+  uint32_t sz = c->schema->col[c->vec_col[v]].sz_vec;
+  const struct row_hold *h = &c->graphs->rows[v];
+  const struct seg *g;
+  size_t i;
+
+  if( h->data==NULL || h->version!=c->s.seg_version ) return;
+  i = group_of(&c->segs[v], slot);
+  if( i>=h->n || i>=c->segs[v].n || h->data[i].data==NULL ) return;
+  g = &c->segs[v].seg[i];
+  if( g->map!=0 || slot-g->first>=g->n_row ) return;
+  for(uint32_t at=0; at<sz && at<1024; at+=64){
+    __builtin_prefetch(h->data[i].data + (size_t)(slot-g->first)*sz + at);
+  }
+}
+
 void vdb_graphs_relax(struct coll *c){
   if( c->graphs==NULL || !vdb_extent_is_crowded(c->p) ) return;
   for(int v=0; v<c->schema->n_vector; v++){

@@ -72,6 +72,9 @@ void vdb_graphs_relax(struct coll *c);
 int  vdb_graph_row(struct coll *c, int v, slot_no slot, struct vdb_str *buf,
                    const unsigned char **vec);
 
+/* Ask for the bytes that vdb_graph_row will give, if they are held. */
+void vdb_graph_row_hint(struct coll *c, int v, slot_no slot);
+
 /* A stored vector (or a query) of column v in the index's space; out has
 ** room for graph dimensions. False: it has no place there (zero vectors under
 ** cosine, norms near overflow). */

@@ -205,6 +205,7 @@ static int offer_slot(struct gsearch *g, slot_no slot){
 int vdb_gsearch_offer(struct gsearch *g, const struct graph_seg *s,
                       const struct vdb_graph_hit *hit, uint32_t n){
   int rc = VECDB_OK;
+  for(uint32_t i=0; i<n; i++) vdb_graph_row_hint(g->c, g->v, hit[i].row);
   for(uint32_t i=0; i<n && rc==VECDB_OK; i++){
     if( hit[i].row<s->first || hit[i].row>=s->end ){
       return COLL_CORRUPT(g->c, "a graph names rows outside of its range");

@@ -158,7 +158,7 @@ TEST(graphs__follow_rollback_and_savepoint){
     struct world w;
     world_create(&w, (enum home)home, 2300);
     undo_and_do(&w, 0);
-    undo_and_do(&w, 1);
+    if( home==HOME_HOST ) undo_and_do(&w, 1);
     world_destroy(&w);
   }
 }
@@ -171,7 +171,7 @@ TEST(graphs__of_a_snapshot_stay_while_others_rebuild){
     world_create(&w, (enum home)home, 2300);
     b = world_connect(&w);
     cb = api_collection(b, "t", NULL);
-    for(uint64_t round=0; round<5; round++){
+    for(uint64_t round=0; round<3; round++){
       struct answers before, now;
       OK(b, vecdb_begin(b, VECDB_READ));
       before = answers_get(cb, 12);
@@ -451,11 +451,12 @@ static unsigned char *file_get(struct vecdb_file_ops *ops, size_t *n){
   return p;
 }
 
-static void file_put(struct vecdb_file_ops *ops, size_t off, unsigned char b){
+static void file_put(struct vecdb_file_ops *ops, size_t off,
+                     const unsigned char *p, size_t n){
   struct vdb_file *f = NULL;
   struct vdb_err err;
   REQUIRE_RC(VECDB_OK, ops->open(ops->env, "x.vdb", 0, &f, &err));
-  REQUIRE_RC(VECDB_OK, ops->write(f, off, &b, 1, &err));
+  REQUIRE_RC(VECDB_OK, ops->write(f, off, p, n, &err));
   ops->close(f);
 }
 
@@ -481,10 +482,12 @@ TEST(graphs__flipped_bits_are_found){
     bool found = false;
     if( at<n_before && before[at]==after[at] ) continue;
     if( after[at]==0 ) continue;                 /* may be unused space */
-    file_put(w.ops, at, (unsigned char)(after[at] ^ 1u<<(i%8)));
+    after[at] ^= (unsigned char)(1u<<(i%8));
+    file_put(w.ops, at, after+at, 1);
     n_told += use_damaged(w.ops, &found);
     n_found += found;
-    file_put(w.ops, at, after[at]);
+    after[at] ^= (unsigned char)(1u<<(i%8));
+    file_put(w.ops, at, after+at, 1);
     n_flip++;
   }
   printf("  %zu flips, %zu found by check, %zu by searches\n", n_flip, n_found,
@@ -557,31 +560,36 @@ done:
   return rc;
 }
 
-static void tamper_and_use(const struct tamper *t, size_t *n_found){
+static void tamper_and_use(struct vecdb_file_ops *ops, const struct tamper *t,
+                           size_t *n_found){
   struct pager_config cfg = { 0 };
   struct vdb_err err = { 0 };
   struct store *st = NULL;
-  struct world w;
   bool found = false;
-  world_create(&w, HOME_FILE, 2100);
-  OK(w.db, vecdb_close(w.db));
   cfg.path = "x.vdb";
-  cfg.file = w.ops;
+  cfg.file = ops;
   cfg.open_flags = VECDB_OPEN_READWRITE;
   REQUIRE_RC(VECDB_OK, vdb_store_open(&cfg, &err, &st));
   if( !CHECK_RC(VECDB_OK, tamper_apply(st, t)) ) puts(err.msg);
   REQUIRE_RC(VECDB_OK, vdb_store_close(st));
-  use_damaged(w.ops, &found);
+  use_damaged(ops, &found);
   *n_found += found;
-  vdb_file_mem_destroy(w.ops);
 }
 
 TEST(graphs__hostile_records_and_blocks_are_survived){
-  size_t n_found = 0, n = 24*(size_t)vt_scale();
+  size_t n_found = 0, n = 24*(size_t)vt_scale(), n_byte;
+  unsigned char *sound;
+  struct world w;
+  world_create(&w, HOME_FILE, 2100);
+  OK(w.db, vecdb_close(w.db));
+  sound = file_get(w.ops, &n_byte);
   for(uint64_t i=0; i<n; i++){
     struct tamper x = { vt_seed()*1000+i, i%2==0 };
-    tamper_and_use(&x, &n_found);
+    tamper_and_use(w.ops, &x, &n_found);
+    file_put(w.ops, 0, sound, n_byte);
   }
   printf("  %zu of %zu found by check\n", n_found, n);
   CHECK(n_found>=n/2);
+  free(sound);
+  vdb_file_mem_destroy(w.ops);
 }
