@@ -31,7 +31,8 @@
 **       without its uuid or salt telling so, and here the uuid stays.
 **   Y4  The new main file is locked like the old one before it gets the name:
 **       nobody opens it before the old -shm is gone.
-**   Y5  What replaces the file was made from its newest state.
+**   Y5  What replaces the file was made from its newest state, and is whole:
+**       it has no log of its own.
 */
 #include "util/common.h"
 #include "pager/fstore.h"
@@ -486,6 +487,21 @@ done:
   return rc;
 }
 
+/* A copy whose closing failed has a log, and without it nothing. */
+static int replace_is_whole(struct fstore *fs, const char *path_new){
+  char *path_wal = path_with(path_new, "-wal");
+  bool has_log = false;
+  int rc = path_wal ? VECDB_OK : VECDB_NOMEM;
+
+  if( rc==VECDB_OK ) rc = fs->ops->exists(fs->ops->env, path_wal, &has_log);
+  if( rc==VECDB_OK && has_log ){
+    rc = vdb_error(fs->err, VECDB_IOERR_SYNC, "cannot replace %s: \"%s\" still "
+                   "needs its log", vdb_pager_name(fs->base.pager), path_new);
+  }
+  vdb_free(path_wal);
+  return rc;
+}
+
 /* Open the new file and lock it (Y4). */
 static int replace_lock(struct fstore *fs, const char *path_new,
                         struct vdb_file **out){
@@ -497,6 +513,7 @@ static int replace_lock(struct fstore *fs, const char *path_new,
     rc = vdb_error(fs->err, rc, "cannot replace %s: somebody has \"%s\" open",
                    vdb_pager_name(fs->base.pager), path_new);
   }
+  if( rc==VECDB_OK ) rc = replace_is_whole(fs, path_new);
 done:
   return rc;
 }
@@ -517,8 +534,8 @@ int vdb_life_replace(struct page_store *s, const char *path_new){
                      vdb_pager_name(p));
   }
   TRY( replace_settle(fs) );
-  TRY( replace_adapt(fs, path_new) );
   TRY( replace_lock(fs, path_new, &fresh) );
+  TRY( replace_adapt(fs, path_new) );
   TRY( replace_drop_log(fs) );
   TRY( fs->ops->rename(fs->ops->env, path_new, fs->path, fs->err) );
   /* From here on the old file is no more; failing leaves no way back. */

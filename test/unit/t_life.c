@@ -556,6 +556,34 @@ TEST(vacuum__loses_no_commit_of_others){
   end_world();
 }
 
+static int n_sync_of_copy;
+static int fail_a_copy_sync(struct lab_event *e){
+  if( e->call!=CALL_SYNC || !ends_with(e->path, "-vacuum-wal") ){
+    return VECDB_OK;
+  }
+  return ++n_sync_of_copy==3 ? VECDB_IOERR_SYNC : VECDB_OK;
+}
+
+TEST(vacuum__takes_no_copy_that_is_not_complete){
+  vecdb_options o = VECDB_OPTIONS_INIT;
+  vecdb_collection *c;
+  vecdb *db;
+  begin_world();
+  o.file = layer;
+  o.wal_bytes = 4096;
+  db = api_open("t.vdb", &o);
+  c = three_rows(db);
+  n_sync_of_copy = 0;
+  on_before = fail_a_copy_sync;        /* of its checkpoint after the commit */
+  CHECK_RC( VECDB_IOERR_SYNC, vecdb_vacuum(db) );
+  on_before = NULL;
+  CHECK( n_sync_of_copy>=3 );
+  check_keys(c, "1 2 3 ");
+  OK(db, vecdb_collection_close(c));
+  OK(db, vecdb_close(db));
+  end_world();
+}
+
 TEST(twophase__a_decision_that_fails_leaves_no_stale_rows){
   static const unsigned char host[16] = { 1 };
   vecdb_collection *c, *c2;
