@@ -250,7 +250,8 @@ VECDB_API int vecdb_checkpoint(vecdb *db, int mode, uint64_t *n_log,
 ** read and write; the copy is checked before this returns OK. What is in
 ** memory or in an outside store is copied, too, under a uuid of its own. */
 VECDB_API int vecdb_backup(vecdb *db, const char *path);
-/* Rebuild the file without free space. Needs to be alone (BUSY otherwise). */
+/* Rebuild the file without free space. Needs to be alone (BUSY otherwise);
+** BUSY_SNAPSHOT when somebody came, committed and left meanwhile: retry. */
 VECDB_API int vecdb_vacuum(vecdb *db);
 /* Examine everything; report is called once per finding (severity 2 damage,
 ** 1 leak or waste, 0 note). VECDB_OK: sound. VECDB_CORRUPT*: something of

@@ -146,6 +146,10 @@ static void docs_read(FILE *in){
         if( d.section ) doc_add_text(&d, d.section);
         docs = grow(docs, n_docs, &cap_docs, sizeof *docs);
         docs[n_docs++] = d;
+      }else{
+        free(d.name);
+        free(d.section);
+        free(d.summary);
       }
       memset(&d, 0, sizeof d);
       d.first = n_uses;

@@ -31,7 +31,8 @@
 **       without its uuid or salt telling so, and here the uuid stays.
 **   Y4  The new main file is locked like the old one before it gets the name:
 **       nobody opens it before the old -shm is gone.
-**   Y5  What replaces the file was made from its newest state.
+**   Y5  What replaces the file was made from its newest state, and is whole:
+**       it has no log of its own.
 */
 #include "util/common.h"
 #include "pager/fstore.h"
@@ -368,6 +369,15 @@ done:
   return rc;
 }
 
+/* A reader has nothing to bring home. Alone it removes -shm, which the next
+** opener would make anew; that it may not is no failure. */
+static void life_finish_reader(struct fstore *fs){
+  if( fs->mode!=FSTORE_SHARED || fs->shm==NULL || fs->main==NULL ) return;
+  if( !close_alone(fs) || !vdb_fstore_path_is_ours(fs) ) return;
+  fs->ops->shm_store(fs->shm, SHM_MAGIC, 0);
+  (void)fs->ops->unlink(fs->ops->env, fs->path_shm, NULL);
+}
+
 /* Frees. In a child of fork the locks are the parent's and stay. */
 int vdb_life_close(struct fstore *fs, bool is_child){
   int rc = VECDB_OK;
@@ -375,6 +385,7 @@ int vdb_life_close(struct fstore *fs, bool is_child){
   if( !is_child && fs->is_last && !fs->base.pager->is_poisoned ){
     rc = life_finish(fs);
   }
+  if( !is_child && fs->base.is_readonly ) life_finish_reader(fs);
   files_close(fs);
   vdb_walindex_clear(&fs->ix);
   vdb_free(fs->buf);
@@ -476,6 +487,21 @@ done:
   return rc;
 }
 
+/* A copy whose closing failed has a log, and without it nothing. */
+static int replace_is_whole(struct fstore *fs, const char *path_new){
+  char *path_wal = path_with(path_new, "-wal");
+  bool has_log = false;
+  int rc = path_wal ? VECDB_OK : VECDB_NOMEM;
+
+  if( rc==VECDB_OK ) rc = fs->ops->exists(fs->ops->env, path_wal, &has_log);
+  if( rc==VECDB_OK && has_log ){
+    rc = vdb_error(fs->err, VECDB_IOERR_SYNC, "cannot replace %s: \"%s\" still "
+                   "needs its log", vdb_pager_name(fs->base.pager), path_new);
+  }
+  vdb_free(path_wal);
+  return rc;
+}
+
 /* Open the new file and lock it (Y4). */
 static int replace_lock(struct fstore *fs, const char *path_new,
                         struct vdb_file **out){
@@ -487,6 +513,7 @@ static int replace_lock(struct fstore *fs, const char *path_new,
     rc = vdb_error(fs->err, rc, "cannot replace %s: somebody has \"%s\" open",
                    vdb_pager_name(fs->base.pager), path_new);
   }
+  if( rc==VECDB_OK ) rc = replace_is_whole(fs, path_new);
 done:
   return rc;
 }
@@ -507,8 +534,8 @@ int vdb_life_replace(struct page_store *s, const char *path_new){
                      vdb_pager_name(p));
   }
   TRY( replace_settle(fs) );
-  TRY( replace_adapt(fs, path_new) );
   TRY( replace_lock(fs, path_new, &fresh) );
+  TRY( replace_adapt(fs, path_new) );
   TRY( replace_drop_log(fs) );
   TRY( fs->ops->rename(fs->ops->env, path_new, fs->path, fs->err) );
   /* From here on the old file is no more; failing leaves no way back. */

@@ -163,10 +163,15 @@ int vdb_pager_begin_read(struct pager *p){
 
   TRY( vdb_pager_enter_none(p, "begin a transaction") );
   TRY( vdb_pager_not_poisoned(p) );
+  p->snap.is_undecided = false;
   TRY( p->store->ops->begin_read(p->store, &p->snap) );
   TRY( read_enter(p) );
 done:
   return rc;
+}
+
+bool vdb_pager_reads_undecided(const struct pager *p){
+  return p->state==PAGER_READ && p->snap.is_undecided;
 }
 
 int vdb_pager_begin_read_at(struct pager *p, uint64_t token){
@@ -178,6 +183,7 @@ int vdb_pager_begin_read_at(struct pager *p, uint64_t token){
     return vdb_error(p->err, VECDB_UNSUPPORTED, "%s has no two-phase commit",
                      vdb_pager_name(p));
   }
+  p->snap.is_undecided = false;
   TRY( p->store->ops->begin_read_at(p->store, token, &p->snap) );
   TRY( read_enter(p) );
 done:

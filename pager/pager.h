@@ -77,6 +77,8 @@ int vdb_pager_in_doubt(struct pager *p, bool *in_doubt,
 int vdb_pager_committed_token(struct pager *p, unsigned char host_uuid[16],
                               uint64_t *token);
 int vdb_pager_begin_read_at(struct pager *p, uint64_t token);
+/* READ, of a transaction that may still be rolled back. */
+bool vdb_pager_reads_undecided(const struct pager *p);
 
 /* ---- Pages ---------------------------------------------------------------
 ** Bytes 0..15 are the page header (PAGEHDR in format.def), kept by the pager

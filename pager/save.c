@@ -33,7 +33,7 @@ static int undo_open(struct pager *p){
 
   if( p->undo ) return VECDB_OK;
   p->ops->random(p->ops->env, &tag, sizeof(tag));
-  vdb_str_addf(&path, "%s-undo-%016llx", p->path_full,
+  vdb_str_addf(&path, "%s-undo%016llx", p->path_full,
                (unsigned long long)tag);
   TRY( vdb_str_rc(&path) );
   TRY( p->ops->open(p->ops->env, path.z, FILE_CREATE|FILE_EXCL, &p->undo,

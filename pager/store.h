@@ -24,6 +24,8 @@ struct snapshot {
   txn_id  txid_write;               /* begin_write: number to write under */
   page_no n_page;                   /* pages, the header region included */
   uint64_t version;                 /* equal versions, equal states */
+  bool is_undecided;                /* a PREPARE, which may be taken back; set
+                                    ** by begin_read_at alone */
 };
 
 struct page_store;

@@ -49,6 +49,7 @@ int vdb_twophase_in_doubt(struct page_store *s, bool *in_doubt,
   int rc = VECDB_OK;
 
   if( fs->mode!=FSTORE_SHARED || fs->has_write ) return VECDB_OK;
+  TRY( vdb_pager_not_poisoned(s->pager) );      /* there may be no -shm */
   TRY( vdb_shm_read(fs, &st) );
   if( st.prep_txid==0 ) return VECDB_OK;
   rc = fs->ops->lock(fs->shm, LOCK_WRITER, LOCK_EXCLUSIVE, NULL);
@@ -120,6 +121,7 @@ static int begin_prepared(struct fstore *fs, uint64_t token, bool *found,
   fs->min_frame = BACKFILL_N(w);
   fs->max_frame = st->n_frame;
   snapshot_set(fs, out, st->prep_txid, st->prep_n_page);
+  out->is_undecided = true;
   *found = true;
 done:
   return rc;

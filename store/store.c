@@ -10,6 +10,7 @@
 **   states share. What an undone transaction showed may carry a number that
 **   somebody else's commit uses later, so every undo drops the caches of the
 **   collections that the transaction has changed (vdb_coll_forget_dirty).
+**   The same goes for readers of an undecided transaction, at their end.
 **   Open searches hold pins; they end with the transaction (runs.c).
 */
 #include "util/common.h"
@@ -101,6 +102,9 @@ static int read_release(struct store *st){
   if( st->is_explicit || st->n_read_scope>0 ) return VECDB_OK;
   if( vdb_pager_state(st->p)!=PAGER_READ ) return VECDB_OK;
   vdb_hold_end_all(st);
+  if( vdb_pager_reads_undecided(st->p) ){
+    for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_coll_drop_caches(c);
+  }
   return vdb_pager_end_read(st->p);
 }
 
@@ -139,8 +143,9 @@ int vdb_store_begin_write(struct store *st){
 }
 
 /* optimize=commit, and =background until it has a thread: tidy up one
-** collection that this transaction has changed, all or nothing. A failure is no reason to lose the user's changes: they are
-** committed untidy, and the log hears of it. Only an interrupt is passed on. */
+** collection that this transaction has changed, all or nothing. A failure is
+** no reason to lose the user's changes: they are committed untidy, and the log
+** hears of it. Only an interrupt is passed on. */
 static int policy_run(struct store *st, struct coll *c){
   unsigned n;
   int rc, rc2;
@@ -220,12 +225,16 @@ static void store_policy_after(struct store *st){
 }
 
 int vdb_store_decide(struct store *st, bool commit){
-  bool is_ours = vdb_pager_state(st->p)==PAGER_WRITE;
+  bool is_ours = vdb_pager_state(st->p)==PAGER_WRITE
+              || vdb_pager_state(st->p)==PAGER_ERROR;
   int rc;
 
   vdb_hold_end_all(st);
   rc = vdb_pager_decide(st->p, commit);
-  if( rc!=VECDB_OK ) return rc;
+  if( rc!=VECDB_OK ){
+    if( is_ours ) store_broken(st);
+    return rc;
+  }
   if( !commit ) store_undone(st);
   if( commit && is_ours ) store_policy_after(st);
   store_kept(st);

@@ -68,7 +68,7 @@ static void message_send(struct arena *a, enum message_kind kind,
 
 /* ---- workers ------------------------------------------------------------------- */
 
-static void worker_die(struct arena *a, const char *doing, int rc,
+static _Noreturn void worker_die(struct arena *a, const char *doing, int rc,
                        const struct toy *t){
   char text[96];
   snprintf(text, sizeof(text), "%s: %d, %.80s", doing, rc, t->err.msg);

@@ -5,6 +5,7 @@
 **           it fail, or let another connection act just then.
 */
 #include "vt.h"
+#include "api/api.h"
 #include "lab/lib_layer.h"
 #include "unit/lib_host.h"
 #include "pager/extent.h"
@@ -279,6 +280,42 @@ TEST(life__of_two_that_close_together_one_cleans_up){
   end_world();
 }
 
+static struct pager *open_reader(void){
+  struct pager_config cfg;
+  struct pager *p = NULL;
+  memset(&cfg, 0, sizeof(cfg));
+  cfg.path = "t.vdb";
+  cfg.open_flags = VECDB_OPEN_READONLY;
+  cfg.file = world;
+  REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &p) );
+  return p;
+}
+
+TEST(life__a_reader_leaves_nothing_behind){
+  struct pager *p, *r;
+  page_no pgno;
+  begin_world();
+  p = open_db(layer);
+  pgno = add_pages(p, 3);
+  r = open_reader();
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(r) );
+  CHECK( exists("t.vdb-shm") );        /* p is there */
+  r = open_reader();
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  CHECK( exists("t.vdb-wal") );        /* r is there */
+  CHECK( has_page(r, pgno) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(r) );
+  CHECK( exists("t.vdb-wal") );        /* for somebody who may write */
+  CHECK( !exists("t.vdb-shm") );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(open_db(world)) );
+  CHECK( !exists("t.vdb-wal") );
+  r = open_reader();
+  CHECK( has_page(r, pgno) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(r) );
+  CHECK( !exists("t.vdb-shm") );
+  end_world();
+}
+
 /* ---- a young file -------------------------------------------------------- */
 
 TEST(header__a_young_file_with_commits_is_not_taken_for_unborn){
@@ -440,4 +477,162 @@ TEST(host__may_undo_what_was_committed){
   CHECK_INT( 2, extent_fill(p, head) );
   REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
   host_destroy(h);
+}
+
+/* ---- rows ---------------------------------------------------------------- */
+
+static vecdb *open_rows(const struct vecdb_file_ops *ops){
+  vecdb_options o = VECDB_OPTIONS_INIT;
+  o.file = ops;
+  return api_open("t.vdb", &o);
+}
+
+static void delete_row(vecdb_collection *c, int64_t key){
+  vecdb *db = vecdb_collection_db(c);
+  vecdb_stmt *s = NULL;
+  OK(db, vecdb_prepare_delete(c, &s));
+  OK(db, vecdb_bind_int64(s, VECDB_KEY, key));
+  DONE(db, vecdb_step(s));
+  OK(db, vecdb_finalize(s));
+}
+
+/* What a scan and a search see. */
+static void check_keys(vecdb_collection *c, const char *want){
+  vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;
+  vecdb *db = vecdb_collection_db(c);
+  vecdb_stmt *s = NULL;
+  OK(db, vecdb_prepare_scan(c, NULL, &s));
+  KEYS(db, want, s);
+  OK(db, vecdb_finalize(s));
+  o.k = 10;
+  OK(db, vecdb_prepare_search(c, &o, &s));
+  OK(db, vecdb_bind_vector_text(s, VECDB_QUERY, "[0,0]", (size_t)-1));
+  KEYS(db, want, s);
+  OK(db, vecdb_finalize(s));
+}
+
+static vecdb_collection *three_rows(vecdb *db){
+  vecdb_collection *c = api_collection(db, "c", "id INTEGER PRIMARY KEY, "
+                                       "v FLOAT[2]");
+  for(int i=1; i<=3; i++) api_put(c, i, "[1,2]");
+  return c;
+}
+
+static void come_and_go(void){
+  vecdb *db = open_rows(world);
+  vecdb_collection *c = api_collection(db, "c", NULL);
+  delete_row(c, 2);
+  OK(db, vecdb_collection_close(c));
+  OK(db, vecdb_close(db));
+}
+
+static bool has_come;
+static int come_at_vacuum(struct lab_event *e){
+  if( e->call!=CALL_OPEN || !ends_with(e->path, "-vacuum") || has_come ){
+    return VECDB_OK;
+  }
+  has_come = true;
+  come_and_go();
+  return VECDB_OK;
+}
+
+TEST(vacuum__loses_no_commit_of_others){
+  vecdb_collection *c;
+  vecdb *db;
+  begin_world();
+  has_come = false;
+  db = open_rows(layer);
+  c = three_rows(db);
+  on_before = come_at_vacuum;
+  CHECK_RC( VECDB_BUSY_SNAPSHOT, vecdb_vacuum(db) );
+  on_before = NULL;
+  CHECK( has_come );
+  CHECK( !exists("t.vdb-vacuum") );
+  check_keys(c, "1 3 ");
+  OK(db, vecdb_vacuum(db));
+  check_keys(c, "1 3 ");
+  OK(db, vecdb_collection_close(c));
+  OK(db, vecdb_close(db));
+  end_world();
+}
+
+static int n_sync_of_copy;
+static int fail_a_copy_sync(struct lab_event *e){
+  if( e->call!=CALL_SYNC || !ends_with(e->path, "-vacuum-wal") ){
+    return VECDB_OK;
+  }
+  return ++n_sync_of_copy==3 ? VECDB_IOERR_SYNC : VECDB_OK;
+}
+
+TEST(vacuum__takes_no_copy_that_is_not_complete){
+  vecdb_options o = VECDB_OPTIONS_INIT;
+  vecdb_collection *c;
+  vecdb *db;
+  begin_world();
+  o.file = layer;
+  o.wal_bytes = 4096;
+  db = api_open("t.vdb", &o);
+  c = three_rows(db);
+  n_sync_of_copy = 0;
+  on_before = fail_a_copy_sync;        /* of its checkpoint after the commit */
+  CHECK_RC( VECDB_IOERR_SYNC, vecdb_vacuum(db) );
+  on_before = NULL;
+  CHECK( n_sync_of_copy>=3 );
+  check_keys(c, "1 2 3 ");
+  OK(db, vecdb_collection_close(c));
+  OK(db, vecdb_close(db));
+  end_world();
+}
+
+TEST(twophase__a_decision_that_fails_leaves_no_stale_rows){
+  static const unsigned char host[16] = { 1 };
+  vecdb_collection *c, *c2;
+  vecdb *db, *db2;
+  begin_world();
+  db = open_rows(layer);
+  db2 = open_rows(world);
+  c = three_rows(db);
+  c2 = api_collection(db2, "c", NULL);
+  OK(db, vecdb_begin(db, VECDB_WRITE));
+  delete_row(c, 1);
+  check_keys(c, "2 3 ");
+  OK(db, vecdb_prepare_commit(db, host, 1));
+  on_before = log_is_full;
+  CHECK( vecdb_decide(db, 0)!=VECDB_OK );
+  on_before = NULL;
+  OK(db2, vecdb_decide(db2, 0));
+  delete_row(c2, 3);
+  check_keys(c2, "1 2 ");
+  check_keys(c, "1 2 ");
+  OK(db, vecdb_collection_close(c));
+  OK(db2, vecdb_collection_close(c2));
+  OK(db2, vecdb_close(db2));
+  OK(db, vecdb_close(db));
+  end_world();
+}
+
+TEST(twophase__a_state_that_was_never_committed_is_not_remembered){
+  static const unsigned char host[16] = { 1 };
+  vecdb_collection *c, *c2;
+  vecdb *db, *db2;
+  begin_world();
+  db = open_rows(layer);
+  db2 = open_rows(world);
+  c = three_rows(db);
+  c2 = api_collection(db2, "c", NULL);
+  OK(db, vecdb_begin(db, VECDB_WRITE));
+  delete_row(c, 1);
+  OK(db, vecdb_prepare_commit(db, host, 1));
+  OK(db2, vecdb_begin_read_at(db2, 1));
+  check_keys(c2, "2 3 ");
+  OK(db2, vecdb_rollback(db2));
+  OK(db, vecdb_decide(db, 0));
+  delete_row(c, 3);
+  check_keys(c, "1 2 ");
+  check_keys(c2, "1 2 ");
+  OK(db, vecdb_collection_close(c));
+  OK(db2, vecdb_collection_close(c2));
+  OK(db2, vecdb_close(db2));
+  OK(db, vecdb_close(db));
+  end_world();
 }

@@ -1114,9 +1114,9 @@ TEST(ckpt__a_log_far_too_long_waits_for_readers){
   CHECK_INT( 1, fill_of(r, a) );
   REQUIRE_RC( VECDB_OK, vdb_pager_set(w, "busy_ms", 50) );
   {
-    int64_t t = world->now_ms(world->env);
+    int64_t begin = world->now_ms(world->env);
     commit_fill(w, a, 201);
-    CHECK( world->now_ms(world->env)>=t+50 );
+    CHECK( world->now_ms(world->env)>=begin+50 );
   }
   REQUIRE_RC( VECDB_OK, vdb_pager_end_read(r) );
   commit_fill(w, a, 202);
