@@ -40,7 +40,7 @@ static const void *batch_query(const struct gbatch *t, size_t i){
 
 /* ---- Workers ------------------------------------------------------------ */
 
-static int batch_task(void *arg, size_t i_task, unsigned worker){
+static int walk_task(void *arg, size_t i_task, unsigned worker){
   struct gbatch *t = arg;
   const struct coll *c = t->g.c;
   struct vdb_fpmode fp = vdb_fpmode_enter();
@@ -78,7 +78,7 @@ static int batch_graph(struct gbatch *t){
     TRY( vdb_graph_searcher_create(t->s->g, &t->searcher[w]) );
   }
   rc = vdb_pool_run(t->n_thread, (t->n+TASK_QUERIES-1)/TASK_QUERIES,
-                    batch_task, t);
+                    walk_task, t);
   if( rc==VECDB_INTERRUPT ){
     rc = vdb_error(vdb_coll_err(g->c), rc, "interrupted while at search");
   }
