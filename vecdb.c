@@ -344,6 +344,7 @@ static int db_open(vecdb *db, const char *path, uint32_t flags,
   cfg.interrupted = &db->ss.interrupted;
   db->ss.n_thread = o.threads;
   TRY( vdb_store_open(&cfg, &db->err, &db->ss.st) );
+  vdb_store_set_threads(db->ss.st, o.threads);
   vdb_store_set_progress(db->ss.st, progress_relay, db);
 done:
   return rc;
@@ -603,6 +604,27 @@ int vecdb_stat(vecdb *db, vecdb_stats *out){
   return db_leave_read(db, &held, rc);
 }
 
+int vecdb_last_search(vecdb *db, vecdb_search_info *out){
+  vecdb_search_info info = { 0 };
+  const struct search_note *n;
+  int rc = db_enter(db);
+  if( rc!=VECDB_OK ) return rc;
+  if( out==NULL ) return db_leave(db, db_misuse(db, "last_search: no out"));
+  n = &db->ss.last;
+  if( n->plan==NULL ){
+    return db_leave(db, vdb_error(&db->err, VECDB_NOTFOUND,
+                                  "no search was made on this handle"));
+  }
+  info.ef = n->ef;
+  info.n_match = n->n_match;
+  info.n_distance = n->n_distance;
+  info.recall = n->recall;
+  info.plan = n->plan;
+  info.why = n->why;
+  return db_leave(db, struct_write(db, "vecdb_search_info", out, &info,
+                                   sizeof(info)));
+}
+
 int vecdb_uuid(vecdb *db, unsigned char uuid[16]){
   int rc = db_enter(db);
   if( rc!=VECDB_OK ) return rc;
@@ -623,6 +645,7 @@ int vecdb_set(vecdb *db, const char *name, int64_t value){
                      (long long)value, THREADS_MAX);
     }else{
       db->ss.n_thread = (unsigned)value;
+      vdb_store_set_threads(db->ss.st, (unsigned)value);
     }
     return db_leave(db, rc);
   }
@@ -806,6 +829,19 @@ int vecdb_column_count(vecdb_collection *c){
   return c ? c->schema->n_col : 0;
 }
 
+/* What serves a vector column now. A graph that cannot be read is for searches
+** and checks to complain about. */
+static const char *column_index(vecdb_collection *c, int column){
+  bool held = false, has_graph = false;
+  int rc;
+  if( c->schema->col[column].index.kind!=INDEX_GRAPH ) return "flat";
+  rc = vdb_session_read_begin(&c->db->ss, &held);
+  if( rc==VECDB_OK ) rc = vdb_coll_has_graph(c->coll, column, &has_graph);
+  vdb_session_read_end(&c->db->ss, &held);
+  vdb_error_clear(&c->db->err);
+  return has_graph ? "graph" : "flat";
+}
+
 int vecdb_column_describe(vecdb_collection *c, int column,
                           vecdb_column_info *out){
   vecdb_column_info info = { 0 };
@@ -829,7 +865,7 @@ int vecdb_column_describe(vecdb_collection *c, int column,
     info.dims = col->dims;
     info.metric = (uint32_t)col->metric;
     info.vector_bytes = col->sz_vec;
-    info.index = "flat";
+    info.index = column_index(c, column);
   }
   return db_leave(c->db, struct_write(c->db, "vecdb_column_info", out, &info,
                                       sizeof(info)));

@@ -360,6 +360,8 @@ typedef struct vecdb_collection_stats {
   uint64_t n_segment, n_extent;
   uint64_t vector_bytes;     /* in extents */
   uint64_t data_version;     /* changes with every commit that changes rows */
+  uint64_t n_graph_row;      /* rows that a graph covers, over all columns */
+  uint64_t graph_bytes;      /* of graphs, in extents */
 } vecdb_collection_stats;
 VECDB_API int vecdb_collection_stat(vecdb_collection *c,
                                     vecdb_collection_stats *out);
@@ -525,6 +527,23 @@ VECDB_API int vecdb_search_many(vecdb_collection *c,
                                 int element, const void *queries,
                                 size_t stride, int64_t *keys,
                                 float *distances, uint32_t *counts);
+
+/* What the last search of this handle did: a statement's first step, or
+** vecdb_search_many, whose numbers are sums over all queries. The strings are
+** constants. VECDB_NOTFOUND: there was none. */
+typedef struct vecdb_search_info {
+  uint32_t size;             /* sizeof(vecdb_search_info), set by you */
+  uint32_t ef;               /* effort in the graph, widened by what the filter
+                             ** leaves out; 0: none was walked */
+  uint64_t n_match;          /* rows that qualified (of each query) */
+  uint64_t n_distance;       /* rows compared; of the blocks of a graph that a
+                             ** batch walks, only the results */
+  double   recall;           /* to be expected, as measured when the graph was
+                             ** built; 1: exact; 0: unknown, as ef was given */
+  const char *plan;          /* "exact", "graph", or both in turn */
+  const char *why;           /* a few words */
+} vecdb_search_info;
+VECDB_API int vecdb_last_search(vecdb *db, vecdb_search_info *out);
 
 /* ---- Vectors as values --------------------------------------------------- */
 

@@ -17,8 +17,9 @@
 **   E2  A block of heap bytes is named by the same pair.
 **   E3  Nothing of a chunk is used before its checksum was right, except by
 **       callers of vdb_extent_pin_raw, who ask vdb_extent_verify themselves.
-**   E4  At the end of a transaction no pin keeps a mapping or block; a pin
-**       that was forgotten stays listed, so that unpinning it is safe.
+**   E4  At the end of a transaction no pin keeps a mapping or block, but for
+**       those of vdb_extent_hold; a pin that was forgotten stays listed, so
+**       that unpinning it is safe.
 */
 #include "util/common.h"
 #include "util/crc32c.h"
@@ -55,6 +56,7 @@ struct extent_cache {
   struct seen *seen; size_t n_seen, n_seen_cap;   /* hash table by head */
   struct heap_extent *heap;
   struct extent_pin *pins;
+  struct extent_pin *held;          /* pins that outlive transactions */
 };
 
 /* ---- what was verified --------------------------------------------------- */
@@ -340,13 +342,13 @@ done:
 
 /* ---- pinning ------------------------------------------------------------- */
 
-static struct extent_pin *pin_create(struct extent_cache *x){
+static struct extent_pin *pin_create(struct extent_pin **list){
   struct extent_pin *pin = vdb_calloc(1, sizeof(*pin));
   if( pin==NULL ) return NULL;
-  pin->next = x->pins;
-  pin->prev = &x->pins;
-  if( x->pins ) x->pins->prev = &pin->next;
-  x->pins = pin;
+  pin->next = *list;
+  pin->prev = list;
+  if( *list ) (*list)->prev = &pin->next;
+  *list = pin;
   return pin;
 }
 
@@ -386,13 +388,14 @@ static int pin_bytes(struct pager *p, struct extent_pin *pin,
   return VECDB_OK;
 }
 
-int vdb_extent_pin_raw(struct pager *p, page_no head, struct extent *out){
+static int pin_into(struct pager *p, struct extent_pin **list, page_no head,
+                    struct extent *out){
   struct extent_pin *pin = NULL;
   uint64_t no = 0;
   int rc = VECDB_OK;
 
   TRY( head_read(p, head, out, &no) );
-  pin = pin_create(p->extents);
+  pin = pin_create(list);
   if( pin==NULL ) TRY( VECDB_NOMEM );
   TRY( pin_bytes(p, pin, out, no) );
   out->pin = pin;
@@ -402,6 +405,20 @@ done:
   if( rc!=VECDB_OK ) memset(out, 0, sizeof(*out));
   return rc;
 }
+
+int vdb_extent_pin_raw(struct pager *p, page_no head, struct extent *out){
+  return pin_into(p, &p->extents->pins, head, out);
+}
+
+int vdb_extent_hold(struct pager *p, page_no head, struct extent *out){
+  return pin_into(p, &p->extents->held, head, out);
+}
+
+bool vdb_extent_is_crowded(const struct pager *p){
+  return p->cache.sz_other>p->cache.sz_max/2;
+}
+
+void vdb_extent_shrink(struct pager *p){ heap_make_room(p, 0); }
 
 int vdb_extent_pin(struct pager *p, page_no head, struct extent *out){
   int rc = vdb_extent_pin_raw(p, head, out);
@@ -542,6 +559,7 @@ void vdb_extents_forget(struct pager *p){
   if( x->n_seen_cap ) memset(x->seen, 0, x->n_seen_cap*sizeof(*x->seen));
   x->n_seen = 0;
   for(struct heap_extent *h=x->heap; h; h=h->next) h->head = 0;
+  p->n_forgotten++;
 }
 
 void vdb_extents_undo(struct pager *p, size_t n_created, size_t n_freed){
@@ -572,6 +590,7 @@ void vdb_extents_reset(struct pager *p){
   struct extent_cache *x = p->extents;
 
   while( x->pins ) pin_destroy(p, x->pins);
+  while( x->held ) pin_destroy(p, x->held);
   while( x->heap ){
     struct heap_extent *h = x->heap;
     x->heap = h->next;

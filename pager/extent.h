@@ -48,6 +48,16 @@ int  vdb_extent_create(struct pager *p, const struct extent_spec *spec,
 int  vdb_extent_pin(struct pager *p, page_no head, struct extent *out);
 /* As pin, and nothing is verified: callers verify what they touch. */
 int  vdb_extent_pin_raw(struct pager *p, page_no head, struct extent *out);
+/* As pin_raw, and the bytes stay in place after the transaction, until unpin
+** or until the pager is closed or its file replaced. Between transactions
+** their space may be used anew: whoever holds an extent reads it only in a
+** transaction that still sees (head, txid). */
+int  vdb_extent_hold(struct pager *p, page_no head, struct extent *out);
+/* Blocks of extents that were read into memory fill half of the cache's
+** budget: whoever holds some should let them go, then shrink. */
+bool vdb_extent_is_crowded(const struct pager *p);
+/* Free blocks without pins, oldest first, until the budget is met. */
+void vdb_extent_shrink(struct pager *p);
 int  vdb_extent_verify(struct pager *p, const struct extent *e, size_t off,
                        size_t n);
 void vdb_extent_unpin(struct pager *p, struct extent *e);  /* cleared is fine */

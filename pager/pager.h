@@ -52,6 +52,9 @@ uint64_t vdb_pager_version(const struct pager *p);
 void     vdb_pager_touch(struct pager *p);
 txn_id   vdb_pager_txid(const struct pager *p);     /* of the snapshot; in
                                                     ** WRITE: being written */
+/* Counts how often the host of an outside store has undone what was committed:
+** names and version numbers in pages may mean other contents since. */
+uint64_t vdb_pager_n_forgotten(const struct pager *p);
 
 int vdb_pager_begin_read(struct pager *p);
 int vdb_pager_end_read(struct pager *p);

@@ -64,6 +64,7 @@ struct pager {
   page_no n_page_high;              /* WRITE: largest n_page so far */
   bool no_reuse;                    /* WRITE: extents only at the end (A4) */
 
+  uint64_t n_forgotten;             /* times a host went back, see pager.h */
   uint64_t version;                 /* of what is seen now */
   uint64_t version_last;            /* highest ever given */
   uint64_t version_begin;           /* WRITE: at its begin */

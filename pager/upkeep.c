@@ -20,6 +20,8 @@ txn_id vdb_pager_txid(const struct pager *p){
   return p->state==PAGER_WRITE ? p->snap.txid_write : p->snap.txid;
 }
 
+uint64_t vdb_pager_n_forgotten(const struct pager *p){ return p->n_forgotten; }
+
 page_no vdb_pager_n_page(const struct pager *p){ return p->n_page; }
 
 const char *vdb_pager_path(const struct pager *p){

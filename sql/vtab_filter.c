@@ -324,6 +324,7 @@ static void last_query(struct sql_table *t, const char *plan,
   l->n_row = 0;
   l->n_run = 1;
   l->is_exact = is_exact;
+  memset(&l->info, 0, sizeof(l->info));
 }
 
 /* Reuse the statement if it was prepared for the same text, else drop it. */
@@ -398,6 +399,8 @@ static int search_run(struct sql_cursor *c, const struct plan *p,
     if( rc!=SQLITE_OK ) goto done;
   }
   rc = vdb_cursor_next(&c->base);
+  t->st->last.info.size = sizeof(t->st->last.info);
+  vecdb_last_search(t->conn->eng, &t->st->last.info);
 done:
   sqlite3_free(filter);
   return rc;

@@ -28,6 +28,12 @@ static int add_text(struct sql_rows *r, const char *key, const char *z){
   return rc;
 }
 
+static int add_real(struct sql_rows *r, const char *key, double x){
+  char z[32];
+  sqlite3_snprintf(sizeof(z), z, "%.4g", x);
+  return add_text(r, key, z);
+}
+
 static int stats_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
                       char **err){
   struct sql_table *t;
@@ -54,6 +60,8 @@ static int stats_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
   SQL_TRY( add_number(r, "segments", cs.n_segment) );
   SQL_TRY( add_number(r, "extents", cs.n_extent) );
   SQL_TRY( add_number(r, "vector_bytes", cs.vector_bytes) );
+  SQL_TRY( add_number(r, "graph_rows", cs.n_graph_row) );
+  SQL_TRY( add_number(r, "graph_bytes", cs.graph_bytes) );
   SQL_TRY( add_number(r, "file_bytes", ds.file_bytes) );
   SQL_TRY( add_number(r, "wal_bytes", ds.wal_bytes) );
   SQL_TRY( add_number(r, "pages", ds.n_page) );
@@ -131,6 +139,15 @@ static int last_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
   SQL_TRY( add_number(r, "exact", (uint64_t)l->is_exact) );
   SQL_TRY( add_number(r, "searches", (uint64_t)l->n_run) );
   SQL_TRY( add_number(r, "rows", (uint64_t)l->n_row) );
+  if( l->info.plan==NULL ) goto done;
+  SQL_TRY( add_text(r, "search", l->info.plan) );
+  SQL_TRY( add_text(r, "why", l->info.why) );
+  if( l->info.ef ) SQL_TRY( add_number(r, "ef", l->info.ef) );
+  if( l->info.recall>0 ){
+    SQL_TRY( add_real(r, "recall", l->info.recall) );
+  }
+  SQL_TRY( add_number(r, "qualified", l->info.n_match) );
+  SQL_TRY( add_number(r, "compared", l->info.n_distance) );
 done:
   return rc;
 }

@@ -91,6 +91,7 @@ struct sql_last {
   sqlite3_int64 n_row;        /* rows given to SQLite */
   sqlite3_int64 n_run;        /* engine searches, more than 1 in a stream */
   int is_exact;               /* the engine was told to be exact */
+  vecdb_search_info info;     /* what the engine did; plan NULL: not yet */
 };
 
 /* State of the extension in one SQLite connection; owned by everything that

@@ -341,9 +341,16 @@ static void choose_bound(struct survey *s){
          && p->i_hint[HINT_ARGS]<0 ? PLAN_WITHIN : PLAN_KNN;
 }
 
+/* What serves the column by now; it was described when the table was opened. */
+static const char *column_index(const struct sql_table *t, int col){
+  vecdb_column_info info = { .size = sizeof(info) };
+  int rc = vecdb_column_describe(t->coll, col, &info);
+  return rc==VECDB_OK ? info.index : t->cols[col].info.index;
+}
+
 static void choose_path(struct survey *s){
   struct plan *p = &s->plan;
-  const char *index = s->t->cols[p->col].info.index;
+  const char *index = column_index(s->t, p->col);
   int has_hint = p->i_hint[HINT_EF]>=0 || p->i_hint[HINT_RECALL]>=0;
 
   if( literal_int(s, p->i_hint[HINT_EXACT], 0)!=0 || p->kind==PLAN_WITHIN

@@ -213,7 +213,9 @@ int vdb_batch_search(struct session *ss, struct coll *c,
   if( b->nq==0 ) return VECDB_OK;
   TRY( vdb_session_read_begin(ss, &held) );
   TRY( vdb_coll_refresh(c) );
-  TRY( vdb_coll_runs_open(c, r.q.column, &r.runs) );
+  vdb_search_wish(b->opt, &r.q.wish);
+  r.q.k = b->opt->k;
+  TRY( vdb_search_open(c, &r.q, &r.runs) );
   TRY( batch_rows(&r, schema) );
   r.q.k = b->opt->k<r.q.n_rows ? b->opt->k : r.q.n_rows;
   rc = r.q.k>0 ? batch_blocks(&r) : batch_nothing(&r);

@@ -17,6 +17,9 @@
 **   C5  The heap holds entries of live rows only.
 **   C6  Bits of a NULLS array are only set for live sealed rows and for rows
 **       that were live once; cells of dead rows mean nothing.
+**   C7  Graphs of a vector column cover ascending, disjoint ranges of sealed
+**       slots: every live row of such a range is in the graph (or its side
+**       list), so what is not covered is what searches must scan.
 **
 ** CACHES, all by the version numbers of the collection page. Committed
 ** versions are never used twice, so equal numbers mean equal contents; what a
@@ -36,6 +39,7 @@
 #define SEG_KIND_PLAIN     1            /* SEGKEY.KIND */
 #define EXTENT_KIND_VECTORS 1           /* extent_spec.kind */
 #define EXTENT_KIND_SLOTMAP 2
+#define EXTENT_KIND_GRAPH   3
 #define SLOT_MAX  0xfffffffdu           /* 2^32-2 slots, SLOT_NONE is none */
 #define DELTA_BYTES_MAX (16u<<20)       /* storage.md 7 */
 #define DELTA_ROWS_MIN  4096u
@@ -43,13 +47,13 @@
 
 /* The fields of the collection page. */
 struct coll_state {
-  uint64_t version, seg_version, delta_edits;
+  uint64_t version, seg_version, graph_version, delta_edits;
   int64_t  max_key;
   bool     has_max_key;
   bool     is_ordered;                  /* keys ascend with slots */
   slot_no  next_slot, delta_first;
   uint32_t n_live_sealed, n_dead_delta, n_row_sealed;
-  page_no  pk, segs, heap, delta, live, dead, cols;
+  page_no  pk, segs, heap, delta, live, dead, cols, graphs;
 };
 
 /* Where the value of a column lies in a delta record. */
@@ -112,6 +116,7 @@ struct coll {
   bool     is_valid;                    /* state is that of `pager_version` */
   bool     is_dirty;                    /* changed by this transaction */
   uint64_t pager_version, cookie;
+  uint64_t n_forgotten;                 /* vdb_pager_n_forgotten of caches */
   page_no  page;
   struct coll_state s;
 
@@ -122,6 +127,7 @@ struct coll {
   bool     has_segs;
   uint64_t segs_version;                /* seg_version they were read at */
   uint64_t tidy_version;                /* seg_version found tidy */
+  struct graph_cache *graphs;           /* graphs.h; NULL: not read yet */
   struct live_map *live;
   uint64_t live_version;                /* version it shows */
   bool     live_follows;                /* and the running change, too */
@@ -141,6 +147,7 @@ struct store {
   bool is_explicit;                     /* begun by vdb_store_begin_* */
   unsigned n_read_scope;                /* open reading statements */
   uint64_t n_undo;
+  unsigned n_thread;                    /* for builds; 0: cores */
   vdb_progress_cb progress;
   void *progress_arg;
 };
@@ -167,6 +174,9 @@ int  vdb_coll_roots(struct coll *c);              /* c->root is valid */
 uint64_t vdb_coll_delta_limit(struct coll *c);    /* rows */
 static inline uint32_t coll_n_delta(const struct coll *c){
   return c->s.next_slot - c->s.delta_first;
+}
+static inline uint64_t coll_n_row(const struct coll *c){       /* live */
+  return (uint64_t)c->s.n_live_sealed + coll_n_delta(c) - c->s.n_dead_delta;
 }
 int  vdb_coll_corrupt(struct coll *c, const char *file, int line,
                       const char *what);
@@ -257,6 +267,11 @@ int  vdb_seg_write(struct coll *c, int i_vec, slot_no first, uint32_t n,
                    const slot_no *slots, const unsigned char *rows);
 int  vdb_seg_remove(struct coll *c, int i_vec, const struct seg *g);
 uint32_t vdb_seg_capacity(const struct coll *c, int i_vec);
+
+/* ---- graphs.c ------------------------------------------------------------ */
+void vdb_graphs_clear(struct coll *c);             /* the cache */
+int  vdb_graphs_destroy(struct coll *c);           /* free all of the file's */
+int  vdb_graphs_stats(struct coll *c, vecdb_collection_stats *out);
 
 /* ---- row.c --------------------------------------------------------------- */
 /* The whole record of any live slot. */

@@ -42,6 +42,8 @@ static void state_decode(const unsigned char *p, struct coll_state *s){
   s->live = get_u32(p+COLL_LIVE);
   s->dead = get_u32(p+COLL_DEAD);
   s->cols = get_u32(p+COLL_COLUMNS);
+  s->graphs = get_u32(p+COLL_GRAPHS);
+  s->graph_version = get_u64(p+COLL_GRAPHVERSION);
 }
 
 static void state_encode(unsigned char *p, const struct coll_state *s){
@@ -63,6 +65,8 @@ static void state_encode(unsigned char *p, const struct coll_state *s){
   put_u32(p+COLL_LIVE, s->live);
   put_u32(p+COLL_DEAD, s->dead);
   put_u32(p+COLL_COLUMNS, s->cols);
+  put_u32(p+COLL_GRAPHS, s->graphs);
+  put_u64(p+COLL_GRAPHVERSION, s->graph_version);
 }
 
 /* What a hostile file could make large or negative is refused here. The delta
@@ -227,6 +231,7 @@ int vdb_coll_page_destroy(struct coll *c){
   struct page *pg = NULL;
   int rc;
 
+  TRY( vdb_graphs_destroy(c) );
   TRY( destroy_segments(c) );
   TRY( destroy_columns(c) );
   TRY( vdb_btree_destroy(c->p, c->s.pk) );
@@ -245,6 +250,7 @@ done:
 /* ---- Caches -------------------------------------------------------------- */
 
 void vdb_coll_drop_caches(struct coll *c){
+  vdb_graphs_clear(c);
   vdb_segs_clear(c);
   c->has_roots = false;
   vdb_live_unref(c->live);
@@ -298,6 +304,7 @@ done:
 
 /* Everything that follows from the schema text. */
 static void shape_clear(struct coll *c){
+  vdb_graphs_clear(c);
   vdb_segs_clear(c);
   vdb_free(c->segs);
   vdb_free(c->root);
@@ -408,6 +415,10 @@ int vdb_coll_refresh(struct coll *c){
 
   if( c->is_valid && version==c->pager_version ) return VECDB_OK;
   if( c->is_attached ) return VECDB_OK;
+  if( c->n_forgotten!=vdb_pager_n_forgotten(c->p) ){
+    vdb_coll_drop_caches(c);
+    c->n_forgotten = vdb_pager_n_forgotten(c->p);
+  }
   TRY( vdb_root_get(c->p, ROOT_SCHEMA_COOKIE, &cookie) );
   if( !c->is_valid || cookie!=c->cookie || c->text==NULL ){
     c->is_valid = false;
@@ -468,7 +479,7 @@ uint64_t vdb_coll_n_slot(struct coll *c){ return c->s.next_slot; }
 uint64_t vdb_coll_data_version(struct coll *c){ return c->s.version; }
 
 uint64_t vdb_coll_n_row(struct coll *c){
-  return (uint64_t)c->s.n_live_sealed + coll_n_delta(c) - c->s.n_dead_delta;
+  return coll_n_row(c);
 }
 
 int vdb_coll_schema_text(struct coll *c, const char **out){
@@ -529,6 +540,7 @@ int vdb_coll_stats(struct coll *c, vecdb_collection_stats *out){
                            c->schema->col[c->vec_col[v]].sz_vec;
     }
   }
+  TRY( vdb_graphs_stats(c, out) );
 done:
   return rc;
 }

@@ -46,6 +46,8 @@ uint64_t vdb_coll_n_slot(struct coll *c);        /* all slots are below */
 /* Equal numbers: equal rows (within one handle, uncommitted changes too). */
 uint64_t vdb_coll_data_version(struct coll *c);
 int  vdb_coll_stats(struct coll *c, vecdb_collection_stats *out);
+/* Does a graph serve this vector column? */
+int  vdb_coll_has_graph(struct coll *c, int column, bool *out);
 int  vdb_coll_set(struct coll *c, const char *name, const char *value);
 
 /* ---- Changing rows ----------------------------------------------------------
@@ -145,8 +147,12 @@ struct coll_runs {
   vdb_tie_fn tie;                      /* NULL: keys ascend with slots */
   void *tie_arg;
   void *hold;                          /* pins, references */
+  bool is_rest;                        /* of vdb_coll_runs_open_rest */
 };
 int  vdb_coll_runs_open(struct coll *c, int column, struct coll_runs *out);
+/* The same, and the runs cover only rows whose slot is at least `from`. */
+int  vdb_coll_runs_open_rest(struct coll *c, int column, slot_no from,
+                             struct coll_runs *out);
 /* To be asked after a search: a key that could not be read for a tie, or ABORT
 ** when the transaction has ended meanwhile. */
 int  vdb_coll_runs_error(const struct coll_runs *r);

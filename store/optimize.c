@@ -14,12 +14,13 @@
 **   is dead, so work is proportional to what was deleted.
 **
 ** Slots stay, so the rewritten groups have slot maps where slots are missing.
-** Pages of columns that hold no live row any more are given back.
+** Pages of columns that hold no live row any more are given back. Then graphs
+** are built where they are wanted (graphs_build.c).
 **
 ** MEMORY  two extents of vectors and their slots.
 */
 #include "util/common.h"
-#include "store/coll_int.h"
+#include "store/graphs.h"
 
 #define TIDY_DEAD_BYTES  (1u<<20)
 #define TIDY_GAP_MIN     64u             /* slots; smaller gaps free no page */
@@ -297,6 +298,7 @@ int vdb_coll_optimize(struct coll *c, unsigned flags){
   t.use_dead = true;
   t.n_small_min = 2;
   TRY( tidy_run(&t) );
+  TRY( vdb_graphs_optimize(c, flags) );
 done:
   return rc;
 }

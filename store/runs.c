@@ -193,8 +193,28 @@ static int hold_create(struct coll *c, struct coll_hold **out){
   return VECDB_OK;
 }
 
-/* Pin every row group of vector column v; one run each. */
-static int hold_pin(struct coll_hold *h, int v, size_t *n_run){
+/* Leave out the rows of a run below `from`; slots ascend within it. */
+static void run_trim(struct flat_run *run, slot_no from){
+  uint32_t lo = 0, hi = run->n_rows;
+
+  if( run->slots==NULL ){
+    lo = from>run->slot_base ? from-run->slot_base : 0;
+    run->slot_base += lo;
+  }else{
+    while( lo<hi ){
+      uint32_t mid = lo+(hi-lo)/2;
+      if( run->slots[mid]<from ) lo = mid+1;
+      else hi = mid;
+    }
+    run->slots += lo;
+  }
+  run->vecs = (const char*)run->vecs + (size_t)lo*run->stride;
+  run->n_rows -= lo;
+}
+
+/* Pin every row group of vector column v with rows from `from` on; one run
+** each. */
+static int hold_pin(struct coll_hold *h, int v, slot_no from, size_t *n_run){
   struct coll *c = h->c;
   struct seg_list *list;
   int rc;
@@ -206,8 +226,9 @@ static int hold_pin(struct coll_hold *h, int v, size_t *n_run){
   if( h->extent==NULL || h->run==NULL ) TRY( VECDB_NOMEM );
   for(size_t i=0; i<list->n; i++){
     struct seg *g = &list->seg[i];
-    struct flat_run *run = &h->run[i];
+    struct flat_run *run = &h->run[*n_run];
     struct extent *e = &h->extent[h->n_extent];
+    if( g->last<from ) continue;
     TRY( vdb_seg_pin(c, v, g, &e[0], &e[1], &run->slots) );
     h->n_extent += 2;
     run->vecs = e[0].data;
@@ -215,8 +236,9 @@ static int hold_pin(struct coll_hold *h, int v, size_t *n_run){
     run->n_rows = g->n_row;
     run->slot_base = g->first;
     run->live = h->live->word;
+    run_trim(run, from);
+    ++*n_run;
   }
-  *n_run = list->n;
 done:
   return rc;
 }
@@ -235,7 +257,8 @@ static void hold_add_delta(struct coll_hold *h, int v, size_t *n_run){
   ++*n_run;
 }
 
-int vdb_coll_runs_open(struct coll *c, int column, struct coll_runs *out){
+int vdb_coll_runs_open_rest(struct coll *c, int column, slot_no from,
+                            struct coll_runs *out){
   struct coll_hold *h = NULL;
   int v = 0, rc;
 
@@ -250,7 +273,7 @@ int vdb_coll_runs_open(struct coll *c, int column, struct coll_runs *out){
   TRY( vdb_delta_sync(c) );
   h->mirror = c->mirror;
   h->mirror->n_ref++;
-  TRY( hold_pin(h, v, &out->n_run) );
+  TRY( hold_pin(h, v, from, &out->n_run) );
   hold_add_delta(h, v, &out->n_run);
   out->run = h->run;
   out->live = h->live->word;
@@ -259,11 +282,16 @@ int vdb_coll_runs_open(struct coll *c, int column, struct coll_runs *out){
   out->tie = c->s.is_ordered ? NULL : tie_by_key;
   out->tie_arg = h;
   out->hold = h;
+  out->is_rest = from>0;
   h = NULL;
 done:
   hold_destroy(h);
   if( rc!=VECDB_OK ) memset(out, 0, sizeof(*out));
   return rc;
+}
+
+int vdb_coll_runs_open(struct coll *c, int column, struct coll_runs *out){
+  return vdb_coll_runs_open_rest(c, column, 0, out);
 }
 
 int vdb_coll_runs_error(const struct coll_runs *r){

@@ -1,4 +1,4 @@
-/* search.c -- exact search of a collection.
+/* search.c -- searching a collection.
 **
 ** A search looks at the runs of a snapshot (vdb_coll_runs_open), which cover
 ** delta and segments, through a bitmap of the rows it may return. The bitmap
@@ -7,17 +7,19 @@
 ** cost a few look-ups and no pass over the columns (the filter answers sparse
 ** masks row by row).
 **
-** A search without an approximate index is exact, so ef, recall and
-** VECDB_SEARCH_EXACT change nothing here; they are checked all the same.
+** Where a column has graphs (graphs.h) they answer searches of k rows without
+** a distance window, if the plan says so; when they find fewer rows than
+** qualify, the search is done again exactly: k rows, or proof that fewer
+** exist. Everything else is exact.
 */
 #include "util/common.h"
 #include "store/search.h"
 
 #include <math.h>
-#include <pthread.h>
 #include <stdlib.h>
 
 #include "simd/simd.h"
+#include "store/graphs.h"
 #include "store/value.h"
 #include "util/bitset.h"
 #include "util/mem.h"
@@ -205,11 +207,6 @@ done:
 
 /* ---- Searching ---------------------------------------------------------- */
 
-struct search_watch {                  /* what the progress callback knows */
-  struct session *ss;
-  pthread_t thread;                    /* of the connection */
-};
-
 /* From whichever thread works: handlers are called on the connection's own. */
 static int search_progress(void *arg){
   struct search_watch *w = arg;
@@ -218,10 +215,10 @@ static int search_progress(void *arg){
   return vdb_store_progress(w->ss->st, "search", "rows", 0, 0)!=VECDB_OK;
 }
 
-static void search_setup(struct session *ss, struct coll *c,
-                         const struct coll_runs *r,
-                         const struct search_request *q,
-                         struct search_watch *w, struct flat_search *s){
+void vdb_search_setup(struct session *ss, struct coll *c,
+                      const struct coll_runs *r,
+                      const struct search_request *q,
+                      struct search_watch *w, struct flat_search *s){
   const struct schema_column *col = &vdb_coll_schema(c)->col[q->column];
   w->ss = ss;
   w->thread = pthread_self();
@@ -245,33 +242,204 @@ static uint64_t search_n_rows(const struct coll_runs *r,
   return q->rows ? q->n_rows : r->n_row;
 }
 
-int vdb_search_one(struct session *ss, struct coll *c,
+int vdb_search_open(struct coll *c, const struct search_request *q,
+                    struct coll_runs *out){
+  slot_no from = 0;
+  int v = 0, rc;
+  TRY( vdb_coll_refresh(c) );
+  if( !q->wish.exact && q->k>0 && q->window==NULL ){
+    TRY( vdb_graphs_load(c) );
+    while( c->vec_col[v]!=q->column ) v++;
+    from = vdb_graphs_end(c, v);
+  }
+  TRY( vdb_coll_runs_open_rest(c, q->column, from, out) );
+done:
+  return rc;
+}
+
+/* Why there is no choice but an exact search. */
+static const char *reason_exact(const struct search_request *q){
+  if( q->wish.exact ) return "exact is asked for";
+  if( q->k==0 || q->window ) return "distances are bounded";
+  return "no graph";
+}
+
+static void note_begin(struct session *ss, const struct coll_runs *r,
+                       const struct search_request *q){
+  struct search_note *n = &ss->last;
+  memset(n, 0, sizeof(*n));
+  n->plan = "exact";
+  n->why = reason_exact(q);
+  n->recall = 1;
+  n->n_match = search_n_rows(r, q);
+  n->n_distance = ss->n_distance;
+}
+
+static void note_end(struct session *ss){
+  ss->last.n_distance = ss->n_distance - ss->last.n_distance;
+}
+
+/* Answer by graphs, if the plan says so (*used). A query for which they find
+** too few has n_hit below k. */
+static int search_graphs(struct session *ss, struct coll *c,
+                         const struct coll_runs *r,
+                         const struct search_request *q, const void *queries,
+                         size_t stride, size_t nq, struct vdb_hit *hit,
+                         size_t *n_hit, bool *used){
+  struct search_request p = *q;
+  struct graph_plan plan;
+  int v = 0, rc;
+  *used = false;
+  p.n_rows = search_n_rows(r, q);
+  while( c->vec_col[v]!=q->column ) v++;
+  TRY( vdb_graphs_load(c) );
+  vdb_graphs_plan(c, v, &q->wish, q->k, p.n_rows, &plan);
+  ss->last.why = plan.why;
+  if( !plan.use_graph ) return VECDB_OK;
+  *used = true;
+  ss->last.plan = "graph";
+  ss->last.ef = plan.ef;
+  ss->last.recall = plan.recall;
+  if( nq==1 ){
+    TRY( vdb_graphs_search(ss, c, r, &p, &plan, queries, hit, n_hit) );
+  }else{
+    TRY( vdb_graphs_batch(ss, c, r, &p, &plan, queries, stride, nq, hit,
+                          n_hit) );
+  }
+done:
+  return rc;
+}
+
+static int search_one_exact(struct session *ss, struct coll *c,
                    const struct coll_runs *r, const struct search_request *q,
                    const void *query, struct vdb_hit **hit, size_t *n_hit){
   uint64_t n_rows = search_n_rows(r, q), k = q->k<n_rows ? q->k : n_rows;
-  struct vdb_fpmode fp = vdb_fpmode_enter();
   struct search_watch w;
   struct flat_search s;
   int rc = VECDB_OK;
   *hit = NULL;
   *n_hit = 0;
-  search_setup(ss, c, r, q, &w, &s);
-  if( n_rows==0 ) goto done;
+  vdb_search_setup(ss, c, r, q, &w, &s);
+  if( n_rows==0 ) return VECDB_OK;
   if( q->k==0 ){
     TRY( vdb_flat_range(&s, query, hit, n_hit) );
   }else{
     *hit = vdb_malloc_array((size_t)k, sizeof(**hit));
-    if( *hit==NULL ) rc = VECDB_NOMEM;
-    else rc = vdb_flat_knn(&s, query, (size_t)k, *hit, n_hit);
+    if( *hit==NULL ) TRY( VECDB_NOMEM );
+    TRY( vdb_flat_knn(&s, query, (size_t)k, *hit, n_hit) );
   }
   ss->n_distance += n_rows;
+done:
+  return rc;
+}
+
+/* The same over runs that leave out what graphs cover. */
+static int search_one_all(struct session *ss, struct coll *c,
+                          const struct search_request *q, const void *query,
+                          struct vdb_hit **hit, size_t *n_hit){
+  struct coll_runs all = { 0 };
+  int rc;
+  TRY( vdb_coll_runs_open(c, q->column, &all) );
+  TRY( search_one_exact(ss, c, &all, q, query, hit, n_hit) );
+  TRY( vdb_coll_runs_error(&all) );
+done:
+  vdb_coll_runs_close(&all);
+  return rc;
+}
+
+/* By graphs; *used is false when that was not done, or found too few. */
+static int search_one_graphs(struct session *ss, struct coll *c,
+                   const struct coll_runs *r, const struct search_request *q,
+                   const void *query, struct vdb_hit **hit, size_t *n_hit,
+                   bool *used){
+  struct search_request p = *q;
+  uint64_t n_rows = search_n_rows(r, q);
+  int rc = VECDB_OK;
+  if( p.k>n_rows ) p.k = n_rows;
+  if( p.k==0 ) return VECDB_OK;
+  *hit = vdb_malloc_array((size_t)p.k, sizeof(**hit));
+  if( *hit==NULL ) return VECDB_NOMEM;
+  TRY( search_graphs(ss, c, r, &p, query, 0, 1, *hit, n_hit, used) );
+  if( *used && *n_hit>=p.k ) return VECDB_OK;
+  if( *used ){
+    ss->last.plan = "graph, then exact";
+    ss->last.why = "the graph found too few";
+    ss->last.recall = 1;
+  }
+  *used = false;
+  vdb_free(*hit);
+  *hit = NULL;
+  *n_hit = 0;
+done:
+  return rc;
+}
+
+int vdb_search_one(struct session *ss, struct coll *c,
+                   const struct coll_runs *r, const struct search_request *q,
+                   const void *query, struct vdb_hit **hit, size_t *n_hit){
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  bool used = false;
+  int rc = VECDB_OK;
+  *hit = NULL;
+  *n_hit = 0;
+  note_begin(ss, r, q);
+  if( r->is_rest ){
+    TRY( search_one_graphs(ss, c, r, q, query, hit, n_hit, &used) );
+    if( !used ) TRY( search_one_all(ss, c, q, query, hit, n_hit) );
+  }else{
+    TRY( search_one_exact(ss, c, r, q, query, hit, n_hit) );
+  }
+  TRY( vdb_coll_runs_error(r) );
 done:
   if( rc!=VECDB_OK ){
     vdb_free(*hit);
     *hit = NULL;
     *n_hit = 0;
   }
+  note_end(ss);
   vdb_fpmode_leave(fp);
+  return rc;
+}
+
+static int search_batch_exact(struct session *ss, struct coll *c,
+                     const struct coll_runs *r,
+                     const struct search_request *q, const void *queries,
+                     size_t stride, size_t nq, struct vdb_hit *hit,
+                     size_t *n_hit){
+  struct search_watch w;
+  struct flat_search s;
+  int rc;
+  vdb_search_setup(ss, c, r, q, &w, &s);
+  s.n_thread = ss->n_thread ? ss->n_thread : vdb_cpu_count();
+  rc = vdb_flat_knn_batch(&s, queries, stride, nq, (size_t)q->k, hit, n_hit);
+  if( rc==VECDB_OK ) ss->n_distance += nq*search_n_rows(r, q);
+  return rc;
+}
+
+/* Queries of a batch for which graphs found too few rows, one by one, as a
+** single search goes on: with more effort, then exactly. */
+static int search_short(struct session *ss, struct coll *c,
+                        const struct coll_runs *r,
+                        const struct search_request *q, const void *queries,
+                        size_t stride, size_t nq, struct vdb_hit *hit,
+                        size_t *n_hit){
+  struct vdb_hit *one = NULL;
+  double recall = ss->last.recall;     /* of those that were not short */
+  bool used;
+  int rc = VECDB_OK;
+  for(size_t i=0; i<nq; i++){
+    const char *query = (const char*)queries + i*stride;
+    if( n_hit[i]>=q->k ) continue;
+    used = false;
+    TRY( search_one_graphs(ss, c, r, q, query, &one, &n_hit[i], &used) );
+    ss->last.recall = recall;
+    if( !used ) TRY( search_one_all(ss, c, q, query, &one, &n_hit[i]) );
+    if( n_hit[i]>0 ) memcpy(hit + i*q->k, one, n_hit[i]*sizeof(*one));
+    vdb_free(one);
+    one = NULL;
+  }
+done:
+  vdb_free(one);
   return rc;
 }
 
@@ -281,13 +449,25 @@ int vdb_search_batch(struct session *ss, struct coll *c,
                      size_t stride, size_t nq, struct vdb_hit *hit,
                      size_t *n_hit){
   struct vdb_fpmode fp = vdb_fpmode_enter();
-  struct search_watch w;
-  struct flat_search s;
-  int rc;
-  search_setup(ss, c, r, q, &w, &s);
-  s.n_thread = ss->n_thread ? ss->n_thread : vdb_cpu_count();
-  rc = vdb_flat_knn_batch(&s, queries, stride, nq, (size_t)q->k, hit, n_hit);
-  if( rc==VECDB_OK ) ss->n_distance += nq*search_n_rows(r, q);
+  struct coll_runs all = { 0 };
+  bool used = false;
+  int rc = VECDB_OK;
+  note_begin(ss, r, q);
+  if( r->is_rest ){
+    TRY( search_graphs(ss, c, r, q, queries, stride, nq, hit, n_hit, &used) );
+    if( used ){
+      TRY( search_short(ss, c, r, q, queries, stride, nq, hit, n_hit) );
+      TRY( vdb_coll_runs_error(r) );
+      goto done;
+    }
+    TRY( vdb_coll_runs_open(c, q->column, &all) );
+    r = &all;
+  }
+  TRY( search_batch_exact(ss, c, r, q, queries, stride, nq, hit, n_hit) );
+  TRY( vdb_coll_runs_error(r) );
+done:
+  vdb_coll_runs_close(&all);
+  note_end(ss);
   vdb_fpmode_leave(fp);
   return rc;
 }
@@ -295,6 +475,12 @@ int vdb_search_batch(struct session *ss, struct coll *c,
 /* ---- Options ------------------------------------------------------------ */
 
 #define SEARCH_FLAGS_ALL  0x1fu
+
+void vdb_search_wish(const vecdb_search_options *opt, struct graph_wish *w){
+  w->ef = opt->ef;
+  w->recall = opt->recall;
+  w->exact = (opt->flags & VECDB_SEARCH_EXACT)!=0 || opt->recall>=1;
+}
 
 int vdb_search_window(const vecdb_search_options *opt, struct vdb_err *err,
                       struct flat_window *w, bool *has_window){

@@ -8,6 +8,9 @@
 */
 #ifndef VDB_SEARCH_H
 #define VDB_SEARCH_H
+#include <pthread.h>
+
+#include "index/index.h"
 #include "store/collection.h"
 #include "store/filter.h"
 #include "store/session.h"
@@ -35,14 +38,33 @@ int  vdb_search_rows(struct coll *c, const struct coll_runs *r,
                      struct filter_run *filter, const struct keyset *keys,
                      uint64_t **out, uint64_t *n);
 
+/* What the caller of a search wants of an approximate index. */
+struct graph_wish { uint32_t ef; double recall; bool exact; };
+
+struct search_watch {                  /* what the progress callback knows */
+  struct session *ss;
+  pthread_t thread;                    /* of the connection */
+};
+
 struct search_request {
   int column;                          /* of vectors */
   uint64_t k;                          /* 0: all in the window */
   const struct flat_window *window;    /* NULL: any distance */
   const uint64_t *rows;                /* NULL: all live rows */
-  uint64_t n_rows;                     /* bits set in rows */
+  uint64_t n_rows;                     /* rows that qualify */
+  struct graph_wish wish;
 };
 
+/* Open what a search with this request must look at: where graphs may answer
+** it, only the rows that they do not cover. */
+int  vdb_search_open(struct coll *c, const struct search_request *q,
+                     struct coll_runs *out);
+/* Fill *s and *w for an exact search of the runs by one thread; keep *w as
+** long as *s. */
+void vdb_search_setup(struct session *ss, struct coll *c,
+                      const struct coll_runs *r,
+                      const struct search_request *q,
+                      struct search_watch *w, struct flat_search *s);
 /* The rows nearest to the query, in order; freed with vdb_free. */
 int  vdb_search_one(struct session *ss, struct coll *c,
                     const struct coll_runs *r,
@@ -57,6 +79,8 @@ int  vdb_search_batch(struct session *ss, struct coll *c,
                       size_t stride, size_t nq, struct vdb_hit *hit,
                       size_t *n_hit);
 
+/* What options say of approximate indexes. */
+void vdb_search_wish(const vecdb_search_options *opt, struct graph_wish *w);
 /* The window of search options; false: any distance will do. VECDB_RANGE. */
 int  vdb_search_window(const vecdb_search_options *opt, struct vdb_err *err,
                        struct flat_window *w, bool *has_window);

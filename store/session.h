@@ -21,6 +21,15 @@
 
 struct stmt;
 
+/* What the last search did (vecdb_last_search); the strings are constants. */
+struct search_note {
+  const char *plan, *why;      /* NULL: there was none */
+  uint32_t ef;                 /* 0: no graph was walked */
+  double recall;               /* expected of it; 0: unknown */
+  uint64_t n_match;            /* rows that qualified */
+  uint64_t n_distance;         /* rows compared */
+};
+
 struct session {
   struct store *st;            /* NULL: not open */
   struct vdb_err *err;
@@ -32,6 +41,7 @@ struct session {
   volatile int interrupted;
   unsigned n_thread;           /* for batches; 0: cores */
   uint64_t n_distance;         /* rows compared so far */
+  struct search_note last;
   int64_t last_key;            /* integer key of the last insert */
 };
 

@@ -109,7 +109,7 @@ done:
 static int search_run(struct stmt *s){
   struct coll_runs runs = { 0 };
   struct flat_window window;
-  struct search_request q = { s->column, s->opt.k, NULL, NULL, 0 };
+  struct search_request q = { .column = s->column, .k = s->opt.k };
   struct vdb_value query;
   bool has_window;
   int rc;
@@ -121,9 +121,10 @@ static int search_run(struct stmt *s){
   TRY( vdb_search_window(&s->opt, s->ss->err, &window, &has_window) );
   TRY( vdb_session_read_begin(s->ss, &s->held) );
   TRY( vdb_coll_refresh(s->coll) );
-  TRY( vdb_coll_runs_open(s->coll, s->column, &runs) );
-  TRY( search_rows(s, &runs) );
   if( has_window ) q.window = &window;
+  vdb_search_wish(&s->opt, &q.wish);
+  TRY( vdb_search_open(s->coll, &q, &runs) );
+  TRY( search_rows(s, &runs) );
   q.rows = s->rows;
   q.n_rows = s->n_rows;
   rc = vdb_search_one(s->ss, s->coll, &runs, &q, query.p, &s->hit, &s->n_hit);

@@ -52,6 +52,8 @@ struct pager *vdb_store_pager(struct store *st){ return st->p; }
 struct vdb_err *vdb_store_err(struct store *st){ return st->err; }
 uint64_t vdb_store_n_undo(const struct store *st){ return st->n_undo; }
 
+void vdb_store_set_threads(struct store *st, unsigned n){ st->n_thread = n; }
+
 void vdb_store_set_progress(struct store *st, vdb_progress_cb cb, void *arg){
   st->progress = cb;
   st->progress_arg = arg;

@@ -28,6 +28,9 @@ int  vdb_store_close(struct store *st);      /* always frees; rolls back */
 struct pager   *vdb_store_pager(struct store *st);
 struct vdb_err *vdb_store_err(struct store *st);
 
+/* Threads for builds; 0: as many as cores. */
+void vdb_store_set_threads(struct store *st, unsigned n);
+
 /* Progress of long operations (optimize, vacuum, bulk loads, check); a
 ** nonzero return of cb, or the pager's interrupt flag, ends them with
 ** INTERRUPT. */

@@ -10,7 +10,7 @@
 ** key with the pk map.
 */
 #include "util/common.h"
-#include "store/coll_int.h"
+#include "store/graphs.h"
 
 struct check {
   struct store *st;
@@ -108,6 +108,7 @@ static int check_structures(struct check *k){
   for(int v=0; v<c->schema->n_vector; v++){
     TRY( check_segment_extents(k, v) );
   }
+  CHECK_TRY( k, vdb_graphs_check(c, k->census, k->object) );
 done:
   return rc;
 }

@@ -11,7 +11,7 @@
 */
 #include "util/common.h"
 #include "pager/file.h"
-#include "store/coll_int.h"
+#include "store/graphs.h"
 
 /* ---- Copying one collection ---------------------------------------------- */
 
@@ -71,17 +71,36 @@ done:
   return rc;
 }
 
+/* Slots are new, so graphs are built anew where there were some. */
+static int copy_graphs(struct coll *from, struct coll *to){
+  bool any = false;
+  int rc;
+
+  TRY( vdb_graphs_load(from) );
+  for(int v=0; v<from->schema->n_vector; v++){
+    any |= from->graphs->list[v].n>0;
+  }
+  if( !any ) return VECDB_OK;
+  TRY( vdb_delta_seal(to) );
+  TRY( vdb_graphs_optimize(to, VECDB_OPTIMIZE_ALL) );
+done:
+  return rc;
+}
+
 /* Rows and what outlives them: greatest key, versions. */
 static int copy_collection(struct coll *from, struct coll *to){
   int rc;
 
   TRY( copy_rows(from, to) );
+  TRY( copy_graphs(from, to) );
   to->s.has_max_key = from->s.has_max_key;
   to->s.max_key = from->s.max_key;
   to->s.version = from->s.version;       /* state_write adds one */
   to->s.seg_version = from->s.seg_version+1;
+  to->s.graph_version = from->s.graph_version+1;
   to->s.delta_edits = from->s.delta_edits+1;
   to->has_segs = to->has_roots = false;
+  vdb_graphs_clear(to);
   TRY( vdb_coll_state_write(to) );
 done:
   return rc;
@@ -239,6 +258,7 @@ static int vacuum_file(struct store *st){
   TRY( vdb_str_rc(&path) );
   unlink_copy(st, path.z);               /* of a vacuum that crashed */
   rc = vdb_store_copy(st, path.z);
+  for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_graphs_clear(c);
   if( rc==VECDB_OK ) rc = vdb_pager_replace_file(st->p, path.z);
   if( rc!=VECDB_OK ) unlink_copy(st, path.z);
   for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_coll_drop_caches(c);

@@ -18,6 +18,9 @@
 */
 #include <stdatomic.h>
 #include <stdlib.h>
+#if defined(__linux__)
+# include <sys/mman.h>
+#endif
 
 #include "util/common.h"
 #include "util/mem.h"
@@ -156,6 +159,19 @@ void vdb_free_aligned(void *p){
   if( p==NULL ) return;
   block_end(mem_head_of(p), MEM_ALIGNED);
   free((unsigned char *)p - MEM_ALIGNMENT);
+}
+
+/* Whole huge pages inside the block; less than two are not worth a call. */
+void vdb_mem_prefer_huge(void *p, size_t sz){
+#if defined(__linux__) && defined(MADV_HUGEPAGE)
+  const uintptr_t page = (uintptr_t)2<<20;
+  uintptr_t lo = ((uintptr_t)p + page-1) & ~(page-1);
+  uintptr_t hi = ((uintptr_t)p + sz) & ~(page-1);
+  if( hi>lo && hi-lo>=2*page ) (void)madvise((void*)lo, hi-lo, MADV_HUGEPAGE);
+#else
+  VDB_UNUSED(p);
+  VDB_UNUSED(sz);
+#endif
 }
 
 void *vdb_memdup(const void *p, size_t n){

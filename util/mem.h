@@ -23,6 +23,9 @@ void *vdb_memdup(const void *p, size_t n);
 void *vdb_malloc_aligned(size_t sz);
 void  vdb_free_aligned(void *p);
 
+/* Ask for huge pages under a large block that is read at random. Only a wish. */
+void  vdb_mem_prefer_huge(void *p, size_t sz);
+
 /* Grow *p (elements of sz bytes, capacity *n_cap) to hold at least n_want,
 ** doubling. NOMEM leaves everything as it was. */
 int vdb_grow(void *pp, size_t *n_cap, size_t n_want, size_t sz);

@@ -1,0 +1,207 @@
+/* graph.h -- the graph index over plain arrays: build, open, search, check.
+**
+** Used by   store/ (graph segments, optimize), bench/.
+** Threads   a struct vdb_graph and blocks are read-only and shared; a struct
+**           vdb_graph_searcher belongs to one thread at a time. A build runs
+**           on the calling thread and opts->n_thread-1 more.
+** Errors    VECDB_ codes. On error every output is empty. Bytes of headers and
+**           blocks are not trusted: a damaged one gives CORRUPT_INDEX or a
+**           wrong answer, never an access outside the arrays.
+**
+** SPACE     The index knows one distance, the square of l2, between vectors
+**           of d floats "in the index's space". The caller maps metrics to it:
+**           l2: as is; cosine: unit vectors; ip: [x, sqrt(M^2 - norm2(x))],
+**           queries [q, 0]. Results carry d2 of that space; the caller
+**           computes the distance that users see from the stored row.
+**
+** BYTES     An index is a header (one run of bytes) and n_slots blocks of
+**           `stride` bytes. Blocks are handed out in groups of 2^shift, at
+**           most 2 MiB each; the last group may be short. They hold no
+**           addresses: a group lies anywhere at 64-byte alignment, and
+**           base[slot >> shift] points to it. Layouts: GRAPHHDR, GRAPHCAL,
+**           GRAPHBLOCK in pager/format.def.
+**
+** ROWS      A node stands for a row of the caller: `row`, a number for the
+**           bitmaps live and filter, and `key`, whose order breaks ties.
+**           Equal vectors share one node; the others hang on it in a chain.
+**
+** SAME      The bytes depend on rows, keys, seed and options alone: neither on
+**           the number of threads nor on the instruction set. Results neither.
+*/
+#ifndef VDB_GRAPH_H
+#define VDB_GRAPH_H
+#include "util/common.h"
+
+#define VDB_GRAPH_SLOTS_MAX   0x7ffffffeu   /* blocks of one index */
+#define VDB_GRAPH_EF_MAX      65536u
+#define VDB_GRAPH_DIMS_MAX    65536u
+
+/* What a block holds of its own vector. */
+enum vdb_graph_nav {
+  VDB_NAV_AUTO = 0,
+  VDB_NAV_BYTES = 1,      /* every element is an integer of one byte: exact */
+  VDB_NAV_F32 = 2,        /* the floats: exact */
+  VDB_NAV_SQ8 = 3         /* a byte per rotated dimension: results must be
+                          ** ranked again by the caller's vectors */
+};
+
+/* ---- Build --------------------------------------------------------------- */
+
+struct vdb_graph_opts {
+  uint32_t n_lanes;       /* neighbours per block: 32 (0) or 64 */
+  uint32_t nav;           /* VDB_NAV_*; a wish: BYTES is taken only if exact */
+  uint32_t bits;          /* of codes, 1, 2, 4; 0: chosen */
+  uint32_t prefix;        /* principal dimensions of codes, a multiple of 64;
+                          ** 0: chosen by trial; all dimensions: >= d */
+  uint32_t list1, list2;  /* candidates per row in pass 1 and 2; 0: 32, 200 */
+  uint32_t n_router;      /* entries; 0: chosen by trial */
+  uint32_t n_seed;        /* of them a search starts from, 1..64; 0: chosen */
+  uint32_t n_thread;      /* 0 and 1: the calling thread */
+  uint64_t seed;
+  uint64_t sz_memory;     /* TOOBIG if the build would need more; 0: any. It
+                          ** needs the blocks, and per row 4*dims_code + 4*
+                          ** n_lanes + 420 bytes */
+  bool no_calibration;    /* leave the table of recall empty */
+};
+
+struct vdb_graph_source {
+  uint32_t n_rows, d;
+  /* Vector i in the index's space; called on the calling thread alone, in
+  ** ascending order and, for samples, out of it. Elements are finite. */
+  int (*fetch)(void *arg, uint32_t i, float *vec);
+  const uint32_t *row;    /* number of row i; NULL: i */
+  const uint64_t *key;    /* key of row i, all different; NULL: i */
+  void *arg;
+};
+
+struct vdb_graph_sink {
+  /* Group i_group (0, 1, ..): n blocks; the bytes are copied before it
+  ** returns. */
+  int (*group)(void *arg, uint32_t i_group, const void *blocks, uint32_t n,
+               uint32_t stride);
+  /* The header, after the last group. */
+  int (*header)(void *arg, const void *bytes, size_t sz);
+  /* Now and then, share of the work done in 0..1; nonzero: INTERRUPT. NULL:
+  ** never. */
+  int (*progress)(void *arg, double done);
+  void *arg;
+};
+
+/* Build an index of all rows. n_rows may be 0. NOMEM, TOOBIG, INTERRUPT,
+** RANGE, and what the callbacks return. */
+int vdb_graph_build(const struct vdb_graph_source *src,
+                    const struct vdb_graph_opts *opts,
+                    const struct vdb_graph_sink *sink);
+
+/* ---- Open ---------------------------------------------------------------- */
+
+struct vdb_graph;
+
+/* Make a header usable; the bytes are copied. CORRUPT_INDEX, FORMAT, NOMEM. */
+int vdb_graph_open(const void *bytes, size_t sz, struct vdb_graph **out);
+void vdb_graph_close(struct vdb_graph *g);          /* NULL is fine */
+
+struct vdb_graph_info {
+  uint32_t n_slots;       /* blocks */
+  uint32_t n_nodes;       /* blocks that have edges: not in a chain */
+  uint32_t d, stride, n_lanes, bits, dims_code, n_router, n_seed;
+  uint32_t shift;         /* log2 of blocks in a group */
+  uint32_t n_group;
+  uint32_t nav;           /* VDB_NAV_* */
+  bool is_prefix;         /* codes of principal dimensions */
+  bool needs_rerank;      /* d2 of results are approximate */
+  float stop;             /* early stop that suits the index, see search */
+};
+void vdb_graph_info(const struct vdb_graph *g, struct vdb_graph_info *out);
+
+/* What the table of recall says: the smallest ef whose recall of k neighbours
+** is at least `recall` (its lower bound, as measured on rows held out), and
+** the early stop that goes with it. ef is 0 if none reaches it: then only an
+** exact scan does. */
+struct vdb_graph_plan { uint32_t ef; float stop; float recall; };
+struct vdb_graph_plan vdb_graph_plan_recall(const struct vdb_graph *g,
+                                            uint32_t k, double recall);
+
+/* ---- Search -------------------------------------------------------------- */
+
+/* Where the blocks are. Zero-initialise, then set what is needed. */
+struct vdb_graph_blocks {
+  const unsigned char *const *base;  /* n_group pointers; an entry may be NULL,
+                          ** then `load` is called */
+  uint32_t n_slots;       /* as in the index, checked */
+  /* Make base[i_group] valid for this searcher; called on its thread. */
+  int (*load)(void *arg, uint32_t i_group, const unsigned char **base);
+  void *arg;
+  const uint64_t *live;   /* bitmap by row; NULL: all live */
+  const uint64_t *filter; /* bitmap by row: only these; NULL: all */
+  uint32_t n_row;         /* bits in the bitmaps; other rows do not qualify */
+};
+
+struct vdb_graph_search {
+  uint32_t k;             /* results wanted */
+  uint32_t ef;            /* candidates kept; at least k is used */
+  float stop;             /* end when the best candidate is farther than
+                          ** (1+stop)^2 times the k-th result; < 0: never */
+};
+
+struct vdb_graph_hit {
+  float d2;               /* of the stored vector, which is the true one if
+                          ** err is 0 */
+  uint32_t slot, row;
+  float err;              /* distance of stored and true vector, at most */
+  uint64_t key;
+};
+
+/* What a search did, for EXPLAIN and calibration. */
+struct vdb_graph_stats { uint32_t n_hop, n_distance; };
+
+struct vdb_graph_searcher;
+int vdb_graph_searcher_create(const struct vdb_graph *g,
+                              struct vdb_graph_searcher **out);
+void vdb_graph_searcher_destroy(struct vdb_graph_searcher *s);
+
+/* The k nearest live rows that pass the filter, ordered by (d2, key). *n_hit
+** is at most k; fewer are found if fewer exist or `ef` was too small (the
+** caller tries a larger one). `hit` has room for k. stats may be NULL.
+** If the index needs_rerank, ask for more than the user wants, at least
+** k + max(8, k/2), and rank them by the true vectors: a hit can be nearer than
+** sqrt(d2) says by err, so the list was long enough if the last one's
+** sqrt(d2)-err is beyond the true k-th. */
+int vdb_graph_knn(struct vdb_graph_searcher *s,
+                  const struct vdb_graph_blocks *b, const float *query,
+                  const struct vdb_graph_search *p,
+                  struct vdb_graph_hit *hit, uint32_t *n_hit,
+                  struct vdb_graph_stats *stats);
+
+/* The same for n queries at query, query+d, ..., several of which are under way
+** at once to hide the latency of memory; results are those of vdb_graph_knn.
+** hit[i*k..] and n_hit[i] belong to query i. */
+int vdb_graph_knn_many(struct vdb_graph_searcher *s,
+                       const struct vdb_graph_blocks *b, const float *query,
+                       size_t n, const struct vdb_graph_search *p,
+                       struct vdb_graph_hit *hit, uint32_t *n_hit);
+
+/* ---- Check --------------------------------------------------------------- */
+
+/* The vector of a block as the caller gave it, if nav is exact: d floats. */
+int vdb_graph_vector(const struct vdb_graph *g, const unsigned char *block,
+                     float *vec);
+
+/* Row and key of a block; CORRUPT_INDEX if it is not the block of `slot`. */
+int vdb_graph_block_row(const struct vdb_graph *g, const unsigned char *block,
+                        uint32_t slot, uint32_t *row, uint64_t *key);
+
+struct vdb_graph_report {
+  uint32_t n_bad_block;   /* malformed blocks */
+  uint32_t n_bad_edge;    /* edges out of range or to chain members */
+  uint32_t n_unreached;   /* nodes that no search can reach */
+  uint32_t n_bad_chain;   /* chains that loop or share members */
+  uint64_t n_edge;
+  uint32_t degree_in_max;
+  uint32_t slot_first;    /* of the first fault, or SLOT_NONE */
+};
+/* Look at every block. CORRUPT_INDEX if anything is wrong. */
+int vdb_graph_check(const struct vdb_graph *g,
+                    const struct vdb_graph_blocks *b,
+                    struct vdb_graph_report *out);
+#endif

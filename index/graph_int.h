@@ -1,0 +1,201 @@
+/* graph_int.h -- what the files of the graph index share: an opened header,
+** blocks, queries, and the state of a search.
+**
+** A query or a row is known in two forms: in the *navigation* space (bytes or
+** floats of the block, exact or nearly so), and in the *code* space (centred,
+** rotated or projected; `dims_code` floats), from which codes are made.
+*/
+#ifndef VDB_GRAPH_INT_H
+#define VDB_GRAPH_INT_H
+#include "index/graph.h"
+#include "pager/format.h"
+#include "simd/code.h"
+#include "util/bytes.h"
+
+#define GRAPH_DUP        1u     /* GRAPHBLOCK.FLAGS */
+#define GRAPH_PROJECTED  1u     /* GRAPHHDR.FLAGS */
+#define GRAPH_GROUP_MAX  (1u<<20)   /* bytes of a group, one block at least */
+#define GRAPH_LANES_MAX  64
+
+/* Entry points of searches, with codes relative to the centre. */
+struct graph_router {
+  uint32_t n, n_pad;            /* entries; the same, a multiple of 32 */
+  uint32_t n_seed;
+  uint32_t *slot;               /* SLOT_NONE in the padding */
+  float *f_add, *f_resc;        /* +inf, 0 in the padding */
+  uint8_t *code;                /* n_pad/32 groups */
+};
+
+struct graph_cal { uint32_t ef; float stop, recall10, low10, recall100, low100,
+                   hops; };
+#define GRAPH_CAL_MAX 32
+
+struct vdb_graph {
+  const struct vdb_code_simd *simd;
+  uint32_t n_slots, n_nodes;
+  uint32_t d;                   /* dimensions of the caller */
+  uint32_t dims_nav;            /* elements in a block, padded with zeros */
+  uint32_t dims_code;
+  uint32_t rot_dims;            /* 0: no rotation (projected bytes) */
+  uint32_t nav, bits, n_lanes, shift, stride;
+  uint32_t sz_nav;              /* bytes of the vector in a block */
+  bool is_prefix;
+  int32_t lo;                   /* NAV_BYTES: element = byte + lo */
+  uint32_t reuse;               /* see GRAPHHDR.REUSE */
+  float stop;
+  uint64_t seed;
+  /* One allocation: */
+  float *mu;                    /* d, padded to dims_nav */
+  float *sign;                  /* 4*rot_dims */
+  uint8_t *sign_bits;           /* rot_dims/2 */
+  int8_t *proj;                 /* dims_code rows of dims_nav */
+  float *proj_scale, *proj_bias;/* dims_code */
+  int32_t *proj_sum;            /* sums of the rows of proj */
+  struct graph_router router;
+  struct graph_cal cal[GRAPH_CAL_MAX];
+  uint32_t n_cal;
+};
+
+static inline uint32_t graph_round_up(uint32_t n, uint32_t m){
+  return (n+m-1)/m*m;
+}
+
+/* Sizes and offsets from nav, bits, d, n_lanes, dims_code; RANGE. */
+int vdb_graph_layout(struct vdb_graph *g);
+/* Allocate the tables; what is in them is up to the caller. */
+int vdb_graph_alloc(struct vdb_graph *g, uint32_t n_router);
+/* Derived tables (signs, row sums) from the stored ones. */
+void vdb_graph_derive(struct vdb_graph *g);
+/* Draw the bits of a rotation from the seed. */
+void vdb_graph_draw_signs(struct vdb_graph *g);
+/* The header as bytes; *out is the caller's to vdb_free(). */
+int vdb_graph_encode(const struct vdb_graph *g, unsigned char **out,
+                     size_t *sz);
+
+/* ---- Blocks -------------------------------------------------------------- */
+
+static inline const unsigned char *graph_nav(const unsigned char *block){
+  return block + GRAPHBLOCK_SIZE;
+}
+static inline uint32_t graph_off_lanes(const struct vdb_graph *g){
+  return GRAPHBLOCK_SIZE + g->sz_nav;
+}
+static inline unsigned char *graph_lanes(const struct vdb_graph *g,
+                                         unsigned char *block){
+  return block + graph_off_lanes(g);
+}
+static inline uint32_t graph_nbr(const struct vdb_graph *g,
+                                 const unsigned char *block, uint32_t lane){
+  return get_u32(block + graph_off_lanes(g) + 4*lane);
+}
+
+/* An empty block: header and lanes. */
+void vdb_graph_block_init(const struct vdb_graph *g, unsigned char *block,
+                          uint32_t slot, uint32_t row, uint64_t key);
+/* Store the vector x (dims_nav floats, zero padded, in the navigation basis:
+** as given, or centred and rotated for SQ8). */
+void vdb_graph_block_vector(const struct vdb_graph *g, unsigned char *block,
+                            const float *x);
+/* x, d floats of the caller, to the navigation basis. `out` has dims_nav. */
+void vdb_graph_to_nav(const struct vdb_graph *g, const float *x, float *out);
+/* The vector of a block in the code space. tmp: dims_nav floats. */
+void vdb_graph_to_code(const struct vdb_graph *g, const unsigned char *block,
+                       float *out, float *tmp);
+/* The same for a vector in the navigation basis. bytes: dims_nav; they are
+** those of x if is_exact, else scratch. */
+void vdb_graph_vec_to_code(const struct vdb_graph *g, const float *x,
+                           float *out, uint8_t *bytes, bool is_exact);
+/* Lane `lane` of a block becomes (slot, code of o relative to c), both vectors
+** in the code space, n2 their distance. u, tmp: dims_code. */
+void vdb_graph_lane_put(const struct vdb_graph *g, unsigned char *block,
+                        uint32_t lane, uint32_t slot, const float *o,
+                        const float *c, float n2, uint8_t *u, float *tmp);
+void vdb_graph_lane_clear(const struct vdb_graph *g, unsigned char *block,
+                          uint32_t lane);
+/* Is every field of the block plausible? */
+bool vdb_graph_block_ok(const struct vdb_graph *g, const unsigned char *block,
+                        uint32_t slot);
+
+/* ---- Distances ----------------------------------------------------------- */
+
+enum graph_metric {
+  GQ_F32,        /* floats against floats */
+  GQ_BYTES,      /* integers of a byte on both sides: exact */
+  GQ_SQ8,        /* quantised bytes on both sides */
+  GQ_WIDE        /* floats, as two signed bytes each, against bytes */
+};
+
+/* One side of a distance. */
+struct graph_query {
+  enum graph_metric metric;
+  const float *x;               /* F32: dims_nav floats */
+  int8_t *hi, *lo8;             /* bytes; lo8 only for WIDE */
+  uint8_t *u;                   /* BYTES, of a vector: its bytes */
+  uint32_t unorm2, usum;        /* BYTES, SQ8: of the unsigned bytes */
+  double norm2;                 /* SQ8, WIDE: square norm */
+  double scale, lo, sum;        /* SQ8: as in a block; WIDE: step of hi and
+                                ** lo8 (scale), sum of elements (sum) */
+};
+
+/* The vector of a block as a query; `hi` and x are buffers of dims_nav. */
+void vdb_graph_query_block(const struct vdb_graph *g,
+                           const unsigned char *block, struct graph_query *q);
+/* A vector in the navigation basis; x must stay. */
+void vdb_graph_query_vector(const struct vdb_graph *g, const float *x,
+                            struct graph_query *q);
+float vdb_graph_d2(const struct vdb_graph *g, const struct graph_query *q,
+                   const unsigned char *block);
+/* Canonical distance of floats to an exact block; tmp: dims_nav floats. */
+float vdb_graph_d2_exact(const struct vdb_graph *g, const float *x,
+                         const unsigned char *block, float *tmp);
+
+/* ---- Search -------------------------------------------------------------- */
+
+#define WARM 8
+struct graph_near { float d2; uint32_t slot; };
+
+/* State of one query. Buffers belong to it and are reused. */
+struct graph_walk {
+  const struct vdb_graph *g;
+  const struct vdb_graph_blocks *b;
+  struct graph_query q;
+  struct vdb_code_query code;
+  struct vdb_pool pool, seeds;
+  float *x, *xc;                /* the query: navigation and code space */
+  uint32_t ef, k;
+  float stop_factor;            /* (1+stop)^2, or +inf */
+  uint32_t n_pool_alloc;        /* entries the pool has room for */
+  /* Results, ascending. */
+  struct vdb_graph_hit *hit;    /* k+1 */
+  uint32_t n_hit, n_hit_alloc;
+  float worst;                  /* d2 a result must not exceed */
+  /* Slots expanded so far: epoch<<32 | slot, open addressing. */
+  uint64_t *seen;
+  uint32_t n_seen, seen_mask, epoch;
+  /* If trace is not NULL: every expanded slot with its distance. */
+  struct graph_near *trace;
+  uint32_t n_trace, n_trace_max;
+  uint32_t n_hop, n_distance;
+  uint32_t warm[WARM], i_warm;  /* slots requested last */
+  uint32_t next;                /* popped, not yet expanded */
+  const unsigned char *next_block;
+  int rc;
+};
+
+int vdb_graph_walk_init(struct graph_walk *w, const struct vdb_graph *g);
+void vdb_graph_walk_clear(struct graph_walk *w);
+/* Begin: buffers for ef and k, empty pool. The query (w->q, w->code) has been
+** set. */
+int vdb_graph_walk_begin(struct graph_walk *w, const struct vdb_graph_blocks *b,
+                         uint32_t ef, uint32_t k, float stop);
+/* After walk_begin: never expand this slot. */
+void vdb_graph_walk_avoid(struct graph_walk *w, uint32_t slot);
+/* Prepare w->q and w->code from d floats of the caller. */
+void vdb_graph_walk_query(struct graph_walk *w, const float *query);
+/* Seed from the router, walk to the end. */
+int vdb_graph_walk_run(struct graph_walk *w);
+/* The same for n <= WALKS walks in turn, each waiting for memory while the
+** others work. */
+#define WALKS 4
+int vdb_graph_walk_run_many(struct graph_walk *w, unsigned n);
+#endif

@@ -1,0 +1,153 @@
+/* graph_prune.c -- which candidates become neighbours.
+**
+** RobustPrune: candidates by distance from p; one is kept unless a kept one is
+** nearer to it than p is. The rest of the lanes, which a search scans anyway,
+** are filled at the end of the build with candidates that lie in other
+** directions than those kept: an angle of 60 degrees at least, then 50, then
+** whatever is nearest.
+**
+** The query sides of kept candidates are made once, when they are kept; every
+** candidate is compared with them until one excludes it.
+*/
+#include <math.h>
+#include <stdlib.h>
+
+#include "index/graph_build_int.h"
+
+#define PRUNE_AHEAD  4          /* candidates requested in advance */
+
+static int near_compare(const void *a, const void *b){
+  const struct graph_near *x = a, *y = b;
+  if( x->d2!=y->d2 ) return x->d2<y->d2 ? -1 : 1;
+  return x->slot<y->slot ? -1 : x->slot>y->slot;
+}
+
+/* Lists have some hundred members and come in runs that are nearly sorted:
+** Shell sort, in place and without calls. */
+void vdb_graph_near_sort(struct graph_near *a, uint32_t n){
+  static const uint32_t gap[] = { 301, 132, 57, 23, 10, 4, 1 };
+  if( n>2000 ){
+    qsort(a, n, sizeof(*a), near_compare);
+    return;
+  }
+  for(size_t h=0; h<VDB_ARRAY_LEN(gap); h++){
+    for(uint32_t i=gap[h]; i<n; i++){
+      struct graph_near x = a[i];
+      uint32_t j = i;
+      for(; j>=gap[h]; j-=gap[h]){
+        const struct graph_near *y = &a[j-gap[h]];
+        if( y->d2<x.d2 || (y->d2==x.d2 && y->slot<x.slot) ) break;
+        a[j] = *y;
+      }
+      a[j] = x;
+    }
+  }
+}
+
+static void kept_add(const struct graph_builder *b, struct build_worker *w,
+                     uint32_t i, uint32_t slot){
+  w->kept_q[i].hi = w->kept_hi + (size_t)i*b->g->dims_nav;
+  vdb_graph_query_block(b->g, build_block(b, slot), &w->kept_q[i]);
+}
+
+/* Pool members that were not expanded may have left the caches again. */
+static void vector_prefetch(const struct graph_builder *b, uint32_t slot){
+  const unsigned char *p = build_block(b, slot);
+  for(size_t i=0; i<GRAPHBLOCK_SIZE+b->g->sz_nav; i+=64){
+    __builtin_prefetch(p+i, 0, 2);
+  }
+}
+
+uint32_t vdb_graph_prune(const struct graph_builder *b,
+                         struct build_worker *w, uint32_t n_max){
+  uint32_t n = 0;
+  for(uint32_t i=0; i<w->n_cand && n<n_max; i++){
+    struct graph_near c = w->cand[i];
+    if( i+PRUNE_AHEAD<w->n_cand ){
+      vector_prefetch(b, w->cand[i+PRUNE_AHEAD].slot);
+    }
+    const unsigned char *block = build_block(b, c.slot);
+    uint32_t j = 0;
+    while( j<n && vdb_graph_d2(b->g, &w->kept_q[j], block)>c.d2 ) j++;
+    if( j<n ) continue;
+    kept_add(b, w, n, c.slot);
+    w->list[n++] = c;
+  }
+  return n;
+}
+
+/* ---- Lanes --------------------------------------------------------------- */
+
+void vdb_graph_set_lane(const struct graph_builder *b, struct build_worker *w,
+                        uint32_t slot, uint32_t lane, struct graph_near e){
+  vdb_graph_lane_put(b->g, build_block(b, slot), lane, e.slot,
+                     build_code(b, e.slot), build_code(b, slot), e.d2, w->u,
+                     w->tmp);
+  build_edge_d2(b, slot)[lane] = e.d2;
+}
+
+static void code_prefetch(const struct graph_builder *b, uint32_t slot){
+  const char *p = (const char*)build_code(b, slot);
+  for(size_t i=0; i<b->g->dims_code*sizeof(float); i+=64){
+    __builtin_prefetch(p+i, 0, 2);
+  }
+}
+
+void vdb_graph_set_lanes(const struct graph_builder *b,
+                         struct build_worker *w, uint32_t slot,
+                         const struct graph_near *list, uint32_t n){
+  unsigned char *block = build_block(b, slot);
+  uint32_t old = build_degree(b, slot);
+  for(uint32_t i=0; i<n; i++) code_prefetch(b, list[i].slot);
+  for(uint32_t i=0; i<n; i++) vdb_graph_set_lane(b, w, slot, i, list[i]);
+  for(uint32_t i=n; i<old; i++) vdb_graph_lane_clear(b->g, block, i);
+  put_u16(block+GRAPHBLOCK_DEGREE, (uint16_t)n);
+}
+
+/* ---- Filling ------------------------------------------------------------- */
+
+/* Is the angle at p between c and each of the n kept at least acos(cosine)? */
+static bool angle_is_wide(const struct graph_builder *b,
+                          const struct build_worker *w, struct graph_near c,
+                          uint32_t n, float cosine){
+  const unsigned char *block = build_block(b, c.slot);
+  for(uint32_t i=0; i<n; i++){
+    float k2 = w->list[i].d2;
+    float d2 = vdb_graph_d2(b->g, &w->kept_q[i], block);
+    if( c.d2 + k2 - d2>2*cosine*sqrtf(c.d2*k2) ) return false;
+  }
+  return true;
+}
+
+static bool list_has(const struct graph_near *list, uint32_t n, uint32_t slot){
+  for(uint32_t i=0; i<n; i++) if( list[i].slot==slot ) return true;
+  return false;
+}
+
+void vdb_graph_fill(const struct graph_builder *b, struct build_worker *w,
+                    uint32_t slot){
+  static const float cosine[] = { 0.5f, 0.6427876f, 2.0f };
+  const struct graph_near *spare = b->spare + (size_t)slot*BUILD_SPARE;
+  bool is_used[BUILD_SPARE];
+  uint32_t n = build_degree(b, slot);
+  for(uint32_t i=0; i<n; i++){
+    w->list[i].slot = graph_nbr(b->g, build_block(b, slot), i);
+    w->list[i].d2 = build_edge_d2(b, slot)[i];
+    kept_add(b, w, i, w->list[i].slot);
+  }
+  for(uint32_t i=0; i<b->n_spare[slot]; i++){
+    is_used[i] = list_has(w->list, n, spare[i].slot);
+  }
+  for(size_t round=0; round<VDB_ARRAY_LEN(cosine); round++){
+    for(uint32_t i=0; i<b->n_spare[slot] && n<b->n_lanes; i++){
+      if( is_used[i] ) continue;
+      if( cosine[round]<1
+       && !angle_is_wide(b, w, spare[i], n, cosine[round]) ) continue;
+      kept_add(b, w, n, spare[i].slot);
+      w->list[n++] = spare[i];
+      is_used[i] = true;
+    }
+  }
+  vdb_graph_near_sort(w->list, n);
+  vdb_graph_set_lanes(b, w, slot, w->list, n);
+}

@@ -1,0 +1,576 @@
+/* graph_search.c -- the walk: from the router along estimates to the nearest.
+**
+** A block holds its own vector and, for each neighbour, a code. Reading one
+** block gives the exact distance of its owner and estimates for all its
+** neighbours, so the walk touches one run of memory per step ("hop"):
+**
+**   pool := the best router entries, by estimate
+**   while an entry of the pool is not expanded:
+**     x := the nearest such; read its block
+**     offer x, with its distance, to the results
+**     offer the neighbours of x, with estimates, to the pool
+**
+** INVARIANTS
+**   G1  No slot is twice in the pool, none is expanded twice. An expanded
+**       entry that others pushed out of the pool may come back into it; w->seen
+**       then stops it.
+**   G2  Every slot used as an index has been compared with n_slots: neighbours
+**       in the kernel, router entries when the header was opened, chains here.
+**   G3  What a walk finds does not depend on when its blocks arrive: prefetch
+**       and interleaving of queries change no result.
+**
+** A neighbour met again has another estimate, as codes are relative to the
+** owner of the block. It moves up if the new one is smaller and below the k-th
+** result: near the end estimates decide, before it only costs time.
+**
+** PREFETCH  The memory traffic is the cost. The whole block of the runner-up is
+**           requested when x is popped, and that of a new first entry as soon
+**           as it is known. (Into the second-level cache: the first level was
+**           measured to be worse, 25 lines are a good part of it.)
+*/
+#include <math.h>
+
+#include "index/graph_int.h"
+#include "simd/simd.h"
+#include "util/bitset.h"
+#include "util/mem.h"
+
+#define SEEDS_MAX  64           /* router entries a walk starts from */
+#define TAIL_EF    30           /* below it, the best that were not expanded */
+#define AHEAD      2            /* blocks requested in advance */
+#define TAIL_MORE  8            /* are ranked by their true distance too */
+
+/* ---- Buffers ------------------------------------------------------------- */
+
+static void pool_free(struct vdb_pool *p){
+  vdb_free_aligned(p->key);
+  vdb_free_aligned(p->id);
+  vdb_free_aligned(p->met);
+  memset(p, 0, sizeof(*p));
+}
+
+static int pool_alloc(struct vdb_pool *p, uint32_t n){
+  pool_free(p);
+  p->key = vdb_malloc_aligned(VDB_POOL_SLOTS(n)*sizeof(float));
+  p->id = vdb_malloc_aligned(VDB_POOL_SLOTS(n)*sizeof(uint32_t));
+  p->met = vdb_malloc_aligned(vdb_pool_places(n)*sizeof(*p->met));
+  return p->key && p->id && p->met ? VECDB_OK : VECDB_NOMEM;
+}
+
+int vdb_graph_walk_init(struct graph_walk *w, const struct vdb_graph *g){
+  int rc = VECDB_OK;
+  memset(w, 0, sizeof(*w));
+  w->g = g;
+  w->x = vdb_malloc_aligned(g->dims_nav*sizeof(float));
+  w->xc = vdb_malloc_aligned(g->dims_code*sizeof(float));
+  w->q.u = vdb_malloc_aligned(g->dims_nav);
+  w->q.hi = vdb_malloc_aligned(g->dims_nav);
+  w->q.lo8 = vdb_malloc_aligned(g->dims_nav);
+  w->code.table = vdb_malloc_aligned(VDB_CODE_TABLE_BYTES(g->dims_code));
+  w->code.dims = g->dims_code;
+  w->code.bits = g->bits;
+  if( !w->x || !w->xc || !w->q.u || !w->q.hi || !w->q.lo8
+   || !w->code.table ) rc = VECDB_NOMEM;
+  if( rc==VECDB_OK ) rc = pool_alloc(&w->seeds, SEEDS_MAX);
+  return rc;
+}
+
+void vdb_graph_walk_clear(struct graph_walk *w){
+  vdb_free_aligned(w->x);
+  vdb_free_aligned(w->xc);
+  vdb_free_aligned(w->q.u);
+  vdb_free_aligned(w->q.hi);
+  vdb_free_aligned(w->q.lo8);
+  vdb_free_aligned(w->code.table);
+  pool_free(&w->pool);
+  pool_free(&w->seeds);
+  vdb_free(w->hit);
+  vdb_free(w->seen);
+  memset(w, 0, sizeof(*w));
+}
+
+static int walk_pool_alloc(struct graph_walk *w, uint32_t n){
+  int rc;
+  if( n<=w->n_pool_alloc ) return VECDB_OK;
+  w->n_pool_alloc = 0;
+  rc = pool_alloc(&w->pool, n);
+  if( rc==VECDB_OK ) w->n_pool_alloc = n;
+  return rc;
+}
+
+static int walk_hit_alloc(struct graph_walk *w, uint32_t n){
+  if( n<=w->n_hit_alloc ) return VECDB_OK;
+  vdb_free(w->hit);
+  w->n_hit_alloc = 0;
+  w->hit = vdb_malloc_array(n, sizeof(*w->hit));
+  if( w->hit==NULL ) return VECDB_NOMEM;
+  w->n_hit_alloc = n;
+  return VECDB_OK;
+}
+
+/* ---- Slots expanded ------------------------------------------------------ */
+
+static uint32_t seen_place(const struct graph_walk *w, uint64_t v){
+  uint32_t i = (uint32_t)(((v & 0xffffffffu)*0x9e3779b97f4a7c15u) >> 40);
+  for(i&=w->seen_mask; w->seen[i]!=v && w->seen[i]>>32==w->epoch;
+      i=(i+1) & w->seen_mask){}
+  return i;
+}
+
+/* A table of at least n places; entries of this query move over. */
+static int seen_resize(struct graph_walk *w, uint32_t n){
+  uint64_t *old = w->seen;
+  uint32_t n_old = old ? w->seen_mask+1 : 0;
+  uint64_t *t = vdb_calloc(n, sizeof(*t));
+  if( t==NULL ) return VECDB_NOMEM;
+  w->seen = t;
+  w->seen_mask = n-1;
+  for(uint32_t i=0; i<n_old; i++){
+    if( old[i]>>32==w->epoch ) w->seen[seen_place(w, old[i])] = old[i];
+  }
+  vdb_free(old);
+  return VECDB_OK;
+}
+
+static int seen_reset(struct graph_walk *w){
+  w->n_seen = 0;
+  if( w->seen==NULL ){
+    w->epoch = 1;
+    return seen_resize(w, 1024);
+  }
+  if( ++w->epoch==0 ){
+    memset(w->seen, 0, ((size_t)w->seen_mask+1)*sizeof(*w->seen));
+    w->epoch = 1;
+  }
+  return VECDB_OK;
+}
+
+/* Remember a slot; false if it was there. */
+static bool seen_add(struct graph_walk *w, uint32_t slot){
+  uint64_t v = (uint64_t)w->epoch<<32 | slot;
+  uint32_t i = seen_place(w, v);
+  if( w->seen[i]==v ) return false;
+  w->seen[i] = v;
+  if( ++w->n_seen>w->seen_mask/2 ) w->rc = seen_resize(w, 2*(w->seen_mask+1));
+  return true;
+}
+void vdb_graph_walk_avoid(struct graph_walk *w, uint32_t slot){
+  (void)seen_add(w, slot);
+}
+
+/* ---- Blocks -------------------------------------------------------------- */
+
+/* The block, or NULL if it is not in memory yet. */
+static inline const unsigned char *block_peek(const struct graph_walk *w,
+                                              uint32_t slot){
+  const struct vdb_graph *g = w->g;
+  const unsigned char *p = w->b->base[slot >> g->shift];
+  return p ? p + (size_t)(slot & ((1u<<g->shift)-1))*g->stride : NULL;
+}
+
+static inline void block_prefetch(const struct graph_walk *w, uint32_t slot){
+  const unsigned char *p = block_peek(w, slot);
+  if( p==NULL ) return;
+  for(uint32_t i=0; i<w->g->stride; i+=64) __builtin_prefetch(p+i, 0, 3);
+}
+
+/* The block, loaded and seen to be the right one, or NULL and w->rc. */
+static const unsigned char *block_get(struct graph_walk *w, uint32_t slot){
+  const unsigned char *p = block_peek(w, slot);
+  if( VDB_UNLIKELY(p==NULL) ){
+    const unsigned char *base = NULL;
+    uint32_t i_group = slot >> w->g->shift;
+    if( w->b->load ) w->rc = w->b->load(w->b->arg, i_group, &base);
+    if( w->rc==VECDB_OK && base==NULL ) w->rc = VECDB_CORRUPT_INDEX;
+    if( w->rc!=VECDB_OK ) return NULL;
+    p = base + (size_t)(slot & ((1u<<w->g->shift)-1))*w->g->stride;
+  }
+  if( VDB_UNLIKELY(get_u32(p+GRAPHBLOCK_SLOT)!=slot) ){
+    w->rc = VECDB_CORRUPT_INDEX;
+    return NULL;
+  }
+  return p;
+}
+
+/* ---- Results ------------------------------------------------------------- */
+
+static bool row_qualifies(const struct vdb_graph_blocks *b, uint32_t row){
+  if( b->live==NULL && b->filter==NULL ) return true;
+  if( row>=b->n_row ) return false;
+  return (b->live==NULL || vdb_bit_get(b->live, row))
+      && (b->filter==NULL || vdb_bit_get(b->filter, row));
+}
+
+static void hit_insert(struct graph_walk *w, float d2,
+                       const unsigned char *block, uint32_t slot){
+  struct vdb_graph_hit h = { d2, slot, get_u32(block+GRAPHBLOCK_ROW),
+                             get_f32(block+GRAPHBLOCK_ERR),
+                             get_u64(block+GRAPHBLOCK_KEY) };
+  uint32_t i;
+  if( !row_qualifies(w->b, h.row) ) return;
+  i = w->n_hit<w->k ? w->n_hit++ : w->k;     /* there is room for k+1 */
+  for(; i>0 && (w->hit[i-1].d2>d2
+                || (w->hit[i-1].d2==d2 && w->hit[i-1].key>h.key)); i--){
+    w->hit[i] = w->hit[i-1];
+  }
+  w->hit[i] = h;
+  if( w->n_hit==w->k ) w->worst = w->hit[w->k-1].d2;
+}
+
+/* Offer a node and the members of its chain, which are in order of key: after
+** k that qualify the others cannot get in. A chain that is longer than the
+** number of blocks loops. */
+static void results_add(struct graph_walk *w, float d2,
+                        const unsigned char *block, uint32_t slot){
+  uint32_t n_left = w->g->n_slots - w->g->n_nodes, n_add = 0;
+  if( !(d2<=w->worst) ) return;
+  hit_insert(w, d2, block, slot);
+  while( (slot = get_u32(block+GRAPHBLOCK_DUP))!=SLOT_NONE ){
+    if( slot<w->g->n_nodes || slot>=w->g->n_slots || n_left--==0 ){
+      w->rc = VECDB_CORRUPT_INDEX;           /* G2 */
+      return;
+    }
+    block = block_get(w, slot);
+    if( block==NULL ) return;
+    if( !row_qualifies(w->b, get_u32(block+GRAPHBLOCK_ROW)) ) continue;
+    hit_insert(w, d2, block, slot);
+    if( ++n_add>w->k ) return;
+  }
+}
+
+/* ---- The walk ------------------------------------------------------------ */
+
+static void walk_seed(struct graph_walk *w){
+  const struct vdb_graph *g = w->g;
+  const struct graph_router *r = &g->router;
+  size_t sz = VDB_CODE_GROUP_BYTES(g->dims_code, g->bits);
+  struct vdb_lanes l = { .n = 32 };
+  struct vdb_expand e = { .bound = INFINITY, .reuse = -INFINITY,
+                          .n_slots = g->n_nodes };
+  e.g_add = g->simd->dot(w->xc, w->xc, g->dims_code);
+  vdb_pool_reset(&w->seeds, r->n_seed);
+  for(uint32_t i=0; i<r->n_pad; i+=32){
+    l.id = r->slot + i;
+    l.f_add = r->f_add + i;
+    l.f_resc = r->f_resc + i;
+    l.code = r->code + i/32*sz;
+    g->simd->expand(&w->code, &l, &e, &w->seeds);
+  }
+  for(uint32_t i=0; i<r->n_seed && w->seeds.key[i]<INFINITY; i++){
+    g->simd->offer(&w->pool, w->seeds.key[i], w->seeds.id[i], -INFINITY);
+  }
+  /* Every estimate was infinite or NaN: any entry will do. */
+  if( w->pool.key[0]==INFINITY && r->n ){
+    g->simd->offer(&w->pool, 3e38f, r->slot[0], -INFINITY);
+  }
+}
+
+/* Position of the first entry at or after i that waits, or ef. */
+static inline uint32_t pool_waiting(const struct graph_walk *w, uint32_t i){
+  return w->g->simd->waiting(&w->pool, i, w->ef);
+}
+
+/* Nothing at or beyond this is worth expanding. (0*inf would be NaN.) */
+static inline float walk_bound(const struct graph_walk *w){
+  return w->stop_factor<INFINITY ? w->worst*w->stop_factor : INFINITY;
+}
+
+/* Take the next node out of the pool to w->next; false at the end. */
+static bool walk_pop(struct graph_walk *w){
+  struct vdb_pool *p = &w->pool;
+  for(;;){
+    uint32_t i = pool_waiting(w, p->first);
+    if( i>=w->ef || p->key[i]>walk_bound(w) ) return false;
+    w->next = vdb_pool_take(p, i);
+    if( seen_add(w, w->next) ) return w->rc==VECDB_OK;       /* G1 */
+  }
+}
+
+/* Expand the node that was popped. */
+static void walk_expand(struct graph_walk *w){
+  const struct vdb_graph *g = w->g;
+  const unsigned char *block = block_get(w, w->next);
+  struct vdb_expand e;
+  struct vdb_lanes l;
+  float d2;
+  if( block==NULL ) return;
+  d2 = vdb_graph_d2(g, &w->q, block);
+  w->n_hop++;
+  if( w->trace ){
+    if( w->n_trace<w->n_trace_max ){
+      w->trace[w->n_trace].d2 = d2;
+      w->trace[w->n_trace++].slot = w->next;
+    }
+  }
+  e.g_add = d2;
+  e.n_slots = g->n_nodes;
+  e.reuse = g->reuse==1 ? w->worst : g->reuse==0 ? -INFINITY : INFINITY;
+  e.bound = walk_bound(w);
+  l.id = (const uint32_t*)(const void*)(block + graph_off_lanes(g));
+  l.f_add = (const float*)(const void*)(l.id + g->n_lanes);
+  l.f_resc = l.f_add + g->n_lanes;
+  l.code = (const uint8_t*)(l.f_resc + g->n_lanes);
+  l.n = g->n_lanes;
+  g->simd->expand(&w->code, &l, &e, &w->pool);
+  results_add(w, d2, block, w->next);
+}
+
+/* The best entries that were not expanded are ranked too: their blocks' first
+** lines are read all at once. */
+static void walk_tail(struct graph_walk *w){
+  uint32_t slot[TAIL_MORE], n = 0;
+  for(uint32_t i=0; i<w->pool.n_cap && n<TAIL_MORE; i++){
+    if( !(w->pool.id[i] & VDB_POOL_DONE) ) slot[n++] = w->pool.id[i];
+  }
+  for(uint32_t i=0; i<n; i++){
+    const unsigned char *p = block_peek(w, slot[i]);
+    for(uint32_t j=0; p && j<GRAPHBLOCK_SIZE+w->g->sz_nav; j+=64){
+      __builtin_prefetch(p+j, 0, 3);
+    }
+  }
+  for(uint32_t i=0; i<n && w->rc==VECDB_OK; i++){
+    const unsigned char *block = block_get(w, slot[i]);
+    if( block==NULL || !seen_add(w, slot[i]) ) continue;
+    results_add(w, vdb_graph_d2(w->g, &w->q, block), block, slot[i]);
+    w->n_distance++;
+  }
+}
+
+int vdb_graph_walk_begin(struct graph_walk *w, const struct vdb_graph_blocks *b,
+                         uint32_t ef, uint32_t k, float stop){
+  int rc = VECDB_OK;
+  uint32_t n_pool = ef<TAIL_EF ? ef+TAIL_MORE : ef;
+  TRY( walk_pool_alloc(w, n_pool) );
+  TRY( walk_hit_alloc(w, k+1) );
+  TRY( seen_reset(w) );
+  w->b = b;
+  w->ef = ef;
+  w->k = k;
+  w->stop_factor = stop<0 ? INFINITY : (1+stop)*(1+stop);
+  w->n_hit = w->n_trace = w->n_hop = w->n_distance = 0;
+  w->worst = INFINITY;
+  w->rc = VECDB_OK;
+  vdb_pool_reset(&w->pool, n_pool);
+done:
+  return rc;
+}
+
+void vdb_graph_walk_query(struct graph_walk *w, const float *query){
+  const struct vdb_graph *g = w->g;
+  vdb_graph_to_nav(g, query, w->x);
+  vdb_graph_query_vector(g, w->x, &w->q);
+  vdb_graph_vec_to_code(g, w->x, w->xc, w->q.u, w->q.metric==GQ_BYTES);
+  g->simd->prepare(&w->code, w->xc);
+}
+
+/* Request the blocks that will be expanded next, if nothing nearer comes up:
+** the first AHEAD that wait. */
+static void walk_prefetch(struct graph_walk *w){
+  uint32_t i = w->pool.first;
+  for(int n=0; n<AHEAD; n++, i++){
+    uint32_t slot, j = 0;
+    i = pool_waiting(w, i);
+    if( i>=w->ef ) return;
+    slot = w->pool.id[i];
+    while( j<WARM && w->warm[j]!=slot ) j++;
+    if( j<WARM ) continue;
+    w->warm[w->i_warm++ % WARM] = slot;
+    block_prefetch(w, slot);
+  }
+}
+
+int vdb_graph_walk_run(struct graph_walk *w){
+  memset(w->warm, 0xff, sizeof(w->warm));
+  walk_seed(w);
+  while( walk_pop(w) ){
+    walk_expand(w);
+    if( w->rc!=VECDB_OK ) break;
+    walk_prefetch(w);
+  }
+  if( w->ef<TAIL_EF && w->rc==VECDB_OK ) walk_tail(w);
+  return w->rc;
+}
+
+/* One step: expand what was popped, pop and request the next. False at the
+** end. */
+static bool walk_step(struct graph_walk *w){
+  walk_expand(w);
+  if( w->rc==VECDB_OK && walk_pop(w) ){
+    block_prefetch(w, w->next);
+    return true;
+  }
+  return false;
+}
+
+int vdb_graph_walk_run_many(struct graph_walk *w, unsigned n){
+  unsigned n_open = 0;
+  bool is_open[WALKS];
+  int rc = VECDB_OK;
+  for(unsigned i=0; i<n; i++){
+    walk_seed(&w[i]);
+    is_open[i] = walk_pop(&w[i]);
+    if( is_open[i] ) block_prefetch(&w[i], w[i].next);
+    n_open += is_open[i];
+  }
+  while( n_open ){
+    for(unsigned i=0; i<n; i++){
+      if( !is_open[i] || walk_step(&w[i]) ) continue;
+      is_open[i] = false;
+      n_open--;
+    }
+  }
+  for(unsigned i=0; i<n && rc==VECDB_OK; i++) rc = w[i].rc;
+  return rc;
+}
+
+/* ---- For callers --------------------------------------------------------- */
+
+struct vdb_graph_searcher {
+  const struct vdb_graph *g;
+  float *tmp;                   /* dims_nav */
+  struct graph_walk walk[WALKS];
+};
+
+int vdb_graph_searcher_create(const struct vdb_graph *g,
+                              struct vdb_graph_searcher **out){
+  struct vdb_graph_searcher *s = vdb_calloc(1, sizeof(*s));
+  int rc = VECDB_OK;
+  *out = NULL;
+  if( s==NULL ) return VECDB_NOMEM;
+  s->g = g;
+  s->tmp = vdb_malloc_aligned(g->dims_nav*sizeof(float));
+  if( s->tmp==NULL ) TRY( VECDB_NOMEM );
+  for(int i=0; i<WALKS; i++) TRY( vdb_graph_walk_init(&s->walk[i], g) );
+  *out = s;
+  s = NULL;
+done:
+  vdb_graph_searcher_destroy(s);
+  return rc;
+}
+
+void vdb_graph_searcher_destroy(struct vdb_graph_searcher *s){
+  if( s==NULL ) return;
+  vdb_free_aligned(s->tmp);
+  for(int i=0; i<WALKS; i++) vdb_graph_walk_clear(&s->walk[i]);
+  vdb_free(s);
+}
+
+static int search_check(const struct vdb_graph *g,
+                        const struct vdb_graph_blocks *b,
+                        const struct vdb_graph_search *p){
+  if( b->n_slots!=g->n_slots ) return VECDB_MISUSE;
+  if( p->k<1 || p->k>VDB_GRAPH_EF_MAX || p->ef>VDB_GRAPH_EF_MAX ){
+    return VECDB_RANGE;
+  }
+  return VECDB_OK;
+}
+
+/* A query of floats against exact bytes was searched with rounded distances:
+** compute those of the results, and sort again. */
+static int results_exact(struct graph_walk *w, float *tmp){
+  if( w->q.metric!=GQ_WIDE || w->g->nav!=VDB_NAV_BYTES ) return VECDB_OK;
+  for(uint32_t i=0; i<w->n_hit; i++){
+    struct vdb_graph_hit h = w->hit[i];
+    const unsigned char *block = block_get(w, h.slot);
+    uint32_t j = i;
+    if( block==NULL ) return w->rc;
+    h.d2 = vdb_graph_d2_exact(w->g, w->x, block, tmp);
+    for(; j>0 && (w->hit[j-1].d2>h.d2
+                  || (w->hit[j-1].d2==h.d2 && w->hit[j-1].key>h.key)); j--){
+      w->hit[j] = w->hit[j-1];
+    }
+    w->hit[j] = h;
+  }
+  return VECDB_OK;
+}
+
+/* Results beyond k that a query needs before it is ranked exactly. */
+static uint32_t search_spare(const struct graph_walk *w){
+  return w->q.metric==GQ_WIDE && w->g->nav==VDB_NAV_BYTES ? 8 : 0;
+}
+
+static int query_begin(struct graph_walk *w, const struct vdb_graph_blocks *b,
+                       const float *query, const struct vdb_graph_search *p){
+  uint32_t ef = p->ef<p->k ? p->k : p->ef;
+  vdb_graph_walk_query(w, query);
+  return vdb_graph_walk_begin(w, b, ef, p->k + search_spare(w), p->stop);
+}
+
+static int query_end(struct vdb_graph_searcher *s, struct graph_walk *w,
+                     const struct vdb_graph_search *p,
+                     struct vdb_graph_hit *hit, uint32_t *n_hit){
+  int rc = w->rc;
+  *n_hit = 0;
+  if( rc==VECDB_OK ) rc = results_exact(w, s->tmp);
+  if( rc!=VECDB_OK ) return rc;
+  *n_hit = w->n_hit<p->k ? w->n_hit : p->k;
+  memcpy(hit, w->hit, *n_hit*sizeof(*hit));
+  return VECDB_OK;
+}
+
+int vdb_graph_knn(struct vdb_graph_searcher *s,
+                  const struct vdb_graph_blocks *b, const float *query,
+                  const struct vdb_graph_search *p,
+                  struct vdb_graph_hit *hit, uint32_t *n_hit,
+                  struct vdb_graph_stats *stats){
+  struct graph_walk *w = &s->walk[0];
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  int rc = VECDB_OK;
+  *n_hit = 0;
+  TRY( search_check(s->g, b, p) );
+  if( s->g->n_slots==0 ) goto done;
+  TRY( query_begin(w, b, query, p) );
+  TRY( vdb_graph_walk_run(w) );
+  TRY( query_end(s, w, p, hit, n_hit) );
+  if( stats ){
+    stats->n_hop = w->n_hop;
+    stats->n_distance = w->n_hop + w->n_distance;
+  }
+done:
+  vdb_fpmode_leave(fp);
+  return rc;
+}
+
+/* One step of each walk in turn; a walk whose block has been requested waits
+** while the others work. */
+int vdb_graph_knn_many(struct vdb_graph_searcher *s,
+                       const struct vdb_graph_blocks *b, const float *query,
+                       size_t n, const struct vdb_graph_search *p,
+                       struct vdb_graph_hit *hit, uint32_t *n_hit){
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  size_t i_query[WALKS], i_next = 0, n_open = 0;
+  bool is_open[WALKS] = { false };
+  int rc = VECDB_OK;
+
+  memset(n_hit, 0, n*sizeof(*n_hit));
+  TRY( search_check(s->g, b, p) );
+  if( s->g->n_slots==0 ) goto done;
+  do{
+    for(int i=0; i<WALKS; i++){
+      struct graph_walk *w = &s->walk[i];
+      if( is_open[i] ){
+        if( walk_step(w) ) continue;
+      }else if( i_next<n ){
+        i_query[i] = i_next++;
+        TRY( query_begin(w, b, query + i_query[i]*s->g->d, p) );
+        walk_seed(w);
+        is_open[i] = true;
+        n_open++;
+        if( w->rc==VECDB_OK && walk_pop(w) ){
+          block_prefetch(w, w->next);
+          continue;
+        }
+      }else{
+        continue;
+      }
+      if( w->ef<TAIL_EF && w->rc==VECDB_OK ) walk_tail(w);
+      TRY( query_end(s, w, p, hit + i_query[i]*p->k, &n_hit[i_query[i]]) );
+      is_open[i] = false;
+      n_open--;
+    }
+  }while( n_open>0 || i_next<n );
+done:
+  if( rc!=VECDB_OK ) memset(n_hit, 0, n*sizeof(*n_hit));
+  vdb_fpmode_leave(fp);
+  return rc;
+}

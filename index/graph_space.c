@@ -1,0 +1,484 @@
+/* graph_space.c -- the rows of a build: their order, their spaces, duplicates.
+**
+** ORDER    by a seeded hash of the key, ties by key: any prefix is a random
+**          sample, and the order depends on the set of rows alone.
+** NAV      bytes if every element of every row is an integer in 0..255 or
+**          -128..127; floats if these are few; else quantised bytes.
+** CODES    bits and projection as asked for, else by rule and by trial
+**          (graph_probe.c).
+** EQUALS   rows whose stored vectors are equal byte by byte share a node, the
+**          one with the smallest key; the others form its chain, by key.
+*/
+#include <math.h>
+#include <stdlib.h>
+
+#include "index/graph_build_int.h"
+#include "index/pca.h"
+#include "util/bitset.h"
+#include "util/mem.h"
+#include "util/pool.h"
+#include "util/rng.h"
+
+#define SAMPLE_MEAN   16384u    /* rows whose mean is the centre */
+#define SAMPLE_PCA    4096u     /* rows whose covariance is analysed */
+#define F32_MAX_BYTES 1024u     /* of a vector that blocks hold as floats */
+#define FULL_2BIT_MAX 384u      /* dimensions from which codes have one bit */
+#define PREFIX        256u      /* principal dimensions tried */
+#define PREFIX_ROWS_MIN  4096u  /* fewer rows are not worth a trial */
+#define PREFIX_FROM_MAX  4096u  /* d*d numbers of covariance are kept */
+#define ROUTER_BUILD  2048u     /* entries, until a trial finds fewer enough */
+#define ROUTER_MAX    16384u
+#define ROUTER_SEEDS  4u
+
+/* ---- Order --------------------------------------------------------------- */
+
+struct row_order { uint64_t hash, key; uint32_t i; };
+
+static int row_order_compare(const void *a, const void *b){
+  const struct row_order *x = a, *y = b;
+  if( x->hash!=y->hash ) return x->hash<y->hash ? -1 : 1;
+  return x->key<y->key ? -1 : x->key>y->key;
+}
+
+static uint64_t source_key(const struct vdb_graph_source *src, uint32_t i){
+  return src->key ? src->key[i] : i;
+}
+static uint32_t source_row(const struct vdb_graph_source *src, uint32_t i){
+  return src->row ? src->row[i] : i;
+}
+
+static int rows_order(struct graph_builder *b){
+  struct row_order *o = vdb_malloc_array((size_t)b->n+1, sizeof(*o));
+  int rc = VECDB_OK;
+  b->origin = vdb_malloc_array((size_t)b->n+1, sizeof(*b->origin));
+  if( o==NULL || b->origin==NULL ) TRY( VECDB_NOMEM );
+  for(uint32_t i=0; i<b->n; i++){
+    o[i].i = i;
+    o[i].key = source_key(b->src, i);
+    o[i].hash = vdb_mix64(o[i].key + vdb_mix64(b->opts->seed + 1));
+  }
+  qsort(o, b->n, sizeof(*o), row_order_compare);
+  for(uint32_t i=0; i<b->n; i++) b->origin[i] = o[i].i;
+done:
+  vdb_free(o);
+  return rc;
+}
+
+/* ---- Navigation ---------------------------------------------------------- */
+
+/* Are all elements integers of a byte? *lo is what byte 0 stands for. */
+static int rows_are_bytes(struct graph_builder *b, float *x, bool *out,
+                          int32_t *lo){
+  float least = 0, most = 0;
+  int rc = VECDB_OK;
+  *out = true;
+  for(uint32_t i=0; i<b->n && *out; i++){
+    TRY( b->src->fetch(b->src->arg, i, x) );
+    for(uint32_t j=0; j<b->src->d; j++){
+      if( !(x[j]>=-128 && x[j]<=255) || x[j]!=(float)(int32_t)x[j] ){
+        *out = false;
+        break;
+      }
+      least = x[j]<least ? x[j] : least;
+      most = x[j]>most ? x[j] : most;
+    }
+    if( least<0 && most>127 ) *out = false;
+  }
+  *lo = least<0 ? -128 : 0;
+done:
+  return rc;
+}
+
+/* Codes of a projection, if a trial says that they make searches cheaper: how
+** much of the energy it keeps does not tell (0.83 is enough for pictures,
+** 0.82 not for texts). *prefix is d if they do not. */
+static int prefix_choose(struct graph_builder *b, uint32_t *prefix){
+  uint32_t d = b->g->d;
+  double full, part;
+  int rc = VECDB_OK;
+  *prefix = d;
+  if( b->opts->prefix ) *prefix = b->opts->prefix<d ? b->opts->prefix : d;
+  if( b->opts->prefix || b->g->nav==VDB_NAV_F32 || d<=FULL_2BIT_MAX
+   || d>PREFIX_FROM_MAX || b->n<PREFIX_ROWS_MIN ) goto done;
+  TRY( vdb_graph_probe(b, d, &full) );
+  TRY( vdb_graph_probe(b, PREFIX, &part) );
+  if( part<full ) *prefix = PREFIX;
+done:
+  return rc;
+}
+
+static int space_choose(struct graph_builder *b, float *x){
+  struct vdb_graph *g = b->g;
+  const struct vdb_graph_opts *o = b->opts;
+  bool is_bytes = false;
+  uint32_t prefix;
+  int rc = VECDB_OK;
+  if( o->nav==VDB_NAV_AUTO || o->nav==VDB_NAV_BYTES ){
+    TRY( rows_are_bytes(b, x, &is_bytes, &g->lo) );
+  }
+  g->nav = is_bytes ? VDB_NAV_BYTES
+         : o->nav==VDB_NAV_F32 || o->nav==VDB_NAV_SQ8 ? o->nav
+         : 4*g->d<=F32_MAX_BYTES ? VDB_NAV_F32 : VDB_NAV_SQ8;
+  TRY( prefix_choose(b, &prefix) );
+  g->is_prefix = prefix<g->d && g->nav!=VDB_NAV_F32;
+  g->dims_code = graph_round_up(g->is_prefix ? prefix : g->d, 64);
+  g->bits = o->bits ? o->bits
+          : g->is_prefix || g->dims_code<=FULL_2BIT_MAX ? 2 : 1;
+  g->reuse = g->is_prefix ? 1 : 0;
+  TRY( vdb_graph_layout(g) );
+done:
+  return rc;
+}
+
+/* The mean of a sample, in double precision and in build order. */
+static int mean_compute(struct graph_builder *b, float *x){
+  uint32_t n = b->n<SAMPLE_MEAN ? b->n : SAMPLE_MEAN;
+  double *sum = vdb_calloc(b->g->d, sizeof(*sum));
+  int rc = VECDB_OK;
+  if( sum==NULL ) return VECDB_NOMEM;
+  for(uint32_t i=0; i<n; i++){
+    TRY( b->src->fetch(b->src->arg, b->origin[i], x) );
+    for(uint32_t j=0; j<b->g->d; j++) sum[j] += x[j];
+  }
+  for(uint32_t j=0; j<b->g->d && n; j++){
+    b->g->mu[j] = (float)(sum[j]/(double)n);
+  }
+done:
+  vdb_free(sum);
+  return rc;
+}
+
+/* Principal axes of a sample in the navigation basis, mixed by a rotation so
+** that every code dimension has the same share of the energy, as rows of
+** signed bytes. */
+static int projection_compute(struct graph_builder *b, float *x){
+  struct vdb_graph *g = b->g;
+  uint32_t n = b->n<SAMPLE_PCA ? b->n : SAMPLE_PCA;
+  float *rows = vdb_malloc_aligned((size_t)n*g->dims_nav*sizeof(float) + 64);
+  float *axes = vdb_malloc_aligned((size_t)g->dims_code*g->dims_nav
+                                   *sizeof(float));
+  int rc = VECDB_OK;
+  if( rows==NULL || axes==NULL ) TRY( VECDB_NOMEM );
+  for(uint32_t i=0; i<n; i++){
+    TRY( b->src->fetch(b->src->arg, b->origin[i], x) );
+    vdb_graph_to_nav(g, x, rows + (size_t)i*g->dims_nav);
+  }
+  TRY( vdb_pca_axes(rows, n, g->dims_nav, g->dims_code, g->seed, b->n_thread,
+                    axes) );
+  TRY( vdb_pca_mix(g->simd, axes, g->dims_code, g->dims_nav, g->seed) );
+  vdb_pca_bytes(axes, g->dims_code, g->dims_nav, g->proj, g->proj_scale);
+  for(uint32_t i=0; i<g->dims_code && g->nav==VDB_NAV_BYTES; i++){
+    double s = 0;
+    for(uint32_t j=0; j<g->d; j++){
+      s += (double)g->mu[j]*g->proj[(size_t)i*g->dims_nav + j];
+    }
+    g->proj_bias[i] = (float)(s*g->proj_scale[i]);
+  }
+done:
+  vdb_free_aligned(rows);
+  vdb_free_aligned(axes);
+  return rc;
+}
+
+/* ---- Blocks -------------------------------------------------------------- */
+
+static int blocks_load(struct graph_builder *b, float *x, float *nav){
+  uint32_t *slot = vdb_malloc_array((size_t)b->n+1, sizeof(*slot));
+  int rc = VECDB_OK;
+  if( slot==NULL ) return VECDB_NOMEM;
+  for(uint32_t s=0; s<b->n; s++) slot[b->origin[s]] = s;
+  for(uint32_t i=0; i<b->n; i++){
+    unsigned char *block = build_block(b, slot[i]);
+    TRY( b->src->fetch(b->src->arg, i, x) );
+    vdb_graph_to_nav(b->g, x, nav);
+    vdb_graph_block_init(b->g, block, slot[i], source_row(b->src, i),
+                         source_key(b->src, i));
+    vdb_graph_block_vector(b->g, block, nav);
+  }
+done:
+  vdb_free(slot);
+  return rc;
+}
+
+static int blocks_alloc(struct graph_builder *b){
+  struct vdb_graph *g = b->g;
+  uint32_t n_group = (uint32_t)(((uint64_t)b->n + (1u<<g->shift)-1)
+                                >> g->shift);
+  size_t sz;
+  size_t per_row = (size_t)g->stride + 4*(size_t)g->dims_code + 4*g->n_lanes
+                 + BUILD_SPARE*sizeof(struct graph_near) + 36;
+  if( !vdb_mul_sz(b->n, per_row, &sz) ) return VECDB_TOOBIG;
+  if( b->opts->sz_memory && sz>b->opts->sz_memory ) return VECDB_TOOBIG;
+  sz = (size_t)b->n*g->stride;
+  b->block = vdb_malloc_aligned(sz+64);
+  b->base = vdb_malloc_array((size_t)n_group+1, sizeof(*b->base));
+  if( b->block==NULL || b->base==NULL ) return VECDB_NOMEM;
+  vdb_mem_prefer_huge(b->block, sz);
+  for(uint32_t i=0; i<n_group; i++){
+    b->base[i] = b->block + ((size_t)i<<g->shift)*g->stride;
+  }
+  b->blocks.base = b->base;
+  b->blocks.n_slots = b->n;
+  return VECDB_OK;
+}
+
+/* ---- Equal vectors ------------------------------------------------------- */
+
+struct row_hash { uint64_t hash; uint32_t slot; };
+
+static int row_hash_compare(const void *a, const void *b){
+  const struct row_hash *x = a, *y = b;
+  if( x->hash!=y->hash ) return x->hash<y->hash ? -1 : 1;
+  return x->slot<y->slot ? -1 : x->slot>y->slot;
+}
+
+static uint64_t block_hash(const struct vdb_graph *g,
+                           const unsigned char *block){
+  uint64_t h = get_u64(block+GRAPHBLOCK_SCALE);
+  const unsigned char *p = graph_nav(block);
+  for(uint32_t i=0; i<g->sz_nav; i+=8){
+    h = (h ^ get_u64(p+i))*0x9e3779b97f4a7c15u;
+    h ^= h>>29;
+  }
+  return vdb_mix64(h);
+}
+
+static bool blocks_are_equal(const struct vdb_graph *g, const unsigned char *a,
+                             const unsigned char *b){
+  return get_u64(a+GRAPHBLOCK_SCALE)==get_u64(b+GRAPHBLOCK_SCALE)
+      && memcmp(graph_nav(a), graph_nav(b), g->sz_nav)==0;
+}
+
+static uint64_t block_key(const struct graph_builder *b, uint32_t slot){
+  return get_u64(build_block(b, slot)+GRAPHBLOCK_KEY);
+}
+
+/* Members of a group are chained in order of key. */
+static int key_compare(const void *a, const void *b){
+  const struct row_order *x = a, *y = b;
+  return x->key<y->key ? -1 : x->key>y->key;
+}
+static int chain_build(struct graph_builder *b, const struct row_hash *h,
+                       uint32_t n, uint64_t *is_member){
+  struct row_order *o;
+  o = vdb_malloc_array(n, sizeof(*o));
+  if( o==NULL ) return VECDB_NOMEM;
+  for(uint32_t i=0; i<n; i++){
+    o[i].i = h[i].slot;
+    o[i].key = block_key(b, h[i].slot);
+  }
+  qsort(o, n, sizeof(*o), key_compare);
+  for(uint32_t i=0; i<n; i++){
+    put_u32(build_block(b, o[i].i)+GRAPHBLOCK_DUP,
+            i+1<n ? o[i+1].i : SLOT_NONE);
+    if( i ) is_member[o[i].i/64] |= (uint64_t)1<<(o[i].i%64);
+  }
+  vdb_free(o);
+  return VECDB_OK;
+}
+
+/* Chain equal vectors; members are marked in a bitmap by slot. Rows that share
+** a hash but not a vector stay apart, at worst uncoupled from an equal one. */
+static int equals_chain(struct graph_builder *b, uint64_t *is_member,
+                        uint32_t *n_member){
+  struct row_hash *h = vdb_malloc_array((size_t)b->n+1, sizeof(*h));
+  uint32_t j;
+  int rc = VECDB_OK;
+  *n_member = 0;
+  if( h==NULL ) return VECDB_NOMEM;
+  for(uint32_t s=0; s<b->n; s++){
+    h[s].slot = s;
+    h[s].hash = block_hash(b->g, build_block(b, s));
+  }
+  qsort(h, b->n, sizeof(*h), row_hash_compare);
+  for(uint32_t i=0; i<b->n; i=j){
+    for(j=i+1; j<b->n && h[j].hash==h[i].hash
+               && blocks_are_equal(b->g, build_block(b, h[i].slot),
+                                   build_block(b, h[j].slot)); j++){}
+    if( j-i<2 ) continue;
+    TRY( chain_build(b, h+i, j-i, is_member) );
+    *n_member += j-i-1;
+  }
+done:
+  vdb_free(h);
+  return rc;
+}
+
+/* Move every block to its new slot, cycle by cycle. */
+static int blocks_permute(struct graph_builder *b, uint32_t *to){
+  struct vdb_graph *g = b->g;
+  unsigned char *held = vdb_malloc_aligned(2*(size_t)g->stride);
+  unsigned char *next = held + g->stride;
+  if( held==NULL ) return VECDB_NOMEM;
+  for(uint32_t s=0; s<b->n; s++){
+    uint32_t at = s, origin = b->origin[s], t;
+    if( to[s]==SLOT_NONE ) continue;
+    memcpy(held, build_block(b, s), g->stride);
+    while( (t = to[at])!=SLOT_NONE ){
+      uint32_t o = b->origin[t];
+      memcpy(next, build_block(b, t), g->stride);
+      memcpy(build_block(b, t), held, g->stride);
+      b->origin[t] = origin;
+      origin = o;
+      memcpy(held, next, g->stride);
+      to[at] = SLOT_NONE;
+      at = t;
+    }
+  }
+  vdb_free_aligned(held);
+  return VECDB_OK;
+}
+
+static int equals_find(struct graph_builder *b){
+  uint64_t *is_member = vdb_calloc((size_t)b->n/64+1, sizeof(*is_member));
+  uint32_t *to = vdb_malloc_array((size_t)b->n+1, sizeof(*to)), *to2 = NULL;
+  uint32_t n_member, i_node = 0, i_member;
+  int rc = VECDB_OK;
+  b->n_nodes = b->n;
+  if( is_member==NULL || to==NULL ) TRY( VECDB_NOMEM );
+  TRY( equals_chain(b, is_member, &n_member) );
+  if( n_member==0 ) goto done;
+  b->n_nodes = i_member = b->n - n_member;
+  for(uint32_t s=0; s<b->n; s++){
+    bool m = is_member[s/64] >> (s%64) & 1;
+    to[s] = m ? i_member++ : i_node++;
+  }
+  to2 = vdb_memdup(to, b->n*sizeof(*to));
+  if( to2==NULL ) TRY( VECDB_NOMEM );
+  TRY( blocks_permute(b, to2) );
+  for(uint32_t s=0; s<b->n; s++){
+    unsigned char *p = build_block(b, s);
+    uint32_t dup = get_u32(p+GRAPHBLOCK_DUP);
+    put_u32(p+GRAPHBLOCK_SLOT, s);
+    if( dup!=SLOT_NONE ) put_u32(p+GRAPHBLOCK_DUP, to[dup]);
+    if( s>=b->n_nodes ) put_u16(p+GRAPHBLOCK_FLAGS, GRAPH_DUP);
+  }
+done:
+  vdb_free(is_member);
+  vdb_free(to);
+  vdb_free(to2);
+  return rc;
+}
+
+/* ---- Codes and router ---------------------------------------------------- */
+
+#define CODE_TASK  256
+
+static int code_task(void *arg, size_t i_task, unsigned worker){
+  struct graph_builder *b = arg;
+  uint32_t lo = (uint32_t)i_task*CODE_TASK;
+  uint32_t hi = b->n_nodes-lo<CODE_TASK ? b->n_nodes : lo+CODE_TASK;
+  float *tmp = vdb_malloc_aligned(b->g->dims_nav*sizeof(float));
+  VDB_UNUSED(worker);
+  if( tmp==NULL ) return VECDB_NOMEM;
+  for(uint32_t s=lo; s<hi; s++){
+    vdb_graph_to_code(b->g, build_block(b, s), build_code(b, s), tmp);
+  }
+  vdb_free_aligned(tmp);
+  return VECDB_OK;
+}
+
+static int codes_compute(struct graph_builder *b){
+  size_t n;
+  if( !vdb_mul_sz(b->n_nodes, b->g->dims_code, &n)
+   || !vdb_mul_sz(n, sizeof(float), &n) ) return VECDB_TOOBIG;
+  b->code = vdb_malloc_aligned(n+64);
+  if( b->code==NULL ) return VECDB_NOMEM;
+  vdb_mem_prefer_huge(b->code, n);
+  return vdb_pool_run(b->n_thread, (b->n_nodes + CODE_TASK-1)/CODE_TASK,
+                      code_task, b);
+}
+
+/* Entry i of the router: node `slot`, coded relative to the centre. */
+static int router_set(struct graph_builder *b, uint32_t i, uint32_t slot){
+  struct vdb_graph *g = b->g;
+  struct graph_router *r = &g->router;
+  size_t sz = VDB_CODE_GROUP_BYTES(g->dims_code, g->bits);
+  uint8_t *u = vdb_malloc_aligned(g->dims_code);
+  float *x = vdb_malloc_aligned(g->dims_code*sizeof(float));
+  const float *o = build_code(b, slot);
+  int rc = VECDB_OK;
+  if( u==NULL || x==NULL ){
+    rc = VECDB_NOMEM;
+  }else{
+    float n2 = g->simd->dot(o, o, g->dims_code);
+    struct vdb_code_factors f = vdb_code_encode(o, NULL, n2, g->dims_code,
+                                                (int)g->bits, u, x);
+    r->slot[i] = slot;
+    r->f_add[i] = f.f_add;
+    r->f_resc[i] = f.f_resc;
+    vdb_code_put(r->code + i/32*sz, i%32, g->dims_code, (int)g->bits, u);
+  }
+  vdb_free_aligned(u);
+  vdb_free_aligned(x);
+  return rc;
+}
+
+/* The first nodes in build order. */
+int vdb_graph_fill_router(struct graph_builder *b){
+  int rc = VECDB_OK;
+  for(uint32_t i=0; i<b->g->router.n; i++) TRY( router_set(b, i, i) );
+done:
+  return rc;
+}
+
+/* Replaces entries from the last on: those left are still a random sample. */
+int vdb_graph_router_cover(struct graph_builder *b, const uint64_t *reached){
+  uint32_t i = b->g->router.n;
+  int rc = VECDB_OK;
+  for(uint32_t s=0; s<b->n_nodes && i>b->g->router.n/2; s++){
+    if( !vdb_bit_get(reached, s) ) TRY( router_set(b, --i, s) );
+  }
+done:
+  return rc;
+}
+
+static uint32_t router_size(const struct graph_builder *b){
+  uint32_t n = b->opts->n_router ? b->opts->n_router : ROUTER_BUILD;
+  n = n<32 ? 32 : n>ROUTER_MAX ? ROUTER_MAX : n;
+  return n<b->n_nodes ? n : b->n_nodes;
+}
+
+int vdb_graph_load_rows(struct graph_builder *b){
+  struct vdb_graph *g = vdb_calloc(1, sizeof(*g));
+  float *x = NULL, *nav = NULL;
+  int rc = VECDB_OK;
+  b->g = g;
+  if( g==NULL ) return VECDB_NOMEM;
+  g->d = b->src->d;
+  g->n_slots = b->n;
+  g->n_lanes = b->n_lanes;
+  g->seed = b->opts->seed;
+  if( g->d<1 || g->d>VDB_GRAPH_DIMS_MAX ) TRY( VECDB_RANGE );
+  x = vdb_malloc_aligned(g->d*sizeof(float));
+  if( x==NULL ) TRY( VECDB_NOMEM );
+  TRY( rows_order(b) );
+  TRY( space_choose(b, x) );
+  nav = vdb_malloc_aligned(g->dims_nav*sizeof(float));
+  if( nav==NULL ) TRY( VECDB_NOMEM );
+  /* Until equals are known: at most so many entries. */
+  b->n_nodes = b->n;
+  TRY( vdb_graph_alloc(g, router_size(b)) );
+  g->router.n_seed = b->opts->n_seed ? b->opts->n_seed : ROUTER_SEEDS;
+  TRY( mean_compute(b, x) );
+  vdb_graph_draw_signs(g);
+  vdb_graph_derive(g);
+  if( g->is_prefix ){
+    TRY( projection_compute(b, x) );
+    vdb_graph_derive(g);
+  }
+  TRY( blocks_alloc(b) );
+  TRY( blocks_load(b, x, nav) );
+  TRY( equals_find(b) );
+  g->n_nodes = b->n_nodes;
+  TRY( codes_compute(b) );
+  if( g->router.n>b->n_nodes ){
+    g->router.n = b->n_nodes;
+    g->router.n_pad = graph_round_up(b->n_nodes, 32);
+  }
+  TRY( vdb_graph_fill_router(b) );
+done:
+  vdb_free_aligned(x);
+  vdb_free_aligned(nav);
+  return rc;
+}

@@ -1,0 +1,204 @@
+/* code.h -- codes of a few bits per dimension, and what a graph search does
+** with them, on plain arrays.
+**
+** Used by   index/ (graph blocks, routers, code columns).
+** Threads   any; everything here is read-only after the first call.
+** Errors    none; nothing allocates. Sizes have been checked by the caller.
+**
+** ROTATION  FHT-Kac: four rounds of sign flips, a fast Hadamard transform of
+**           the first or last T elements (T the largest power of two <= dims)
+**           and, unless T = dims, a butterfly of the two halves. It preserves
+**           norms. `dims` is a multiple of 64 here and everywhere below.
+**
+** CODES     A vector r becomes U_j, an unsigned number of `bits` bits (1, 2 or
+**           4) per dimension, which stands for x_j = U_j - (2^bits - 1)/2:
+**             x_j = sgn(r_j)*(k_j + 1/2),
+**             k_j = min(floor(f*abs(r_j)), 2^(bits-1) - 1),  f = t/norm(r)
+**           with t = vdb_code_scale(bits, dims), the scale that makes the
+**           angle between r and x smallest for Gaussian vectors.
+**
+** FACTORS   r = P(o - c) is the residual of a row o to a reference point c,
+**           n2 = norm2(o - c), c' and q' are c and the query, both centred
+**           and rotated.  Then for every o, without bias,
+**             est = fma(f_resc, fma(delta, ip, kappa), f_add + g_add)
+**           estimates norm2(q - o), where g_add = norm2(q - c),
+**             f_resc = -2*n2/<x,r>       f_add = n2 - f_resc*<x,c'>
+**           ip is an integer that depends on the codes and on the query's
+**           table, delta and kappa on the query alone.  Its standard error is
+**           f_tan*norm(q-c)/sqrt(dims-1)*2 and its error never above
+**           2*f_tan*norm(q-c), f_tan = sqrt(n2)*tan of the angle of r and x,
+**           both apart from the rounding of the query.
+**
+** GROUPS    32 codes (lanes) side by side, bits*4*dims bytes:
+**   bits 1   FastScan: for each pair p = 2m, 2m+1 of nibbles (4 dimensions,
+**            the first in bit 0) 32 bytes; byte 16h+j, lane l = j/2 + 8*(j%2):
+**            low half = nibble 2m+h of lane l, high half = that of l+16.
+**            The query is a table of 16 bytes per nibble.
+**   bits 2,4 32 x 4 bytes for each run of 32/bits dimensions: in byte j of a
+**            lane, field f (at bit bits*f) is dimension 4f+j of the run. The
+**            query is one signed byte per dimension.
+**
+** All integers and floats have the same bits on every instruction set.
+*/
+#ifndef VDB_CODE_H
+#define VDB_CODE_H
+#include "util/common.h"
+
+#define VDB_CODE_LANES      32
+#define VDB_CODE_DIMS_MAX   65536u
+
+/* A table per query: largest size in bytes. */
+#define VDB_CODE_TABLE_BYTES(dims)   (4*(size_t)(dims))
+#define VDB_CODE_GROUP_BYTES(dims, bits)   (4*(size_t)(dims)*(size_t)(bits))
+
+/* A query made ready for codes of one width. `table` belongs to the caller
+** and is 64-byte aligned. */
+struct vdb_code_query {
+  uint8_t *table;           /* VDB_CODE_TABLE_BYTES(dims) */
+  uint32_t dims, bits;
+  float delta, kappa;       /* see FACTORS */
+  float lut_err;            /* abs(<U,q'> - what delta, kappa and ip say) is at
+                            ** most this times (2^bits - 1) */
+};
+
+/* Two ids that were offered to a pool and their best keys (bits of a float). */
+struct vdb_met { uint32_t id[2], key[2]; };
+
+/* The nearest candidates so far, ascending. Arrays are 64-byte aligned and
+** have VDB_POOL_SLOTS(n_cap) entries; from n_cap on keys stay +inf and ids
+** stay VDB_POOL_NONE. Ids hardly ever occur twice (when `met` has forgotten
+** one). */
+struct vdb_pool {
+  float *key;
+  uint32_t *id;             /* below 2^31; VDB_POOL_DONE is set when expanded */
+  uint32_t n_cap;
+  uint32_t first;           /* no entry before it waits to be expanded */
+  struct vdb_met *met;      /* ids that were offered, at a place that follows
+                            ** from the id; later ones push the oldest out */
+  uint32_t met_mask;        /* places - 1, a power of two - 1 */
+};
+#define VDB_POOL_DONE       0x80000000u
+#define VDB_POOL_NONE       0xffffffffu
+#define VDB_POOL_CAP_MAX    65600u
+#define VDB_POOL_HOLES      (VDB_POOL_CAP_MAX/16)
+#define VDB_POOL_SLOTS(n)   (((size_t)(n)+16)/16*16)
+
+/* Places in `met` that suit a pool; the place of an id. */
+static inline uint32_t vdb_met_place(const struct vdb_pool *p, uint32_t id){
+  return (id*0x9e3779b1u >> 12) & p->met_mask;
+}
+static inline uint32_t vdb_pool_places(uint32_t n_cap){
+  uint32_t n = 512;
+  while( n<8*n_cap && n<(1u<<20) ) n *= 2;
+  return n;
+}
+
+/* 32 or 64 candidates with their codes. */
+struct vdb_lanes {
+  const uint32_t *id;
+  const float *f_add, *f_resc;
+  const uint8_t *code;      /* groups */
+  uint32_t n;
+};
+
+/* What `expand` needs to know beside the query. */
+struct vdb_expand {
+  float g_add;              /* distance of the query to the block's owner */
+  float bound;              /* offer nothing that is not below it */
+  float reuse;              /* a candidate met again moves up if its new
+                            ** estimate is below this and its old one */
+  uint32_t n_slots;         /* ids at or above it are ignored */
+};
+
+/* Kernels of one instruction set. n, dims: multiples of 64, except f32 lengths,
+** which are arbitrary. */
+struct vdb_code_simd {
+  const char *name;
+  /* Rotate x in place; sign: 4*dims times +1 or -1. */
+  void (*rotate)(const float *sign, size_t dims, float *x);
+  /* Canonical sums (simd.h): one pair; one vector against many. */
+  float (*l2sq)(const float *a, const float *b, size_t n);
+  float (*dot)(const float *a, const float *b, size_t n);
+  void (*l2sq_many)(const float *a, const float *const *b, size_t n_b,
+                    size_t n, float *out);
+  /* Exact dot products of unsigned bytes with signed ones, modulo 2^32. */
+  int32_t (*dot_u8s8)(const uint8_t *u, const int8_t *q, size_t n);
+  void (*dot_u8s8_many)(const int8_t *q, const uint8_t *const *u, size_t n_u,
+                        size_t n, int32_t *out);
+  /* The same for n_row rows of signed bytes, `n` apart. */
+  void (*matvec)(const int8_t *row, size_t n_row, const uint8_t *u, size_t n,
+                 int32_t *out);
+  /* True if every x[i]-lo is an integer in 0..255: u has them then. For this
+  ** and the next three n is a multiple of 16. */
+  bool (*bytes_exact)(const float *x, size_t n, float lo, uint8_t *u);
+  /* Least and greatest element. */
+  void (*range)(const float *x, size_t n, float *least, float *most);
+  /* u = (x-lo)*inv, rounded and limited to 0..255. */
+  void (*bytes)(const float *x, size_t n, float lo, float inv, uint8_t *u);
+  /* 128*hi + lo = x*inv, rounded; abs(x*inv) is at most 16256. */
+  void (*wide)(const float *x, size_t n, float inv, int8_t *hi, int8_t *lo);
+  /* r = o - c. */
+  void (*residual)(const float *o, const float *c, size_t dims, float *r);
+  /* Code of r: u[j] = U_j, x[j] = x_j; f as in CODES. */
+  void (*quantise)(const float *r, size_t dims, int bits, float f,
+                   uint8_t *u, float *x);
+  /* q->table, delta, kappa, lut_err from the rotated query. */
+  void (*prepare)(struct vdb_code_query *q, const float *query);
+  /* ip of the 32 lanes of a group. */
+  void (*sums)(const struct vdb_code_query *q, const uint8_t *group,
+               int32_t *ip);
+  /* est of n (32 or 64) lanes. */
+  void (*estimate)(const struct vdb_code_query *q, const uint8_t *groups,
+                   const float *f_add, const float *f_resc, size_t n,
+                   float g_add, float *est);
+  /* Offer lanes, which nobody has checked, to the pool. A candidate that was
+  ** met before and is no longer in the pool counts as new if its estimate is
+  ** below e->reuse, else it is passed over. */
+  void (*expand)(const struct vdb_code_query *q, const struct vdb_lanes *l,
+                 const struct vdb_expand *e, struct vdb_pool *pool);
+  /* Offer one candidate. */
+  void (*offer)(struct vdb_pool *pool, float key, uint32_t id, float reuse);
+  /* Position of the first entry at or after `from` that is not done, or a
+  ** number >= n. */
+  uint32_t (*waiting)(const struct vdb_pool *pool, uint32_t from, uint32_t n);
+};
+
+/* The kernels of vdb_simd(). */
+const struct vdb_code_simd *vdb_code_simd(void);
+
+/* t in CODES. */
+float vdb_code_scale(int bits, size_t dims);
+
+/* Expand stored sign bits (4*dims, LSB first) into +1 and -1. */
+void vdb_code_signs(const uint8_t *bit, size_t dims, float *sign);
+
+/* What one code says beside its bits. */
+struct vdb_code_factors { float f_add, f_resc, f_tan; };
+
+/* Encode r: U_j to u[0..dims-1]; x is scratch of `dims` floats. `c` is c' or
+** NULL for zero. n2 = norm2(o-c), which exceeds norm2(r) if r is only a
+** projection. 64-byte alignment of r, c, u, x. */
+struct vdb_code_factors vdb_code_encode(const float *r, const float *c,
+                                        float n2, size_t dims, int bits,
+                                        uint8_t *u, float *x);
+
+/* Write one lane of a group, or read it back. */
+void vdb_code_put(uint8_t *group, size_t lane, size_t dims, int bits,
+                  const uint8_t *u);
+void vdb_code_get(const uint8_t *group, size_t lane, size_t dims, int bits,
+                  uint8_t *u);
+
+/* Mark entry i as expanded; returns its id. It will not be offered again. */
+static inline uint32_t vdb_pool_take(struct vdb_pool *p, uint32_t i){
+  uint32_t id = p->id[i];
+  struct vdb_met *t = p->met + vdb_met_place(p, id);
+  p->id[i] = id | VDB_POOL_DONE;
+  p->first = i+1;
+  if( t->id[0]==id ) t->key[0] = 0xff800000u;         /* -inf */
+  if( t->id[1]==id ) t->key[1] = 0xff800000u;
+  return id;
+}
+
+/* Make a pool empty. */
+void vdb_pool_reset(struct vdb_pool *pool, uint32_t n_cap);
+#endif

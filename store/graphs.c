@@ -1,0 +1,542 @@
+/* graphs.c -- the graphs of a collection: reading, opening, freeing, checking.
+**
+** GRAPHREC names the extents of blocks and carries the header of graph.h. A
+** graph is opened once per GRAPHVERSION; its extents are held from search to
+** search (vdb_extent_hold), because pinning a hundred of them would cost more
+** than a search. That is safe: they are read only in a transaction whose
+** GRAPHVERSION is the one they were opened at, and such a state still sees
+** them. A group is verified as a whole when it is first held.
+**
+** What is read is checked: ranges ascend and lie below delta_first, an extent
+** has the stride, count and owner it should have, side slots ascend within
+** the range. Rows named by blocks are compared with the bitmaps' size by the
+** search (graph.h).
+*/
+#include "util/common.h"
+#include "store/graphs.h"
+
+#include "simd/simd.h"
+
+/* Squares of norms beyond these leave no room for sums of floats. */
+#define NORM2_MAX  1e36f
+#define NORM2_MIN  1e-30f
+
+/* ---- Shape -------------------------------------------------------------- */
+
+bool vdb_graphs_possible(const struct coll *c, int v){
+  const struct schema_column *col = &c->schema->col[c->vec_col[v]];
+  return col->index.kind==INDEX_GRAPH && col->element!=VECDB_BIT &&
+         (col->metric==VECDB_L2 || col->metric==VECDB_COSINE ||
+          col->metric==VECDB_IP);
+}
+
+uint32_t vdb_graph_dims(const struct coll *c, int v){
+  const struct schema_column *col = &c->schema->col[c->vec_col[v]];
+  return col->dims + (col->metric==VECDB_IP);
+}
+
+bool vdb_graph_vec(const struct coll *c, int v, const void *vec,
+                   float norm_max, bool is_query, float *out){
+  const struct schema_column *col = &c->schema->col[c->vec_col[v]];
+  float norm2, scale;
+
+  vdb_widen(col->element, vec, out, col->dims);
+  if( col->metric==VECDB_L2 && is_query ) return true;
+  norm2 = vdb_norm2(VECDB_F32, out, col->dims);
+  if( !(norm2<=NORM2_MAX) ) return false;
+  if( col->metric==VECDB_L2 ) return true;
+  if( col->metric==VECDB_IP ){
+    float rest = norm_max*norm_max - norm2;
+    out[col->dims] = is_query || rest<=0 ? 0 : __builtin_sqrtf(rest);
+    return true;
+  }
+  if( !(norm2>=NORM2_MIN) ) return false;
+  scale = 1/__builtin_sqrtf(norm2);
+  for(uint32_t i=0; i<col->dims; i++) out[i] *= scale;
+  return true;
+}
+
+int vdb_graph_rc(struct coll *c, int rc){
+  if( rc==VECDB_CORRUPT_INDEX ){
+    return vdb_error(vdb_coll_err(c), rc, "collection \"%.100s\": a graph is "
+                     "damaged; vecdb_check says where", c->name);
+  }
+  if( rc==VECDB_FORMAT ){
+    return vdb_error(vdb_coll_err(c), rc, "collection \"%.100s\": a graph is "
+                     "of a format that this version does not know", c->name);
+  }
+  return rc;
+}
+
+/* ---- Opening ------------------------------------------------------------ */
+
+static void seg_close(struct coll *c, struct graph_seg *s){
+  for(uint32_t i=0; s->group!=NULL && i<s->info.n_group; i++){
+    vdb_extent_unpin(c->p, &s->group[i]);
+  }
+  vdb_graph_searcher_destroy(s->searcher);
+  vdb_graph_close(s->g);
+  vdb_free(s->side);
+  vdb_free(s->head);
+  vdb_free(s->group);
+  vdb_free(s->base);
+  memset(s, 0, sizeof(*s));
+}
+
+static void rows_release(struct coll *c, struct row_hold *h){
+  for(size_t i=0; i<h->n; i++) vdb_extent_unpin(c->p, &h->data[i]);
+  vdb_free(h->data);
+  memset(h, 0, sizeof(*h));
+}
+
+void vdb_graphs_clear(struct coll *c){
+  struct graph_cache *k = c->graphs;
+
+  if( k==NULL ) return;
+  for(int v=0; k->list!=NULL && v<c->schema->n_vector; v++){
+    for(size_t i=0; i<k->list[v].n; i++) seg_close(c, &k->list[v].seg[i]);
+    vdb_free(k->list[v].seg);
+  }
+  for(int v=0; k->rows!=NULL && v<c->schema->n_vector; v++){
+    rows_release(c, &k->rows[v]);
+  }
+  vdb_free(k->list);
+  vdb_free(k->rows);
+  vdb_free(k);
+  c->graphs = NULL;
+}
+
+static int vector_number(const struct coll *c, int column){
+  for(int v=0; v<c->schema->n_vector; v++){
+    if( c->vec_col[v]==column ) return v;
+  }
+  return -1;
+}
+
+/* The parts after GRAPHREC: extents, side list, header. */
+static int seg_open_parts(struct coll *c, struct graph_seg *s,
+                          const unsigned char *p, uint32_t n_group,
+                          uint32_t sz_header){
+  int rc = VECDB_OK;
+
+  rc = vdb_graph_open(p + 4*((size_t)n_group+s->n_side), sz_header, &s->g);
+  TRY( vdb_graph_rc(c, rc) );
+  vdb_graph_info(s->g, &s->info);
+  if( s->info.n_group!=n_group || s->info.n_slots>s->n_row ){
+    s->info.n_group = 0;
+    TRY( COLL_CORRUPT(c, "a graph has another size than its record") );
+  }
+  s->head = vdb_calloc((size_t)n_group+1, sizeof(*s->head));
+  s->side = vdb_calloc((size_t)s->n_side+1, sizeof(*s->side));
+  s->group = vdb_calloc((size_t)n_group+1, sizeof(*s->group));
+  s->base = vdb_calloc((size_t)n_group+1, sizeof(*s->base));
+  if( !s->head || !s->side || !s->group || !s->base ) return VECDB_NOMEM;
+  for(uint32_t i=0; i<n_group; i++) s->head[i] = get_u32(p + 4*(size_t)i);
+  p += 4*(size_t)n_group;
+  for(uint32_t i=0; i<s->n_side; i++){
+    s->side[i] = get_u32(p + 4*(size_t)i);
+    if( s->side[i]<s->first || s->side[i]>=s->end ||
+        (i>0 && s->side[i]<=s->side[i-1]) ){
+      TRY( COLL_CORRUPT(c, "a graph names rows outside of its range") );
+    }
+  }
+done:
+  return rc;
+}
+
+static int seg_open(struct coll *c, const unsigned char *key, size_t n_key,
+                    const unsigned char *val, size_t n_val, int *v,
+                    struct graph_seg *s){
+  uint64_t n_group, sz_header, sz;
+
+  memset(s, 0, sizeof(*s));
+  if( n_key!=GRAPHKEY_SIZE || n_val<GRAPHREC_SIZE ){
+    return COLL_CORRUPT(c, "an entry of the graphs has a wrong size");
+  }
+  *v = vector_number(c, key[GRAPHKEY_COLUMN]<<8 | key[GRAPHKEY_COLUMN+1]);
+  s->first = get_key_u32(key+GRAPHKEY_FIRST);
+  s->end = get_u32(val+GRAPHREC_END);
+  s->n_row = get_u32(val+GRAPHREC_NROW);
+  s->n_side = get_u32(val+GRAPHREC_NSIDE);
+  s->norm_max = get_f32(val+GRAPHREC_NORMMAX);
+  n_group = get_u32(val+GRAPHREC_NGROUP);
+  sz_header = get_u32(val+GRAPHREC_SZHEADER);
+  sz = GRAPHREC_SIZE + 4*(n_group + s->n_side) + sz_header;
+  if( *v<0 || sz!=n_val || s->end<=s->first || s->end>c->s.delta_first ||
+      s->n_side>s->end-s->first || s->n_row>s->end-s->first ||
+      !vdb_graphs_possible(c, *v) ){
+    return COLL_CORRUPT(c, "a graph has impossible numbers");
+  }
+  return seg_open_parts(c, s, val+GRAPHREC_SIZE, (uint32_t)n_group,
+                        (uint32_t)sz_header);
+}
+
+slot_no vdb_graphs_end(const struct coll *c, int v){
+  const struct graph_list *list = &c->graphs->list[v];
+  return list->n>0 ? list->seg[list->n-1].end : 0;
+}
+
+static int list_read(struct coll *c){
+  struct btree_cursor *k = NULL;
+  const unsigned char *key, *val;
+  size_t n_key, n_val;
+  struct graph_seg s;
+  bool at_end;
+  int v = 0, rc;
+
+  memset(&s, 0, sizeof(s));
+  TRY( vdb_btree_cursor_open(c->p, c->s.graphs, &k) );
+  TRY( vdb_btree_first(k, &at_end) );
+  while( !at_end ){
+    struct graph_list *list;
+    TRY( vdb_btree_key(k, &key, &n_key) );
+    TRY( vdb_btree_value(k, &val, &n_val) );
+    TRY( seg_open(c, key, n_key, val, n_val, &v, &s) );
+    list = &c->graphs->list[v];
+    if( s.first!=vdb_graphs_end(c, v) ){
+      TRY( COLL_CORRUPT(c, "graphs overlap, or leave rows out") );
+    }
+    TRY( vdb_grow(&list->seg, &list->n_cap, list->n+1, sizeof(s)) );
+    list->seg[list->n++] = s;
+    memset(&s, 0, sizeof(s));
+    TRY( vdb_btree_next(k, &at_end) );
+  }
+done:
+  if( rc!=VECDB_OK ) seg_close(c, &s);
+  vdb_btree_cursor_close(k);
+  return rc;
+}
+
+int vdb_graphs_load(struct coll *c){
+  int rc = VECDB_OK;
+
+  if( c->graphs!=NULL && c->graphs->version==c->s.graph_version ){
+    return VECDB_OK;
+  }
+  vdb_graphs_clear(c);
+  c->graphs = vdb_calloc(1, sizeof(*c->graphs));
+  if( c->graphs==NULL ) return VECDB_NOMEM;
+  c->graphs->list = vdb_calloc((size_t)c->schema->n_vector,
+                               sizeof(*c->graphs->list));
+  c->graphs->rows = vdb_calloc((size_t)c->schema->n_vector,
+                               sizeof(*c->graphs->rows));
+  if( c->graphs->list==NULL || c->graphs->rows==NULL ) TRY( VECDB_NOMEM );
+  c->graphs->version = c->s.graph_version;
+  if( c->s.graphs!=0 ) TRY( list_read(c) );
+done:
+  if( rc!=VECDB_OK ) vdb_graphs_clear(c);
+  return rc;
+}
+
+/* ---- What there is ---------------------------------------------------------- */
+
+int vdb_coll_has_graph(struct coll *c, int column, bool *out){
+  int v, rc;
+
+  *out = false;
+  TRY( vdb_coll_refresh(c) );
+  v = vector_number(c, column);
+  if( v<0 || c->s.graphs==0 ) return VECDB_OK;
+  TRY( vdb_graphs_load(c) );
+  *out = c->graphs->list[v].n>0;
+done:
+  return rc;
+}
+
+int vdb_graphs_stats(struct coll *c, vecdb_collection_stats *out){
+  int rc = VECDB_OK;
+
+  if( c->s.graphs==0 ) return VECDB_OK;
+  TRY( vdb_graphs_load(c) );
+  for(int v=0; v<c->schema->n_vector; v++){
+    for(size_t i=0; i<c->graphs->list[v].n; i++){
+      const struct graph_seg *s = &c->graphs->list[v].seg[i];
+      out->n_graph_row += (uint64_t)s->n_row + s->n_side;
+      out->graph_bytes += (uint64_t)s->info.n_slots*s->info.stride;
+      out->n_extent += s->info.n_group;
+    }
+  }
+done:
+  return rc;
+}
+
+/* ---- Blocks ------------------------------------------------------------- */
+
+int vdb_graph_hold(struct coll *c, struct graph_seg *s, uint32_t i_group){
+  struct extent *e = &s->group[i_group];
+  uint32_t n = (uint32_t)1<<s->info.shift, at = i_group<<s->info.shift;
+  int rc;
+
+  if( s->base[i_group]!=NULL ) return VECDB_OK;
+  if( n>s->info.n_slots-at ) n = s->info.n_slots-at;
+  TRY( vdb_extent_hold(c->p, s->head[i_group], e) );
+  if( e->spec.kind!=EXTENT_KIND_GRAPH || e->spec.stride!=s->info.stride ||
+      e->spec.n_rec!=n || e->spec.owner!=c->id ){
+    TRY( COLL_CORRUPT(c, "an extent is not the one its graph expects") );
+  }
+  TRY( vdb_extent_verify(c->p, e, 0, e->sz) );
+  s->base[i_group] = e->data;
+done:
+  if( rc!=VECDB_OK ) vdb_extent_unpin(c->p, e);
+  return rc;
+}
+
+int vdb_graph_hold_all(struct coll *c, struct graph_seg *s){
+  int rc = VECDB_OK;
+  for(uint32_t i=0; i<s->info.n_group && rc==VECDB_OK; i++){
+    rc = vdb_graph_hold(c, s, i);
+  }
+  return rc;
+}
+
+/* ---- Rows ------------------------------------------------------------------
+** Results need the stored vectors of a few slots all over the column: their
+** row groups are held, too, and verified chunk by chunk as rows are read. */
+
+static int rows_sync(struct coll *c, int v, struct row_hold *h){
+  if( h->data!=NULL && h->version==c->s.seg_version ) return VECDB_OK;
+  rows_release(c, h);
+  h->data = vdb_calloc(c->segs[v].n+1, sizeof(*h->data));
+  if( h->data==NULL ) return VECDB_NOMEM;
+  h->n = c->segs[v].n;
+  h->version = c->s.seg_version;
+  return VECDB_OK;
+}
+
+/* Index of the group that holds `slot`, or n. */
+static size_t group_of(const struct seg_list *list, slot_no slot){
+  size_t lo = 0, hi = list->n;
+
+  while( lo<hi ){
+    size_t mid = lo+(hi-lo)/2;
+    if( list->seg[mid].last<slot ) lo = mid+1;
+    else hi = mid;
+  }
+  return lo<list->n && list->seg[lo].first<=slot ? lo : list->n;
+}
+
+int vdb_graph_row(struct coll *c, int v, slot_no slot, struct vdb_str *buf,
+                  const unsigned char **vec){
+  uint32_t sz = c->schema->col[c->vec_col[v]].sz_vec;
+  struct row_hold *h = &c->graphs->rows[v];
+  const struct seg *g;
+  size_t i, off;
+  int rc;
+
+  TRY( vdb_segs_load(c) );
+  TRY( rows_sync(c, v, h) );
+  i = group_of(&c->segs[v], slot);
+  g = i<h->n ? &c->segs[v].seg[i] : NULL;
+  if( g==NULL || g->map!=0 ){            /* compacted: by its slot map */
+    vdb_str_truncate(buf, 0);
+    for(uint32_t n=0; n<sz; n+=64) vdb_str_add(buf, (char[64]){0}, 64);
+    TRY( vdb_str_rc(buf) );
+    TRY( vdb_seg_vector(c, v, slot, (unsigned char*)buf->z) );
+    *vec = (const unsigned char*)buf->z;
+    return VECDB_OK;
+  }
+  if( h->data[i].data==NULL ){
+    TRY( vdb_extent_hold(c->p, g->data, &h->data[i]) );
+    if( h->data[i].spec.stride!=sz || h->data[i].spec.n_rec!=g->n_row ||
+        h->data[i].spec.owner!=c->id ){
+      vdb_extent_unpin(c->p, &h->data[i]);
+      TRY( COLL_CORRUPT(c, "an extent is not the one its row group expects") );
+    }
+  }
+  off = (size_t)(slot-g->first)*sz;
+  TRY( vdb_extent_verify(c->p, &h->data[i], off, sz) );
+  *vec = h->data[i].data + off;
+done:
+  return rc;
+}
+
+void vdb_graph_row_hint(struct coll *c, int v, slot_no slot){
+  uint32_t sz = c->schema->col[c->vec_col[v]].sz_vec;
+  const struct row_hold *h = &c->graphs->rows[v];
+  const struct seg *g;
+  size_t i;
+
+  if( h->data==NULL || h->version!=c->s.seg_version ) return;
+  i = group_of(&c->segs[v], slot);
+  if( i>=h->n || i>=c->segs[v].n || h->data[i].data==NULL ) return;
+  g = &c->segs[v].seg[i];
+  if( g->map!=0 || slot-g->first>=g->n_row ) return;
+  for(uint32_t at=0; at<sz && at<1024; at+=64){
+    __builtin_prefetch(h->data[i].data + (size_t)(slot-g->first)*sz + at);
+  }
+}
+
+void vdb_graphs_relax(struct coll *c){
+  if( c->graphs==NULL || !vdb_extent_is_crowded(c->p) ) return;
+  for(int v=0; v<c->schema->n_vector; v++){
+    for(size_t i=0; i<c->graphs->list[v].n; i++){
+      struct graph_seg *s = &c->graphs->list[v].seg[i];
+      for(uint32_t j=0; j<s->info.n_group; j++){
+        vdb_extent_unpin(c->p, &s->group[j]);
+        s->base[j] = NULL;
+      }
+    }
+    rows_release(c, &c->graphs->rows[v]);
+  }
+  vdb_extent_shrink(c->p);
+}
+
+/* ---- Freeing ------------------------------------------------------------ */
+
+static int seg_free(struct coll *c, int v, struct graph_seg *s){
+  int column = c->vec_col[v], rc = VECDB_OK;
+  unsigned char key[GRAPHKEY_SIZE] = { 0 };
+
+  key[GRAPHKEY_COLUMN] = (unsigned char)(column>>8);
+  key[GRAPHKEY_COLUMN+1] = (unsigned char)column;
+  put_key_u32(key+GRAPHKEY_FIRST, s->first);
+  TRY( vdb_btree_delete(c->p, c->s.graphs, key, sizeof(key)) );
+  for(uint32_t i=0; i<s->info.n_group; i++){
+    vdb_extent_unpin(c->p, &s->group[i]);
+    s->base[i] = NULL;
+    TRY( vdb_extent_free(c->p, s->head[i]) );
+  }
+done:
+  return rc;
+}
+
+int vdb_graphs_drop(struct coll *c, int v){
+  int rc;
+
+  TRY( vdb_graphs_load(c) );
+  if( c->graphs->list[v].n==0 ) return VECDB_OK;
+  for(size_t i=0; i<c->graphs->list[v].n; i++){
+    TRY( seg_free(c, v, &c->graphs->list[v].seg[i]) );
+  }
+  c->s.graph_version++;
+  vdb_graphs_clear(c);
+done:
+  return rc;
+}
+
+int vdb_graphs_destroy(struct coll *c){
+  int rc = VECDB_OK;
+
+  if( c->s.graphs==0 ) return VECDB_OK;
+  for(int v=0; v<c->schema->n_vector; v++) TRY( vdb_graphs_drop(c, v) );
+  TRY( vdb_btree_destroy(c->p, c->s.graphs) );
+  c->s.graphs = 0;
+done:
+  return rc;
+}
+
+/* ---- Checking ----------------------------------------------------------- */
+
+/* C7: every block and side slot is another row of the range; every live row
+** there is one of them. */
+struct cover { uint64_t *seen; uint64_t n_bad, n_missing; };
+
+static void cover_add(struct cover *k, const struct graph_seg *s,
+                      uint32_t row){
+  if( row<s->first || row>=s->end || vdb_bit_get(k->seen, row-s->first) ){
+    k->n_bad++;
+  }else{
+    vdb_bit_set(k->seen, row-s->first);
+  }
+}
+
+static int seg_cover(struct coll *c, const struct graph_seg *s,
+                     struct cover *k){
+  struct live_map *live = NULL;
+  uint32_t row;
+  uint64_t key;
+  int rc = VECDB_OK;
+
+  for(uint32_t i=0; i<s->info.n_slots; i++){
+    const unsigned char *block = s->base[i>>s->info.shift] +
+        (size_t)(i & ((1u<<s->info.shift)-1))*s->info.stride;
+    if( vdb_graph_block_row(s->g, block, i, &row, &key)!=VECDB_OK ) k->n_bad++;
+    else cover_add(k, s, row);
+  }
+  for(uint32_t i=0; i<s->n_side; i++) cover_add(k, s, s->side[i]);
+  TRY( vdb_live_ref(c, &live) );
+  for(slot_no at=s->first; at<s->end; at++){
+    k->n_missing += vdb_bit_get(live->word, at) &&
+                    !vdb_bit_get(k->seen, at-s->first);
+  }
+done:
+  vdb_live_unref(live);
+  return rc;
+}
+
+static int seg_check_cover(struct coll *c, struct census *census,
+                           const struct graph_seg *s, const char *object){
+  struct cover k = { NULL, 0, 0 };
+  int rc = VECDB_OK;
+
+  k.seen = vdb_calloc(vdb_bitset_words(s->end-s->first), 8);
+  if( k.seen==NULL ) return VECDB_NOMEM;
+  TRY( seg_cover(c, s, &k) );
+  if( k.n_bad+k.n_missing>0 ){
+    vdb_census_report(census, 2, object, "graph of slots %u..%u: %llu rows "
+        "are wrong, %llu live ones are missing; drop and "
+        "fill the table again", s->first, s->end-1, (unsigned long long)k.n_bad,
+        (unsigned long long)k.n_missing);
+  }
+done:
+  vdb_free(k.seen);
+  return rc;
+}
+
+static int seg_check(struct coll *c, struct census *census,
+                     struct graph_seg *s, const char *object){
+  struct vdb_graph_blocks b = { 0 };
+  struct vdb_graph_report report;
+  int rc = VECDB_OK;
+
+  TRY( vdb_graph_hold_all(c, s) );
+  b.base = s->base;
+  b.n_slots = s->info.n_slots;
+  b.n_row = c->s.next_slot;
+  rc = vdb_graph_check(s->g, &b, &report);
+  if( rc==VECDB_CORRUPT_INDEX ){
+    vdb_census_report(census, 2, object, "graph of slots %u..%u: %u bad "
+        "blocks, %u bad edges, %u bad chains, %u nodes out of reach",
+        s->first, s->end-1, report.n_bad_block, report.n_bad_edge,
+        report.n_bad_chain, report.n_unreached);
+    return VECDB_OK;
+  }
+  TRY( rc );
+  TRY( seg_check_cover(c, census, s, object) );
+done:
+  return rc;
+}
+
+/* Extents of all graphs first, so that damage in one hides none of them. */
+static int check_extents(struct coll *c, struct census *census){
+  int rc = VECDB_OK;
+
+  for(int v=0; v<c->schema->n_vector; v++){
+    for(size_t i=0; i<c->graphs->list[v].n; i++){
+      const struct graph_seg *s = &c->graphs->list[v].seg[i];
+      for(uint32_t j=0; j<s->info.n_group; j++){
+        TRY( vdb_extent_check(c->p, census, s->head[j], "graph") );
+      }
+    }
+  }
+done:
+  return rc;
+}
+
+int vdb_graphs_check(struct coll *c, struct census *census,
+                     const char *object){
+  int rc = VECDB_OK;
+
+  if( c->s.graphs==0 ) return VECDB_OK;
+  TRY( vdb_btree_check(c->p, census, c->s.graphs, "graphs") );
+  TRY( vdb_graphs_load(c) );
+  TRY( check_extents(c, census) );
+  for(int v=0; !vdb_census_is_quick(census) && v<c->schema->n_vector; v++){
+    for(size_t i=0; i<c->graphs->list[v].n; i++){
+      TRY( seg_check(c, census, &c->graphs->list[v].seg[i], object) );
+    }
+  }
+done:
+  vdb_graphs_relax(c);
+  return rc;
+}

@@ -1,0 +1,122 @@
+/* graphs.h -- graph indexes of a collection's vector columns.
+**
+** Used by   store/: optimize (build), search, check, vacuum.
+** Threads   the connection's, but for vdb_graphs_batch, which uses several
+**           inside.
+** Errors    VECDB_ codes; the sentence is in vdb_store_err().
+**
+** A graph covers a range of sealed slots: every row that lived there when it
+** was built. Slots are given in ascending order and never again, so whatever
+** lies outside of all ranges, the delta included, is what a search scans
+** besides (C7 in coll_int.h). Rows that died since are left out by the bitmap
+** of live rows; row groups may be rewritten under a graph, since slots stay.
+**
+** SPACE     graph.h knows one distance. l2: vectors as they are. cosine: unit
+**           vectors; zero vectors are in the side list, as are those whose
+**           norms overflow. ip: [x, pad] with pad^2 = M^2 - |x|^2, queries
+**           [q, 0]. Distances of results are
+**           computed from the stored rows, so they are those of exact search.
+*/
+#ifndef VDB_GRAPHS_H
+#define VDB_GRAPHS_H
+#include "index/graph.h"
+#include "store/coll_int.h"
+#include "store/search.h"
+
+struct graph_seg {                     /* one graph, opened */
+  slot_no  first, end;                 /* slots first..end-1 */
+  uint32_t n_row;
+  float    norm_max;                   /* M; 0 unless ip */
+  uint32_t n_side;
+  slot_no  *side;                      /* rows that are not in the graph */
+  struct vdb_graph *g;
+  struct vdb_graph_info info;
+  struct vdb_graph_searcher *searcher; /* of the connection's thread */
+  page_no  *head;                      /* extents, by group of blocks */
+  struct extent *group;                /* held ones; cleared: not yet */
+  const unsigned char **base;          /* their bytes */
+};
+struct graph_list { struct graph_seg *seg; size_t n, n_cap; };
+
+struct row_hold {                      /* row groups of a column, held */
+  uint64_t version;                    /* COLL.SEGVERSION they belong to */
+  struct extent *data;                 /* by group; cleared: not yet */
+  size_t n;
+};
+
+struct graph_cache {
+  uint64_t version;                    /* COLL.GRAPHVERSION it shows */
+  struct graph_list *list;             /* by vector column */
+  struct row_hold *rows;               /* by vector column */
+};
+
+/* Vector columns that can have a graph: by schema, metric and type. */
+bool vdb_graphs_possible(const struct coll *c, int v);
+/* c->graphs is current. */
+int  vdb_graphs_load(struct coll *c);
+/* The code of graph.h, with a sentence about collection c. */
+int  vdb_graph_rc(struct coll *c, int rc);
+/* The slot below which all sealed rows of column v are covered; c->graphs is
+** current. */
+slot_no vdb_graphs_end(const struct coll *c, int v);
+/* Make base[] of every group valid, all checksums verified. */
+int  vdb_graph_hold_all(struct coll *c, struct graph_seg *s);
+/* The same for one group, when a search first comes to it. */
+int  vdb_graph_hold(struct coll *c, struct graph_seg *s, uint32_t i_group);
+
+/* After a search: let go of what is held when it crowds the cache. */
+void vdb_graphs_relax(struct coll *c);
+
+/* The stored vector of a live sealed slot: in place, or copied to *buf. It is
+** valid until the next change of rows. */
+int  vdb_graph_row(struct coll *c, int v, slot_no slot, struct vdb_str *buf,
+                   const unsigned char **vec);
+
+/* Ask for the bytes that vdb_graph_row will give, if they are held. */
+void vdb_graph_row_hint(struct coll *c, int v, slot_no slot);
+
+/* A stored vector (or a query) of column v in the index's space; out has
+** room for graph dimensions. False: it has no place there (zero vectors under
+** cosine, norms near overflow). */
+uint32_t vdb_graph_dims(const struct coll *c, int v);
+bool vdb_graph_vec(const struct coll *c, int v, const void *vec,
+                   float norm_max, bool is_query, float *out);
+
+/* ---- Building (graphs_build.c). Inside a write transaction, the delta is
+** sealed. One graph per column over all sealed rows takes the place of what is
+** there, where that is worth it; flags as of vdb_coll_optimize. */
+int  vdb_graphs_optimize(struct coll *c, unsigned flags);
+/* Free the graphs of column v. */
+int  vdb_graphs_drop(struct coll *c, int v);
+/* Examine: census of pages and extents, then, unless quick, every block. */
+int  vdb_graphs_check(struct coll *c, struct census *census,
+                      const char *object);
+
+/* ---- Searching (graphs_search.c, graphs_batch.c) ------------------------ */
+/* What an approximate search is to do; filled by vdb_graphs_plan. */
+struct graph_plan {
+  bool     use_graph;                  /* false: exact search */
+  uint32_t ef;                         /* of the first graph */
+  float    stop;
+  float    recall;                     /* expected; 0: unknown (ef given) */
+  const char *why;                     /* a few words */
+};
+/* Decide for k rows out of n_match that qualify. */
+void vdb_graphs_plan(struct coll *c, int v, const struct graph_wish *wish,
+                     uint64_t k, uint64_t n_match, struct graph_plan *out);
+/* As vdb_search_one and vdb_search_batch, by graphs and a scan of what they do
+** not cover. `r` need only hold uncovered rows (vdb_coll_runs_open_rest). Sets
+** *n_hit to less than min(k, q->n_rows) when graphs found too few: the caller
+** searches exactly then. */
+int  vdb_graphs_search(struct session *ss, struct coll *c,
+                       const struct coll_runs *r,
+                       const struct search_request *q,
+                       const struct graph_plan *plan, const void *query,
+                       struct vdb_hit *hit, size_t *n_hit);
+int  vdb_graphs_batch(struct session *ss, struct coll *c,
+                      const struct coll_runs *r,
+                      const struct search_request *q,
+                      const struct graph_plan *plan, const void *queries,
+                      size_t stride, size_t nq, struct vdb_hit *hit,
+                      size_t *n_hit);
+#endif

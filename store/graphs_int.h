@@ -1,0 +1,50 @@
+/* graphs_int.h -- what searches by graphs share; private to store/graphs_*.c.
+**
+** A gsearch collects candidates of one query at a time: begin, for each query
+** query_set, offers, top_take; end.
+*/
+#ifndef VDB_GRAPHS_INT_H
+#define VDB_GRAPHS_INT_H
+#include "store/graphs.h"
+
+#include "simd/simd.h"
+
+struct gsearch {
+  struct session *ss;
+  struct coll *c;
+  int v;
+  const struct coll_runs *r;
+  const struct search_request *q;
+  const struct graph_plan *plan;
+  size_t k;                            /* results wanted */
+  struct vdb_query query;              /* of the stored type */
+  struct vdb_topk top;
+  struct vdb_str buf;                  /* a copied row */
+};
+
+int  vdb_gsearch_begin(struct gsearch *g, struct session *ss, struct coll *c,
+                       const struct coll_runs *r,
+                       const struct search_request *q,
+                       const struct graph_plan *plan);
+void vdb_gsearch_end(struct gsearch *g);
+int  vdb_gsearch_query(struct gsearch *g, const void *query);
+
+/* How many hits a graph is asked for, and the blocks to look at. */
+uint32_t vdb_gsearch_k(const struct gsearch *g, const struct graph_seg *s);
+void vdb_gsearch_blocks(const struct gsearch *g, const struct graph_seg *s,
+                        struct vdb_graph_blocks *b);
+/* Of n hits, those at a distance that is a number: they come first. */
+uint32_t vdb_gsearch_finite(const struct vdb_graph_hit *hit, uint32_t n);
+/* Did a graph find fewer than k although more of its rows qualify? */
+bool vdb_gsearch_is_short(const struct gsearch *g, const struct graph_seg *s,
+                          uint32_t n, uint32_t k);
+
+/* Candidates: of a graph, of its side list, results so far. */
+int  vdb_gsearch_offer(struct gsearch *g, const struct graph_seg *s,
+                       const struct vdb_graph_hit *hit, uint32_t n);
+int  vdb_gsearch_offer_side(struct gsearch *g, const struct graph_seg *s);
+int  vdb_gsearch_offer_hits(struct gsearch *g, const struct vdb_hit *hit,
+                            size_t n);
+/* The k first of what was offered. */
+void vdb_gsearch_take(struct gsearch *g, struct vdb_hit *hit, size_t *n_hit);
+#endif

@@ -1,0 +1,345 @@
+/* graphs_search.c -- approximate search: graphs, and a scan of the rest.
+**
+** A search asks every graph of the column for candidates, computes their
+** distances from the stored rows, adds the rows of the side lists and the
+** exact answer over what no graph covers, and keeps the k first in order of
+** (distance, key). Only the choice of candidates is approximate.
+**
+** ENOUGH  A graph that finds fewer rows than it was asked for, although more of
+**   its rows qualify, is asked again with twice the effort, four times; then
+**   the caller searches exactly. So does a query that is no number in the
+**   graph's space: the zero vector under cosine, overflows.
+**
+** PLAN    Exact search is taken when it is asked for (exact, recall 1, more
+**   recall than the calibration supports), when few rows qualify, and when it
+**   is cheaper by the fixed costs below; fixed ones, so that plans are the
+**   same everywhere. A filter, and deletions, that leave the share s of the
+**   rows widen ef by 1/s, since the graph is walked through rows that do not
+**   qualify.
+*/
+#include "util/common.h"
+#include "store/graphs_int.h"
+
+#define RECALL_DEFAULT   0.95
+#define EXACT_ROWS_MIN   2000u         /* fewer that qualify: exact */
+#define COST_ROW_NS      12.0          /* exact: each row, and .. */
+#define COST_BYTE_NS     0.05          /* .. each byte of it */
+#define COST_EF_NS       250.0         /* graph: each unit of ef */
+#define EF_RETRIES       4             /* doublings when too few are found */
+
+/* ---- Planning ----------------------------------------------------------- */
+
+static struct graph_seg *largest(const struct graph_list *list){
+  struct graph_seg *best = &list->seg[0];
+  for(size_t i=1; i<list->n; i++){
+    if( list->seg[i].n_row>best->n_row ) best = &list->seg[i];
+  }
+  return best;
+}
+
+/* ef and stop for all rows, from the wish, the column, the table. */
+static void plan_effort(const struct coll *c, int v,
+                        const struct graph_wish *wish, uint64_t k,
+                        struct graph_plan *p){
+  const struct schema_column *col = &c->schema->col[c->vec_col[v]];
+  const struct graph_seg *s = largest(&c->graphs->list[v]);
+  double recall = wish->recall;
+  uint32_t ef = wish->ef;
+  struct vdb_graph_plan g;
+
+  if( !(recall>0) && ef==0 ){
+    recall = col->recall>0 ? col->recall : c->schema->recall;
+    ef = col->ef ? col->ef : c->schema->ef;
+  }
+  if( recall>0 || ef==0 ){
+    if( !(recall>0) ) recall = RECALL_DEFAULT;
+    g = vdb_graph_plan_recall(s->g, (uint32_t)k, recall);
+    p->ef = recall<1 ? g.ef : 0;
+    p->stop = g.stop;
+    p->recall = g.recall;
+    return;
+  }
+  p->ef = ef;
+  p->stop = -1;
+}
+
+static bool is_cheaper_exact(const struct coll *c, int v, double n_match,
+                             double ef){
+  double sz = c->schema->col[c->vec_col[v]].sz_vec;
+  return n_match*(COST_ROW_NS + COST_BYTE_NS*sz) < ef*COST_EF_NS;
+}
+
+/* Rows that are walked through: live ones, and the dead that graphs hold. */
+static double n_walked(const struct coll *c, int v){
+  const struct graph_list *list = &c->graphs->list[v];
+  uint64_t n_row = coll_n_row(c), n_graph = 0;
+
+  for(size_t i=0; i<list->n; i++) n_graph += list->seg[i].n_row;
+  return (double)(n_graph>n_row ? n_graph : n_row);
+}
+
+void vdb_graphs_plan(struct coll *c, int v, const struct graph_wish *wish,
+                     uint64_t k, uint64_t n_match, struct graph_plan *p){
+  double ef;
+
+  memset(p, 0, sizeof(*p));
+  if( wish->exact ){ p->why = "exact is asked for"; return; }
+  if( c->graphs->list[v].n==0 ){ p->why = "no graph"; return; }
+  if( k>VDB_GRAPH_EF_MAX/2 ){ p->why = "k is large"; return; }
+  plan_effort(c, v, wish, k, p);
+  if( p->ef==0 ){
+    p->why = "more recall than the graph is known to give";
+    return;
+  }
+  if( p->ef<k ) p->ef = (uint32_t)k;
+  ef = p->ef*n_walked(c, v)/(double)n_match;
+  if( n_match<EXACT_ROWS_MIN || n_match<20*(uint64_t)p->ef ||
+      ef>VDB_GRAPH_EF_MAX/2 || is_cheaper_exact(c, v, (double)n_match, ef) ){
+    p->ef = 0;
+    p->why = "few rows qualify";
+    return;
+  }
+  p->ef = (uint32_t)ef;
+  p->use_graph = true;
+  p->why = "near in the graph";
+}
+
+/* ---- Candidates --------------------------------------------------------- */
+
+static int vector_of_column(const struct coll *c, int column){
+  int v = 0;
+  while( c->vec_col[v]!=column ) v++;
+  return v;
+}
+
+int vdb_gsearch_begin(struct gsearch *g, struct session *ss, struct coll *c,
+                      const struct coll_runs *r,
+                      const struct search_request *q,
+                      const struct graph_plan *plan){
+  memset(g, 0, sizeof(*g));
+  g->ss = ss;
+  g->c = c;
+  g->v = vector_of_column(c, q->column);
+  g->r = r;
+  g->q = q;
+  g->plan = plan;
+  g->k = (size_t)q->k;
+  vdb_topk_init(&g->top, g->k, r->tie, r->tie_arg);
+  return vdb_graphs_load(c);
+}
+
+void vdb_gsearch_end(struct gsearch *g){
+  vdb_topk_clear(&g->top);
+  vdb_str_clear(&g->buf);
+  vdb_graphs_relax(g->c);
+}
+
+int vdb_gsearch_query(struct gsearch *g, const void *query){
+  const struct schema_column *col = &g->c->schema->col[g->q->column];
+  return vdb_query_init(&g->query, col->metric, col->element, query,
+                        col->dims);
+}
+
+uint32_t vdb_gsearch_k(const struct gsearch *g, const struct graph_seg *s){
+  size_t k = g->k;
+  if( s->info.needs_rerank ) k += vdb_max_sz(8, k/2);
+  return (uint32_t)k;
+}
+
+void vdb_gsearch_blocks(const struct gsearch *g, const struct graph_seg *s,
+                        struct vdb_graph_blocks *b){
+  memset(b, 0, sizeof(*b));
+  b->base = s->base;
+  b->n_slots = s->info.n_slots;
+  b->live = g->r->live;
+  b->filter = g->q->rows;
+  b->n_row = (uint32_t)g->r->n_slot;
+}
+
+uint32_t vdb_gsearch_finite(const struct vdb_graph_hit *hit, uint32_t n){
+  while( n>0 && !(hit[n-1].d2<__builtin_inff()) ) n--;
+  return n;
+}
+
+static bool qualifies(const struct gsearch *g, slot_no slot){
+  return vdb_bit_get(g->r->live, slot) &&
+         (g->q->rows==NULL || vdb_bit_get(g->q->rows, slot));
+}
+
+/* Rows of a graph that qualify, those of its side list included, up to max. */
+static uint64_t count_in_range(const struct gsearch *g,
+                               const struct graph_seg *s, uint64_t max){
+  slot_no at = s->first;
+  uint64_t n = 0;
+
+  for(; at<s->end && at%64!=0; at++) n += qualifies(g, at);
+  for(; (uint64_t)at+64<=s->end && n<max; at+=64){
+    uint64_t w = g->r->live[at/64];
+    if( g->q->rows ) w &= g->q->rows[at/64];
+    n += (uint64_t)__builtin_popcountll(w);
+  }
+  for(; at<s->end && n<max; at++) n += qualifies(g, at);
+  return n;
+}
+
+bool vdb_gsearch_is_short(const struct gsearch *g, const struct graph_seg *s,
+                          uint32_t n, uint32_t k){
+  uint64_t n_side = 0;
+
+  if( n>=k ) return false;
+  for(uint32_t i=0; i<s->n_side; i++) n_side += qualifies(g, s->side[i]);
+  return count_in_range(g, s, n+n_side+1)>n+n_side;
+}
+
+/* The distance that users see, from the stored row. */
+static int offer_slot(struct gsearch *g, slot_no slot){
+  const unsigned char *vec;
+  float key;
+  int rc = vdb_graph_row(g->c, g->v, slot, &g->buf, &vec);
+
+  if( rc!=VECDB_OK ) return rc;
+  key = vdb_key(&g->query, vec);
+  return vdb_topk_push(&g->top, vdb_key_distance(g->query.metric, key), slot);
+}
+
+int vdb_gsearch_offer(struct gsearch *g, const struct graph_seg *s,
+                      const struct vdb_graph_hit *hit, uint32_t n){
+  int rc = VECDB_OK;
+  for(uint32_t i=0; i<n; i++) vdb_graph_row_hint(g->c, g->v, hit[i].row);
+  for(uint32_t i=0; i<n && rc==VECDB_OK; i++){
+    if( hit[i].row<s->first || hit[i].row>=s->end ){
+      return COLL_CORRUPT(g->c, "a graph names rows outside of its range");
+    }
+    rc = offer_slot(g, hit[i].row);
+  }
+  return rc;
+}
+
+int vdb_gsearch_offer_side(struct gsearch *g, const struct graph_seg *s){
+  int rc = VECDB_OK;
+  for(uint32_t i=0; i<s->n_side && rc==VECDB_OK; i++){
+    if( qualifies(g, s->side[i]) ) rc = offer_slot(g, s->side[i]);
+  }
+  return rc;
+}
+
+int vdb_gsearch_offer_hits(struct gsearch *g, const struct vdb_hit *hit,
+                           size_t n){
+  int rc = VECDB_OK;
+  for(size_t i=0; i<n && rc==VECDB_OK; i++){
+    rc = vdb_topk_push(&g->top, hit[i].distance, hit[i].slot);
+  }
+  return rc;
+}
+
+void vdb_gsearch_take(struct gsearch *g, struct vdb_hit *hit, size_t *n_hit){
+  vdb_topk_sort(&g->top);
+  *n_hit = g->top.n;
+  if( g->top.n>0 ) memcpy(hit, g->top.hit, g->top.n*sizeof(*hit));
+  g->top.n = 0;
+}
+
+/* ---- One query ---------------------------------------------------------- */
+
+struct loader { struct gsearch *g; struct graph_seg *s; };
+
+static int group_load(void *arg, uint32_t i_group, const unsigned char **base){
+  struct loader *l = arg;
+  int rc = vdb_graph_hold(l->g->c, l->s, i_group);
+  if( rc==VECDB_OK ) *base = l->s->base[i_group];
+  return rc;
+}
+
+/* Candidates of one graph, with more and more effort. *is_short: still too few.
+** `hit` has room for what it is asked for. */
+static int graph_ask(struct gsearch *g, struct graph_seg *s, const float *vec,
+                     struct vdb_graph_hit *hit, bool *is_short){
+  struct loader l = { g, s };
+  struct vdb_graph_search p = { vdb_gsearch_k(g, s), g->plan->ef,
+                                g->plan->stop };
+  struct vdb_graph_stats stats = { 0, 0 };
+  struct vdb_graph_blocks b;
+  uint32_t n = 0;
+  int rc = VECDB_OK;
+
+  if( s->searcher==NULL ){
+    TRY( vdb_graph_searcher_create(s->g, &s->searcher) );
+  }
+  vdb_gsearch_blocks(g, s, &b);
+  b.load = group_load;
+  b.arg = &l;
+  for(int i=0; ; i++){
+    rc = vdb_graph_knn(s->searcher, &b, vec, &p, hit, &n, &stats);
+    TRY( rc==VECDB_CORRUPT_INDEX ? vdb_graph_rc(g->c, rc) : rc );
+    g->ss->n_distance += stats.n_distance;
+    n = vdb_gsearch_finite(hit, n);
+    *is_short = vdb_gsearch_is_short(g, s, n, p.k);
+    if( !*is_short ) break;
+    if( i==EF_RETRIES || p.ef>=VDB_GRAPH_EF_MAX/2 ) return VECDB_OK;
+    p.ef *= 2;
+    p.stop = -1;
+  }
+  TRY( vdb_gsearch_offer(g, s, hit, n) );
+  TRY( vdb_gsearch_offer_side(g, s) );
+done:
+  return rc;
+}
+
+/* All graphs of the column. */
+static int graphs_ask(struct gsearch *g, const float *vec, bool *is_short){
+  struct graph_list *list = &g->c->graphs->list[g->v];
+  struct vdb_graph_hit *hit;
+  int rc = VECDB_OK;
+
+  *is_short = false;
+  hit = vdb_malloc_array(g->k + vdb_max_sz(8, g->k/2), sizeof(*hit));
+  if( hit==NULL ) return VECDB_NOMEM;
+  for(size_t i=0; i<list->n && !*is_short; i++){
+    TRY( graph_ask(g, &list->seg[i], vec, hit, is_short) );
+  }
+done:
+  vdb_free(hit);
+  return rc;
+}
+
+/* The exact answer over what no graph covers; `hit` is scratch. */
+static int rest_ask(struct gsearch *g, const void *query, struct vdb_hit *hit){
+  struct search_watch w;
+  struct flat_search rest;
+  size_t n_rest = 0;
+  int rc = VECDB_OK;
+
+  if( g->r->n_run==0 ) return VECDB_OK;
+  vdb_search_setup(g->ss, g->c, g->r, g->q, &w, &rest);
+  TRY( vdb_flat_knn(&rest, query, g->k, hit, &n_rest) );
+  TRY( vdb_gsearch_offer_hits(g, hit, n_rest) );
+  for(size_t i=0; i<g->r->n_run; i++) g->ss->n_distance += g->r->run[i].n_rows;
+done:
+  return rc;
+}
+
+int vdb_graphs_search(struct session *ss, struct coll *c,
+                      const struct coll_runs *r,
+                      const struct search_request *q,
+                      const struct graph_plan *plan, const void *query,
+                      struct vdb_hit *hit, size_t *n_hit){
+  struct gsearch g;
+  float *vec = NULL;
+  bool is_short;
+  int rc;
+
+  *n_hit = 0;
+  TRY( vdb_gsearch_begin(&g, ss, c, r, q, plan) );
+  vec = vdb_malloc_aligned(vdb_graph_dims(c, g.v)*sizeof(*vec));
+  if( vec==NULL ) TRY( VECDB_NOMEM );
+  if( !vdb_graph_vec(c, g.v, query, 0, true, vec) ) goto done;
+  TRY( vdb_gsearch_query(&g, query) );
+  TRY( graphs_ask(&g, vec, &is_short) );
+  if( is_short ) goto done;
+  TRY( rest_ask(&g, query, hit) );
+  vdb_gsearch_take(&g, hit, n_hit);
+done:
+  vdb_gsearch_end(&g);
+  vdb_free_aligned(vec);
+  return rc;
+}

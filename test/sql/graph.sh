@@ -1,0 +1,36 @@
+#!/bin/sh
+# graph.sh -- graphs through SQL: plans, hints, what is told of a search.
+# shellcheck disable=SC1091
+. "$VECDB_SRC/test/sql/lib.inc"
+ROWS="WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM r WHERE i<3000)
+INSERT INTO g(id, v, i) SELECT i, json_array(i*37%101, i*53%97, i*71%89, i*29%83), i%10 FROM r;"
+setup "CREATE VIRTUAL TABLE g USING vecdb(file='g.vdb', id integer primary key, v float[4] index=graph, i int);
+BEGIN; $ROWS COMMIT;"
+M="SELECT id FROM g WHERE v MATCH '[50,50,40,40]' AND k=5"
+plan() { sql "EXPLAIN QUERY PLAN $1;" | sed -n 's/.*VIRTUAL TABLE INDEX //p'; }
+told() { sql "$1; SELECT key || '=' || value FROM vecdb_last_query;" | grep "^$2="; }
+expect() {
+  if [ "$3" = "$2" ]; then passed; else failed "$1" "expected $2" "found    $3"; fi
+}
+expect flat_before '3:KNN(v) FLAT' "$(plan "$M")"
+expect exact_before 'why=no graph' "$(told "$M" why)"
+setup "INSERT INTO g(g) VALUES('rebuild');"
+expect graph_after '3:KNN(v) GRAPH' "$(plan "$M")"
+expect graph_filter '3:KNN(v) GRAPH FILTER(i<?)' "$(plan "$M AND i<9")"
+expect exact_hint '3:KNN(v) EXACT EXACT(?)' "$(plan "$M AND exact=1")"
+expect ef_told 'ef=60' "$(told "$M AND ef=60" ef)"
+expect search_told 'search=graph' "$(told "$M AND ef=60" search)"
+expect few_told 'why=few rows qualify' "$(told "$M AND i=3" why)"
+expect exact_told 'why=exact is asked for' "$(told "$M AND exact=1" why)"
+expect recall_told 'search=exact' "$(told "$M AND recall=1.0" search)"
+expect stats 'graph_rows=3000' "$(sql "SELECT key || '=' || value FROM vecdb_stats('g') WHERE key='graph_rows';")"
+same by_graph "$M AND ef=200;" "$M AND exact=1;"
+same filtered "$M AND ef=140 AND i<9;" "$M AND exact=1 AND i<9;"
+is fresh_row 7000 "INSERT INTO g(id,v,i) VALUES(7000,'[50,50,40,40]',3);
+SELECT id FROM g WHERE v MATCH '[50,50,40,40]' AND k=1 AND ef=50;"
+is rolled_back 3000 "BEGIN; DELETE FROM g WHERE id=7000; INSERT INTO g(g) VALUES('rebuild');
+SELECT value FROM vecdb_stats('g') WHERE key='graph_rows'; ROLLBACK;"
+is kept 7000 "SELECT id FROM g WHERE v MATCH '[50,50,40,40]' AND k=1 AND ef=50;"
+expect graph_still '3:KNN(v) GRAPH' "$(plan "$M")"
+is sound '' "SELECT * FROM vecdb_check('g');"
+finish

@@ -1,0 +1,471 @@
+/* t_graph.c -- the graph index: recall, determinism, equal vectors, filters,
+** tiny sets, damage.
+*/
+#include "vt.h"
+
+#include <math.h>
+
+#include "index/graph.h"
+#include "pager/format.h"
+#include "simd/simd.h"
+#include "util/bitset.h"
+#include "util/bytes.h"
+#include "util/mem.h"
+#include "util/rng.h"
+
+/* ---- An index in memory -------------------------------------------------- */
+
+struct rows { uint32_t n, d; float *x; };
+
+struct built {
+  struct rows rows;
+  unsigned char *group[64], *header;
+  size_t sz_group[64], sz_header;
+  uint32_t n_group;
+  struct vdb_graph *g;
+  struct vdb_graph_blocks b;
+  struct vdb_graph_searcher *s;
+};
+
+static int test_fetch(void *arg, uint32_t i, float *vec){
+  const struct rows *r = arg;
+  memcpy(vec, r->x + (size_t)i*r->d, r->d*sizeof(float));
+  return VECDB_OK;
+}
+static int test_group(void *arg, uint32_t i_group, const void *blocks,
+                      uint32_t n, uint32_t stride){
+  struct built *t = arg;
+  if( i_group>=64 || i_group!=t->n_group ) return VECDB_MISUSE;
+  t->sz_group[i_group] = (size_t)n*stride;
+  t->group[i_group] = vdb_malloc_aligned((size_t)n*stride);
+  memcpy(t->group[i_group], blocks, (size_t)n*stride);
+  t->n_group++;
+  return VECDB_OK;
+}
+static int test_header(void *arg, const void *bytes, size_t sz){
+  struct built *t = arg;
+  t->header = vdb_memdup(bytes, sz);
+  t->sz_header = sz;
+  return t->header ? VECDB_OK : VECDB_NOMEM;
+}
+
+static int build_try(struct built *t, const struct rows *r,
+                     const struct vdb_graph_opts *o){
+  struct vdb_graph_source src = { r->n, r->d, test_fetch, NULL, NULL,
+                                  (void*)(uintptr_t)r };
+  struct vdb_graph_sink sink = { test_group, test_header, NULL, t };
+  memset(t, 0, sizeof(*t));
+  t->rows = *r;
+  return vdb_graph_build(&src, o, &sink);
+}
+static void built_open(struct built *t){
+  REQUIRE(vdb_graph_open(t->header, t->sz_header, &t->g)==VECDB_OK);
+  REQUIRE(vdb_graph_searcher_create(t->g, &t->s)==VECDB_OK);
+  t->b.base = (const unsigned char *const*)t->group;
+  t->b.n_slots = t->rows.n;
+}
+static void build(struct built *t, const struct rows *r,
+                  const struct vdb_graph_opts *o){
+  REQUIRE(build_try(t, r, o)==VECDB_OK);
+  built_open(t);
+}
+static void built_close(struct built *t){
+  vdb_graph_searcher_destroy(t->s);
+  vdb_graph_close(t->g);
+  for(uint32_t i=0; i<t->n_group; i++) vdb_free_aligned(t->group[i]);
+  vdb_free(t->header);
+}
+static uint64_t built_digest(const struct built *t){
+  uint64_t h = 1;
+  for(size_t i=0; i<t->sz_header; i++) h = (h ^ t->header[i])*0x100000001b3u;
+  for(uint32_t g=0; g<t->n_group; g++){
+    for(size_t i=0; i<t->sz_group[g]; i++){
+      h = (h ^ t->group[g][i])*0x100000001b3u;
+    }
+  }
+  return h;
+}
+
+enum { MADE_BYTES, MADE_FLOATS, MADE_CLUSTERS };
+
+static struct rows rows_make(int kind, uint32_t n, uint32_t d, uint64_t seed){
+  struct rows r = { n, d, vdb_malloc_array((size_t)n*d+1, sizeof(float)) };
+  struct vdb_rng g;
+  vdb_rng_init(&g, seed);
+  for(uint32_t i=0; i<n; i++){
+    uint64_t centre = vdb_rng_below(&g, 300);
+    for(uint32_t j=0; j<d; j++){
+      float *x = &r.x[(size_t)i*d+j];
+      struct vdb_rng c;
+      vdb_rng_init(&c, centre*1000+j);
+      if( kind==MADE_BYTES ) *x = (float)vdb_rng_below(&g, 256);
+      else if( kind==MADE_FLOATS ) *x = (float)vdb_rng_gauss(&g);
+      else *x = (float)(100*vdb_rng_gauss(&c) + vdb_rng_gauss(&g));
+    }
+  }
+  return r;
+}
+
+static double d2_of(const struct rows *r, uint32_t i, const float *q){
+  double s = 0;
+  for(uint32_t j=0; j<r->d; j++){
+    double e = (double)r->x[(size_t)i*r->d+j] - q[j];
+    s += e*e;
+  }
+  return s;
+}
+static int compare_doubles(const void *a, const void *b){
+  double x = *(const double*)a, y = *(const double*)b;
+  return x<y ? -1 : x>y;
+}
+
+/* Recall of 10 by distance, over n_query rows of `q`, among rows in `only`. */
+static double recall_of(struct built *t, const struct rows *q, uint32_t ef,
+                        const uint64_t *only){
+  double *d = vdb_malloc_array(t->rows.n, sizeof(*d)), sum = 0;
+  struct vdb_graph_search p = { 10, ef, -1 };
+  t->b.filter = only;
+  t->b.n_row = t->rows.n;
+  for(uint32_t i=0; i<q->n; i++){
+    const float *x = q->x + (size_t)i*q->d;
+    struct vdb_graph_hit hit[10];
+    uint32_t n, m = 0;
+    for(uint32_t j=0; j<t->rows.n; j++){
+      if( only==NULL || vdb_bit_get(only, j) ) d[m++] = d2_of(&t->rows, j, x);
+    }
+    qsort(d, m, sizeof(*d), compare_doubles);
+    REQUIRE(vdb_graph_knn(t->s, &t->b, x, &p, hit, &n, NULL)==VECDB_OK);
+    for(uint32_t j=0; j<n; j++){
+      CHECK(only==NULL || vdb_bit_get(only, hit[j].row));
+      CHECK(j==0 || hit[j].d2>hit[j-1].d2
+            || (hit[j].d2==hit[j-1].d2 && hit[j].key>hit[j-1].key));
+      sum += d2_of(&t->rows, hit[j].row, x)<=d[9]*(1+1e-6);
+    }
+  }
+  vdb_free(d);
+  t->b.filter = NULL;
+  return sum/q->n/10;
+}
+
+static void check_ok(struct built *t){
+  struct vdb_graph_report r;
+  CHECK_RC(VECDB_OK, vdb_graph_check(t->g, &t->b, &r));
+  CHECK_U64(0, r.n_unreached);
+}
+
+/* ---- Answers ------------------------------------------------------------- */
+
+static void finds_neighbours(int kind, uint32_t d,
+                             const struct vdb_graph_opts *o, double least){
+  struct rows r = rows_make(kind, 2500, d, vt_seed());
+  struct rows q = rows_make(kind, 40, d, vt_seed()+1);
+  struct built m;
+  build(&m, &r, o);
+  check_ok(&m);
+  CHECK(recall_of(&m, &q, 200, NULL)>=least);
+  built_close(&m);
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
+
+TEST(graph__finds_neighbours_of_bytes){
+  struct vdb_graph_opts o = { .seed = 1 };
+  finds_neighbours(MADE_BYTES, 24, &o, 0.97);
+}
+TEST(graph__finds_neighbours_of_floats){
+  struct vdb_graph_opts o = { .seed = 1 };
+  finds_neighbours(MADE_FLOATS, 20, &o, 0.97);
+}
+TEST(graph__finds_neighbours_through_quantised_bytes){
+  struct vdb_graph_opts o = { .seed = 1, .nav = VDB_NAV_SQ8 };
+  finds_neighbours(MADE_FLOATS, 20, &o, 0.90);
+}
+TEST(graph__finds_neighbours_with_every_width_of_codes){
+  struct vdb_graph_opts o = { .seed = 1 };
+  for(o.bits=1; o.bits<=4; o.bits*=2){
+    finds_neighbours(MADE_BYTES, 24, &o, 0.94);
+  }
+}
+TEST(graph__finds_neighbours_through_a_projection){
+  struct vdb_graph_opts o = { .seed = 1, .prefix = 64 };
+  finds_neighbours(MADE_BYTES, 80, &o, 0.60);
+}
+TEST(graph__finds_neighbours_with_64_lanes){
+  struct vdb_graph_opts o = { .seed = 1, .n_lanes = 64 };
+  finds_neighbours(MADE_FLOATS, 20, &o, 0.97);
+}
+TEST(graph__reaches_separated_clusters){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_CLUSTERS, 6000, 16, 5);
+  struct rows q = rows_make(MADE_CLUSTERS, 100, 16, 6);
+  struct built m;
+  build(&m, &r, &o);
+  check_ok(&m);
+  CHECK(recall_of(&m, &q, 32, NULL)>=0.98);
+  CHECK(recall_of(&m, &q, 128, NULL)>=0.998);
+  built_close(&m);
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
+
+TEST(graph__queries_need_not_be_bytes_when_rows_are){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_BYTES, 3000, 24, 7);
+  struct rows q = rows_make(MADE_BYTES, 30, 24, 8);
+  struct built m;
+  for(uint32_t i=0; i<q.n*q.d; i++) q.x[i] = q.x[i]*0.77f + 0.3f;
+  build(&m, &r, &o);
+  CHECK(recall_of(&m, &q, 200, NULL)>=0.97);
+  built_close(&m);
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
+
+TEST(graph__batches_answer_as_single_queries_do){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_FLOATS, 3000, 20, 9);
+  struct rows q = rows_make(MADE_FLOATS, 33, 20, 10);
+  struct vdb_graph_search p = { 10, 20, 0.2f };
+  struct vdb_graph_hit hit[10], many[330];
+  uint32_t n, n_many[33];
+  struct built m;
+  build(&m, &r, &o);
+  REQUIRE(vdb_graph_knn_many(m.s, &m.b, q.x, 33, &p, many, n_many)==VECDB_OK);
+  for(uint32_t i=0; i<33; i++){
+    REQUIRE(vdb_graph_knn(m.s, &m.b, q.x+i*20, &p, hit, &n, NULL)==VECDB_OK);
+    CHECK_U64(n, n_many[i]);
+    for(uint32_t j=0; j<n && j<n_many[i]; j++){
+      CHECK_U64(hit[j].slot, many[i*10+j].slot);
+      CHECK(hit[j].d2==many[i*10+j].d2);
+    }
+  }
+  built_close(&m);
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
+
+TEST(graph__returns_only_rows_that_pass){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_FLOATS, 3000, 20, 11);
+  struct rows q = rows_make(MADE_FLOATS, 30, 20, 12);
+  uint64_t half[3000/64+1];
+  struct built m;
+  for(size_t i=0; i<VDB_ARRAY_LEN(half); i++) half[i] = 0xaaaaaaaaaaaaaaaau;
+  build(&m, &r, &o);
+  CHECK(recall_of(&m, &q, 300, half)>=0.97);
+  built_close(&m);
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
+
+TEST(graph__gives_vectors_back_bit_for_bit){
+  struct vdb_graph_opts o = { .seed = 1, .no_calibration = true };
+  for(int kind=MADE_BYTES; kind<=MADE_FLOATS; kind++){
+    struct rows r = rows_make(kind, 500, 19, 13);
+    struct vdb_graph_info info;
+    struct built m;
+    build(&m, &r, &o);
+    vdb_graph_info(m.g, &info);
+    for(uint32_t s=0; s<r.n; s++){
+      const unsigned char *p = m.group[s>>info.shift]
+                   + (size_t)(s & ((1u<<info.shift)-1))*info.stride;
+      uint32_t row;
+      uint64_t key;
+      float x[19];
+      REQUIRE(vdb_graph_block_row(m.g, p, s, &row, &key)==VECDB_OK);
+      CHECK_U64(row, key);
+      REQUIRE(vdb_graph_vector(m.g, p, x)==VECDB_OK);
+      CHECK(memcmp(x, r.x + (size_t)row*19, sizeof(x))==0);
+    }
+    built_close(&m);
+    vdb_free(r.x);
+  }
+}
+
+/* ---- Special sets -------------------------------------------------------- */
+
+TEST(graph__equal_vectors_come_in_order_of_key){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_FLOATS, 2000, 8, 14);
+  struct vdb_graph_search p = { 50, 60, -1 };
+  struct vdb_graph_hit hit[50];
+  struct built m;
+  uint32_t n;
+  for(uint32_t i=0; i<r.n; i+=2) memcpy(r.x+i*8, r.x, 8*sizeof(float));
+  build(&m, &r, &o);
+  check_ok(&m);
+  REQUIRE(vdb_graph_knn(m.s, &m.b, r.x, &p, hit, &n, NULL)==VECDB_OK);
+  CHECK_U64(50, n);
+  for(uint32_t j=0; j<n; j++) CHECK_U64(2*j, hit[j].row);
+  built_close(&m);
+  vdb_free(r.x);
+}
+
+TEST(graph__tiny_and_uniform_sets_work){
+  static const uint32_t size[] = { 0, 1, 2, 3, 33, 70 };
+  struct vdb_graph_opts o = { .seed = 1 };
+  for(int equal=0; equal<2; equal++){
+    for(size_t i=0; i<VDB_ARRAY_LEN(size); i++){
+      struct rows r = rows_make(MADE_FLOATS, size[i], 1+(uint32_t)i, 15);
+      struct vdb_graph_search p = { 100, 10, -1 };
+      struct vdb_graph_hit hit[100];
+      struct built m;
+      uint32_t n;
+      float zero[8] = { 0 };
+      for(uint32_t j=0; equal && j<r.n*r.d; j++) r.x[j] = 3;
+      build(&m, &r, &o);
+      check_ok(&m);
+      REQUIRE(vdb_graph_knn(m.s, &m.b, zero, &p, hit, &n, NULL)==VECDB_OK);
+      CHECK_U64(size[i], n);
+      built_close(&m);
+      vdb_free(r.x);
+    }
+  }
+}
+
+/* ---- The same bytes ------------------------------------------------------ */
+
+TEST(graph__bytes_depend_on_neither_threads_nor_instructions){
+  static const struct { const char *path; unsigned n_thread; } how[] = {
+    { "avx512", 1 }, { "avx512", 2 }, { "avx512", 7 }, { "avx2", 2 },
+    { "scalar", 2 }
+  };
+  for(int kind=MADE_BYTES; kind<=MADE_FLOATS; kind++){
+    for(uint32_t nav=0; nav<=VDB_NAV_SQ8; nav+=VDB_NAV_SQ8){
+      struct rows r = rows_make(kind, 450, 40, 16);
+      uint64_t want = 0;
+      for(size_t i=0; i<VDB_ARRAY_LEN(how); i++){
+        struct vdb_graph_opts o = { .seed = 1, .nav = nav,
+                                    .n_thread = how[i].n_thread };
+        struct built m;
+        if( vdb_simd_select(how[i].path)!=VECDB_OK ) continue;
+        build(&m, &r, &o);
+        if( want==0 ) want = built_digest(&m);
+        CHECK_U64(want, built_digest(&m));
+        built_close(&m);
+      }
+      vdb_free(r.x);
+    }
+  }
+}
+
+TEST(graph__a_projection_is_the_same_everywhere){
+  struct rows r = rows_make(MADE_BYTES, 420, 100, 17);
+  static const char *const paths[] = { "avx512", "avx2", "scalar" };
+  uint64_t want = 0;
+  for(unsigned i=0; i<3; i++){
+    struct vdb_graph_opts o = { .seed = 1, .prefix = 64, .n_thread = 3-i };
+    struct built m;
+    if( vdb_simd_select(paths[i])!=VECDB_OK ) continue;
+    build(&m, &r, &o);
+    if( want==0 ) want = built_digest(&m);
+    CHECK_U64(want, built_digest(&m));
+    built_close(&m);
+  }
+  vdb_free(r.x);
+}
+
+/* ---- Recall -------------------------------------------------------------- */
+
+TEST(graph__plans_keep_their_promise){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_FLOATS, 5000, 12, 18);
+  struct rows q = rows_make(MADE_FLOATS, 100, 12, 19);
+  struct built m;
+  build(&m, &r, &o);
+  for(int i=0; i<2; i++){
+    double want = i ? 0.97 : 0.9;
+    struct vdb_graph_plan p = vdb_graph_plan_recall(m.g, 10, want);
+    CHECK(p.ef>=10 && p.ef<=400);
+    CHECK(recall_of(&m, &q, p.ef, NULL)>=want-0.03);
+  }
+  CHECK_U64(0, vdb_graph_plan_recall(m.g, 10, 1.01).ef);
+  built_close(&m);
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
+
+/* ---- Failure ------------------------------------------------------------- */
+
+static int stop_at_once(void *arg, double done){
+  (void)arg; (void)done;
+  return 1;
+}
+TEST(graph__a_build_can_be_interrupted){
+  struct rows r = rows_make(MADE_FLOATS, 500, 8, 20);
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct built m = { .rows = r };
+  struct vdb_graph_source src = { r.n, r.d, test_fetch, NULL, NULL, &r };
+  struct vdb_graph_sink sink = { test_group, test_header, stop_at_once, &m };
+  CHECK_RC(VECDB_INTERRUPT, vdb_graph_build(&src, &o, &sink));
+  CHECK(m.header==NULL);
+  vdb_free(r.x);
+}
+
+TEST(graph__a_build_survives_failed_allocations){
+  struct rows r = rows_make(MADE_BYTES, 300, 70, 21);
+  struct vdb_graph_opts o = { .seed = 1, .prefix = 64 };
+  struct vdb_mem_stats before, after;
+  int rc = VECDB_NOMEM;
+  vdb_mem_stats(&before);
+  for(uint64_t at=1; rc!=VECDB_OK && at<5000; at+=1+at/16){
+    struct built m;
+    vdb_mem_fail_at(at, true);
+    rc = build_try(&m, &r, &o);
+    vdb_mem_fail_at(0, false);
+    CHECK(rc==VECDB_OK || rc==VECDB_NOMEM);
+    built_close(&m);
+    vdb_mem_stats(&after);
+    CHECK_U64(before.sz_now, after.sz_now);
+  }
+  CHECK_RC(VECDB_OK, rc);
+  vdb_free(r.x);
+}
+
+/* Bytes of blocks and header changed at random: an answer or an error. */
+TEST(graph__damage_gives_errors_or_answers){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_FLOATS, 700, 20, 22);
+  struct rows q = rows_make(MADE_FLOATS, 10, 20, 23);
+  struct vdb_graph_search p = { 10, 40, -1 };
+  struct vdb_graph_hit hit[10];
+  struct built m;
+  struct vdb_rng g;
+  uint32_t n;
+  vdb_rng_init(&g, vt_seed());
+  for(uint32_t i=0; i<r.n; i+=3) memcpy(r.x+i*20, r.x, 20*sizeof(float));
+  build(&m, &r, &o);
+  for(int round=0; round<400; round++){
+    unsigned char *block = m.group[0] + vdb_rng_below(&g, 700)
+                         * (m.sz_group[0]/700);
+    uint32_t at = vdb_rng_below(&g, 600), kind = vdb_rng_below(&g, 3);
+    unsigned char kept[4];
+    struct vdb_graph_report rep;
+    memcpy(kept, block+at, 4);
+    if( kind==0 ) put_u32(block+at, (uint32_t)vdb_rng_u64(&g));
+    else if( kind==1 ) block[at] ^= (unsigned char)(1u<<vdb_rng_below(&g, 8));
+    else put_u32(block+at, 0x7fc00000u);
+    for(uint32_t i=0; i<q.n; i++){
+      int rc = vdb_graph_knn(m.s, &m.b, q.x+i*20, &p, hit, &n, NULL);
+      CHECK(rc==VECDB_OK || rc==VECDB_CORRUPT_INDEX);
+    }
+    (void)vdb_graph_check(m.g, &m.b, &rep);
+    if( round%2 ) memcpy(block+at, kept, 4);
+  }
+  for(int round=0; round<2000; round++){
+    struct vdb_graph *h = NULL;
+    size_t at = vdb_rng_below(&g, round%2 ? GRAPHHDR_SIZE
+                                          : (uint32_t)m.sz_header);
+    unsigned char kept = m.header[at];
+    m.header[at] ^= (unsigned char)(1u<<vdb_rng_below(&g, 8));
+    if( vdb_graph_open(m.header, m.sz_header, &h)==VECDB_OK ){
+      vdb_graph_close(h);
+    }
+    m.header[at] = kept;
+    at = vdb_rng_below(&g, (uint32_t)m.sz_header);
+    CHECK(vdb_graph_open(m.header, at, &h)!=VECDB_OK);
+  }
+  built_close(&m);
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
