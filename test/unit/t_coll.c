@@ -83,7 +83,7 @@ static void simple_bulk(struct simple *s, int64_t lo, int64_t hi){
 }
 
 static vecdb_collection_stats simple_stats(struct simple *s){
-  vecdb_collection_stats out = { sizeof(out), 0,0,0,0,0,0,0,0,0 };
+  vecdb_collection_stats out = { .size = sizeof(out) };
   struct read_scope r;
 
   OK(&s->db, vdb_store_read_begin(s->db.st, &r));
