@@ -241,6 +241,8 @@ int  vdb_bits_get_one(struct pager *p, page_no root, slot_no at, bool *on);
 /* ---- live.c -------------------------------------------------------------- */
 int  vdb_live_ref(struct coll *c, struct live_map **out);
 void vdb_live_unref(struct live_map *m);
+/* Live slots in lo..hi-1. */
+uint64_t vdb_live_count(const struct live_map *m, uint64_t lo, uint64_t hi);
 /* Inside a change: keep the cache in step, where it is current and nobody
 ** else's. */
 void vdb_live_set(struct coll *c, slot_no slot, bool on);
@@ -255,6 +257,8 @@ void vdb_delta_unref(struct delta_mirror *m);
 int  vdb_delta_seal(struct coll *c);
 
 /* ---- segment.c ----------------------------------------------------------- */
+/* Number of a column among the vector columns, -1 if it is none. */
+int  vdb_vector_number(const struct coll *c, int column);
 int  vdb_segs_load(struct coll *c);                /* c->segs is current */
 void vdb_segs_clear(struct coll *c);
 /* Pin a group's extents, checked. *slots is NULL for the identity. */

@@ -106,13 +106,6 @@ void vdb_graphs_clear(struct coll *c){
   c->graphs = NULL;
 }
 
-static int vector_number(const struct coll *c, int column){
-  for(int v=0; v<c->schema->n_vector; v++){
-    if( c->vec_col[v]==column ) return v;
-  }
-  return -1;
-}
-
 /* The parts after GRAPHREC: extents, side list, header. */
 static int seg_open_parts(struct coll *c, struct graph_seg *s,
                           const unsigned char *p, uint32_t n_group,
@@ -153,7 +146,7 @@ static int seg_open(struct coll *c, const unsigned char *key, size_t n_key,
   if( n_key!=GRAPHKEY_SIZE || n_val<GRAPHREC_SIZE ){
     return COLL_CORRUPT(c, "an entry of the graphs has a wrong size");
   }
-  *v = vector_number(c, key[GRAPHKEY_COLUMN]<<8 | key[GRAPHKEY_COLUMN+1]);
+  *v = vdb_vector_number(c, key[GRAPHKEY_COLUMN]<<8 | key[GRAPHKEY_COLUMN+1]);
   s->first = get_key_u32(key+GRAPHKEY_FIRST);
   s->end = get_u32(val+GRAPHREC_END);
   s->n_row = get_u32(val+GRAPHREC_NROW);
@@ -235,7 +228,7 @@ int vdb_coll_has_graph(struct coll *c, int column, bool *out){
 
   *out = false;
   TRY( vdb_coll_refresh(c) );
-  v = vector_number(c, column);
+  v = vdb_vector_number(c, column);
   if( v<0 || c->s.graphs==0 ) return VECDB_OK;
   TRY( vdb_graphs_load(c) );
   *out = c->graphs->list[v].n>0;

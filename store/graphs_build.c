@@ -261,17 +261,6 @@ done:
 
 /* ---- Deciding ----------------------------------------------------------- */
 
-static uint32_t count_live(const struct live_map *live, slot_no lo,
-                           slot_no hi){
-  uint32_t n = 0;
-  for(; lo<hi && lo%64!=0; lo++) n += vdb_bit_get(live->word, lo);
-  for(; lo+64<=hi; lo+=64){
-    n += (uint32_t)__builtin_popcountll(live->word[lo/64]);
-  }
-  for(; lo<hi; lo++) n += vdb_bit_get(live->word, lo);
-  return n;
-}
-
 static bool wants_build(const struct coll *c, int v,
                         const struct live_map *live, unsigned flags){
   const struct graph_list *list = &c->graphs->list[v];
@@ -281,7 +270,8 @@ static bool wants_build(const struct coll *c, int v,
   if( n<(all ? GRAPH_ROWS_MIN_ALL : GRAPH_ROWS_MIN) ) return false;
   for(size_t i=0; i<list->n; i++){
     n_row += list->seg[i].n_row + list->seg[i].n_side;
-    n_in += count_live(live, list->seg[i].first, list->seg[i].end);
+    n_in += (uint32_t)vdb_live_count(live, list->seg[i].first,
+                                     list->seg[i].end);
   }
   n_rest = n-n_in;
   if( list->n==0 ) return true;

@@ -106,12 +106,6 @@ void vdb_graphs_plan(struct coll *c, int v, const struct graph_wish *wish,
 
 /* ---- Candidates --------------------------------------------------------- */
 
-static int vector_of_column(const struct coll *c, int column){
-  int v = 0;
-  while( c->vec_col[v]!=column ) v++;
-  return v;
-}
-
 int vdb_gsearch_begin(struct gsearch *g, struct session *ss, struct coll *c,
                       const struct coll_runs *r,
                       const struct search_request *q,
@@ -119,7 +113,7 @@ int vdb_gsearch_begin(struct gsearch *g, struct session *ss, struct coll *c,
   memset(g, 0, sizeof(*g));
   g->ss = ss;
   g->c = c;
-  g->v = vector_of_column(c, q->column);
+  g->v = vdb_vector_number(c, q->column);
   g->r = r;
   g->q = q;
   g->plan = plan;

@@ -120,3 +120,14 @@ void vdb_live_set(struct coll *c, slot_no slot, bool on){
   if( on ) vdb_bit_set(m->word, slot);
   else vdb_bit_clear(m->word, slot);
 }
+
+uint64_t vdb_live_count(const struct live_map *m, uint64_t lo, uint64_t hi){
+  uint64_t n = 0;
+
+  for(; lo<hi && lo%64!=0; lo++) n += vdb_bit_get(m->word, (size_t)lo);
+  for(; lo+64<=hi; lo+=64){
+    n += (uint64_t)__builtin_popcountll(m->word[lo/64]);
+  }
+  for(; lo<hi; lo++) n += vdb_bit_get(m->word, (size_t)lo);
+  return n;
+}

@@ -101,19 +101,6 @@ done:
 
 struct group_count { uint32_t n_row, n_live; };
 
-static uint32_t count_range(const struct live_map *live, slot_no lo,
-                            slot_no hi){
-  uint32_t n = 0;
-
-  while( lo<=hi && lo%64!=0 ) n += vdb_bit_get(live->word, lo++);
-  while( (uint64_t)lo+63<=hi ){
-    n += (uint32_t)__builtin_popcountll(live->word[lo/64]);
-    lo += 64;
-  }
-  while( lo<=hi ) n += vdb_bit_get(live->word, lo++);
-  return n;
-}
-
 /* Live slots between a group's first and last all belong to it (C3). */
 static int count_groups(struct coll *c, int v, const struct live_map *live,
                         struct group_count **out){
@@ -124,7 +111,8 @@ static int count_groups(struct coll *c, int v, const struct live_map *live,
   if( a==NULL ) return VECDB_NOMEM;
   for(size_t i=0; i<list->n; i++){
     a[i].n_row = list->seg[i].n_row;
-    a[i].n_live = count_range(live, list->seg[i].first, list->seg[i].last);
+    a[i].n_live = (uint32_t)vdb_live_count(live, list->seg[i].first,
+                                           (uint64_t)list->seg[i].last+1);
     if( a[i].n_live>a[i].n_row ){
       return COLL_CORRUPT(c, "a row group misses live rows");
     }

@@ -132,9 +132,8 @@ static int scalar_load(struct coll *c, int column, slot_no slot,
 static int vector_load(struct coll *c, int column, slot_no slot,
                        unsigned char *out){
   const struct coll_field *f = &c->lay.field[column];
-  int v = 0, rc;
+  int v = vdb_vector_number(c, column), rc;
 
-  while( c->vec_col[v]!=column ) v++;
   if( slot<c->s.delta_first ) return vdb_seg_vector(c, v, slot, out);
   if( vdb_delta_is_mirrored(c, slot) ){
     memcpy(out, c->mirror->vec[v] +

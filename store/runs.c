@@ -260,12 +260,12 @@ static void hold_add_delta(struct coll_hold *h, int v, size_t *n_run){
 int vdb_coll_runs_open_rest(struct coll *c, int column, slot_no from,
                             struct coll_runs *out){
   struct coll_hold *h = NULL;
-  int v = 0, rc;
+  int v, rc;
 
   memset(out, 0, sizeof(*out));
   TRY( vdb_coll_refresh(c) );
-  while( v<c->schema->n_vector && c->vec_col[v]!=column ) v++;
-  if( v==c->schema->n_vector ){
+  v = vdb_vector_number(c, column);
+  if( v<0 ){
     TRY( VDB_INTERNAL(vdb_coll_err(c), "column %d holds no vectors", column) );
   }
   TRY( hold_create(c, &h) );

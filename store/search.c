@@ -245,12 +245,11 @@ static uint64_t search_n_rows(const struct coll_runs *r,
 int vdb_search_open(struct coll *c, const struct search_request *q,
                     struct coll_runs *out){
   slot_no from = 0;
-  int v = 0, rc;
+  int rc;
   TRY( vdb_coll_refresh(c) );
   if( !q->wish.exact && q->k>0 && q->window==NULL ){
     TRY( vdb_graphs_load(c) );
-    while( c->vec_col[v]!=q->column ) v++;
-    from = vdb_graphs_end(c, v);
+    from = vdb_graphs_end(c, vdb_vector_number(c, q->column));
   }
   TRY( vdb_coll_runs_open_rest(c, q->column, from, out) );
 done:
@@ -288,10 +287,9 @@ static int search_graphs(struct session *ss, struct coll *c,
                          size_t *n_hit, bool *used){
   struct search_request p = *q;
   struct graph_plan plan;
-  int v = 0, rc;
+  int v = vdb_vector_number(c, q->column), rc;
   *used = false;
   p.n_rows = search_n_rows(r, q);
-  while( c->vec_col[v]!=q->column ) v++;
   TRY( vdb_graphs_load(c) );
   vdb_graphs_plan(c, v, &q->wish, q->k, p.n_rows, &plan);
   ss->last.why = plan.why;

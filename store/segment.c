@@ -26,8 +26,7 @@ void vdb_segs_clear(struct coll *c){
   c->has_segs = false;
 }
 
-/* Number of a vector column among them, -1 if it is none. */
-static int vector_number(const struct coll *c, int column){
+int vdb_vector_number(const struct coll *c, int column){
   for(int v=0; v<c->schema->n_vector; v++){
     if( c->vec_col[v]==column ) return v;
   }
@@ -52,7 +51,7 @@ static int seg_decode(struct coll *c, const unsigned char *key, size_t n_key,
     return COLL_CORRUPT(c, "an entry of the row groups has a wrong size");
   }
   memset(g, 0, sizeof(*g));
-  *v = vector_number(c, key[SEGKEY_COLUMN]<<8 | key[SEGKEY_COLUMN+1]);
+  *v = vdb_vector_number(c, key[SEGKEY_COLUMN]<<8 | key[SEGKEY_COLUMN+1]);
   g->first = get_key_u32(key+SEGKEY_FIRST);
   g->last = get_u32(val+SEGREC_LAST);
   g->n_row = get_u32(val+SEGREC_NROW);

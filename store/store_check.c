@@ -115,20 +115,6 @@ done:
 
 /* ---- Invariants ---------------------------------------------------------- */
 
-static uint64_t count_live(const struct live_map *m, uint64_t lo, uint64_t hi){
-  uint64_t n = 0;
-
-  for(uint64_t s=lo; s<hi; s++){
-    if( s%64==0 && s+64<=hi ){
-      n += (uint64_t)__builtin_popcountll(m->word[s/64]);
-      s += 63;
-    }else{
-      n += vdb_bit_get(m->word, (size_t)s);
-    }
-  }
-  return n;
-}
-
 /* C2: no bit of LIVE at delta_first or above, none of DEAD elsewhere than in
 ** the delta, and counters that agree. */
 static int count_bits(void *arg, uint64_t i, size_t n,
@@ -152,10 +138,10 @@ static int check_bitmaps(struct check *k, const struct live_map *live){
   TRY( vdb_parray_scan(c->p, c->s.dead, 0, n_word, count_bits, &n_dead) );
   check_count(k, "bits in the live bitmap", n_live, c->s.n_live_sealed);
   check_count(k, "bits in the dead bitmap", n_dead, c->s.n_dead_delta);
-  check_count(k, "live sealed rows", count_live(live, 0, c->s.delta_first),
+  check_count(k, "live sealed rows", vdb_live_count(live, 0, c->s.delta_first),
               c->s.n_live_sealed);
   check_count(k, "live rows in the delta",
-              count_live(live, c->s.delta_first, c->s.next_slot),
+              vdb_live_count(live, c->s.delta_first, c->s.next_slot),
               coll_n_delta(c)-c->s.n_dead_delta);
 done:
   return rc;
