@@ -116,7 +116,21 @@ static int optimize_one(void *arg, const char *name, const char *schema){
   return sh->interrupted;
 }
 
+/* optimized "photos" in 14.2 s: 100,000 rows, 100,000 in the graph */
+static void optimize_summary(struct shell *sh, vecdb_collection *c,
+                             const char *name, double secs){
+  vecdb_collection_stats s = { .size = sizeof s };
+  char z_secs[32], rows[32], graph[32];
+  if( vecdb_collection_stat(c, &s)!=VECDB_OK ) return;
+  shell_format_secs(z_secs, sizeof z_secs, secs);
+  shell_format_count(rows, sizeof rows, s.n_row);
+  shell_format_count(graph, sizeof graph, s.n_graph_row);
+  fprintf(sh->out, "optimized \"%s\" in %s: %s rows, %s in %s\n", name, z_secs,
+          rows, graph, s.n_graph_row ? "the graph" : "a graph");
+}
+
 void cmd_optimize_table(struct shell *sh, const char *name, uint32_t flags){
+  double t0 = shell_now();
   vecdb_collection *c = NULL;
   vecdb_optimize_options opt = { sizeof opt, flags };
   int rc = vecdb_collection_open(sh->db, name, &c);
@@ -124,6 +138,7 @@ void cmd_optimize_table(struct shell *sh, const char *name, uint32_t flags){
     WITH_PROGRESS(sh, "optimize", "rows", vecdb_optimize(c, &opt));
   }
   if( rc!=VECDB_OK ) cmd_vecdb_error(sh, rc);
+  else optimize_summary(sh, c, name, shell_now()-t0);
   vecdb_collection_close(c);
 }
 

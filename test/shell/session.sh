@@ -68,6 +68,8 @@ run 0 x.vdb ".collections"
 has '.collections tells the shape' 'docs|3|v|3|float32|l2' "$out"
 run 0 x.vdb ".stat docs"
 has '.stat counts rows' 'rows|3' "$out"
+run 0 x.vdb ".optimize docs"
+has '.optimize says what it did' 'rows, 0 in a graph' "$out"
 run 0 x.vdb .checkpoint
 has '.checkpoint reports frames' 'frames of the log are home' "$out"
 
