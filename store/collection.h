@@ -115,6 +115,16 @@ typedef int (*vdb_chunk_fn)(void *arg, const struct coll_chunk *chunk);
 ** return stops and is returned. fn must not change rows; it may read them. */
 int  vdb_coll_scan(struct coll *c, int column, slot_no lo, slot_no hi,
                    vdb_chunk_fn fn, void *arg);
+/* The same without chunks, for filters: cells of slots lo..hi-1, as far as
+** they exist, in order and where they lie, in runs of any length; those of
+** dead rows hold anything. fn may read other columns. */
+typedef int (*vdb_cells_fn)(void *arg, slot_no lo, size_t n,
+                            const unsigned char *cell);
+int  vdb_coll_cells(struct coll *c, int column, slot_no lo, slot_no hi,
+                    vdb_cells_fn fn, void *arg);
+/* NULL bits of n_word*64 slots from lo on, a multiple of 64. */
+int  vdb_coll_nulls(struct coll *c, int column, slot_no lo, size_t n_word,
+                    uint64_t *out);
 /* Decode cells. A text cell begins with its length; the first 12 bytes of the
 ** text are in the cell. */
 int64_t vdb_cell_int(const unsigned char *cell);

@@ -226,6 +226,22 @@ static int scan_chunk(struct column_scan *x, slot_no lo, uint32_t n,
   return fn(arg, &chunk);
 }
 
+/* Caches are current, and the column is one that has cells. */
+static int scan_begin(struct coll *c, int column){
+  int rc;
+
+  TRY( vdb_coll_refresh(c) );
+  if( column<0 || column>=c->schema->n_col ||
+      vdb_cell_width(c->schema->col[column].type)==0 ||
+      c->schema->col[column].role==VECDB_ROLE_AUX ){
+    TRY( VDB_INTERNAL(vdb_coll_err(c), "column %d cannot be scanned", column) );
+  }
+  TRY( vdb_delta_sync(c) );
+  TRY( vdb_coll_roots(c) );
+done:
+  return rc;
+}
+
 int vdb_coll_scan(struct coll *c, int column, slot_no lo, slot_no hi,
                   vdb_chunk_fn fn, void *arg){
   struct column_scan x;
@@ -234,15 +250,8 @@ int vdb_coll_scan(struct coll *c, int column, slot_no lo, slot_no hi,
   int rc;
 
   memset(&x, 0, sizeof(x));
-  TRY( vdb_coll_refresh(c) );
-  if( column<0 || column>=c->schema->n_col ||
-      vdb_cell_width(c->schema->col[column].type)==0 ||
-      c->schema->col[column].role==VECDB_ROLE_AUX ){
-    TRY( VDB_INTERNAL(vdb_coll_err(c), "column %d cannot be scanned", column) );
-  }
+  TRY( scan_begin(c, column) );
   TRY( vdb_live_ref(c, &live) );
-  TRY( vdb_delta_sync(c) );
-  TRY( vdb_coll_roots(c) );
   x.c = c;
   x.column = column;
   x.live = live;
@@ -257,5 +266,95 @@ int vdb_coll_scan(struct coll *c, int column, slot_no lo, slot_no hi,
 done:
   vdb_free(x.cell);
   vdb_live_unref(live);
+  return rc;
+}
+
+/* ---- Cells in place ------------------------------------------------------ */
+
+#define ZERO_BYTES  4096u                  /* cells of pages that do not exist */
+
+struct cells_scan {
+  vdb_cells_fn fn;
+  void *arg;
+  uint32_t width;
+};
+
+static int cells_run(void *arg, uint64_t i, size_t n,
+                     const unsigned char *data){
+  static const unsigned char zero[ZERO_BYTES];
+  const struct cells_scan *x = arg;
+  int rc = VECDB_OK;
+
+  if( data!=NULL ) return x->fn(x->arg, (slot_no)i, n, data);
+  for(size_t k; n>0 && rc==VECDB_OK; i+=k, n-=k){
+    k = vdb_min_sz(n, ZERO_BYTES/x->width);
+    rc = x->fn(x->arg, (slot_no)i, k, zero);
+  }
+  return rc;
+}
+
+/* Slots lo..hi-1 of the delta, whose records lie apart: put together. */
+static int cells_delta(struct coll *c, int column, slot_no lo, slot_no hi,
+                       const struct cells_scan *x){
+  const struct delta_mirror *m = c->mirror;
+  uint32_t off = c->lay.field[column].off;
+  unsigned char cell[ZERO_BYTES];
+  int rc = VECDB_OK;
+
+  while( lo<hi && rc==VECDB_OK ){
+    size_t n = vdb_min_sz(hi-lo, ZERO_BYTES/x->width);
+    const unsigned char *rec = m->meta + (size_t)(lo-m->first)*m->sz_meta + off;
+    for(size_t i=0; i<n; i++, rec+=m->sz_meta){
+      memcpy(cell + i*x->width, rec, x->width);
+    }
+    rc = x->fn(x->arg, lo, n, cell);
+    lo += (slot_no)n;
+  }
+  return rc;
+}
+
+int vdb_coll_cells(struct coll *c, int column, slot_no lo, slot_no hi,
+                   vdb_cells_fn fn, void *arg){
+  struct cells_scan x = { fn, arg, 0 };
+  slot_no mid;
+  int rc;
+
+  TRY( scan_begin(c, column) );
+  x.width = c->lay.field[column].width;
+  if( hi>c->s.next_slot ) hi = c->s.next_slot;
+  mid = hi<c->s.delta_first ? hi : c->s.delta_first;
+  if( lo<mid ){
+    page_no root = c->root[column].cells;
+    if( root==0 ) TRY( cells_run(&x, lo, mid-lo, NULL) );
+    else TRY( vdb_parray_scan(c->p, root, lo, mid, cells_run, &x) );
+    lo = mid;
+  }
+  if( lo<hi ) TRY( cells_delta(c, column, lo, hi, &x) );
+done:
+  return rc;
+}
+
+int vdb_coll_nulls(struct coll *c, int column, slot_no lo, size_t n_word,
+                   uint64_t *out){
+  slot_no at;
+  uint64_t end = (uint64_t)lo + 64*(uint64_t)n_word;
+  int rc;
+
+  memset(out, 0, n_word*8);
+  TRY( scan_begin(c, column) );
+  if( end>c->s.next_slot ) end = c->s.next_slot;
+  if( c->root[column].nulls!=0 && lo<c->s.delta_first ){
+    TRY( vdb_parray_get(c->p, c->root[column].nulls, lo/64, n_word, out) );
+    for(size_t w=0; w<n_word; w++) out[w] = VDB_LE64(out[w]);
+  }
+  if( c->lay.field[column].i_null<0 ) goto done;
+  at = lo<c->s.delta_first ? c->s.delta_first : lo;
+  for(; at<end; at++){
+    const struct delta_mirror *m = c->mirror;
+    const unsigned char *rec = m->meta + (size_t)(at-m->first)*m->sz_meta;
+    if( vdb_record_is_null(c, rec, column) ) vdb_bit_set(out, at-lo);
+    else vdb_bit_clear(out, at-lo);
+  }
+done:
   return rc;
 }

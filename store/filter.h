@@ -45,8 +45,12 @@ void vdb_filter_print(const struct filter *f, struct vdb_str *s);
 /* Where rows come from: the functions of collection.h, or a test's. */
 struct filter_source {
   void *arg;
-  int (*scan)(void *arg, int column, slot_no lo, slot_no hi,
-              vdb_chunk_fn fn, void *fn_arg);
+  /* Cells of slots lo..hi-1 (those that exist), in order. */
+  int (*cells)(void *arg, int column, slot_no lo, slot_no hi,
+               vdb_cells_fn fn, void *fn_arg);
+  /* NULL bits of slots lo, .. lo+64*n_word-1; lo is a multiple of 64. */
+  int (*nulls)(void *arg, int column, slot_no lo, size_t n_word,
+               uint64_t *out);
   int (*value)(void *arg, int column, slot_no slot, struct vdb_str *buf,
                struct vdb_value *out);
   int (*cell_text)(void *arg, int column, slot_no slot,

@@ -2,9 +2,13 @@
 #include "util/common.h"
 #include "store/filter.h"
 
-static int coll_source_scan(void *arg, int column, slot_no lo, slot_no hi,
-                            vdb_chunk_fn fn, void *fn_arg){
-  return vdb_coll_scan(arg, column, lo, hi, fn, fn_arg);
+static int coll_source_cells(void *arg, int column, slot_no lo, slot_no hi,
+                             vdb_cells_fn fn, void *fn_arg){
+  return vdb_coll_cells(arg, column, lo, hi, fn, fn_arg);
+}
+static int coll_source_nulls(void *arg, int column, slot_no lo, size_t n_word,
+                             uint64_t *out){
+  return vdb_coll_nulls(arg, column, lo, n_word, out);
 }
 static int coll_source_value(void *arg, int column, slot_no slot,
                              struct vdb_str *buf, struct vdb_value *out){
@@ -23,7 +27,8 @@ static int coll_source_poll(void *arg){
 
 void vdb_filter_source_coll(struct coll *c, struct filter_source *out){
   out->arg = c;
-  out->scan = coll_source_scan;
+  out->cells = coll_source_cells;
+  out->nulls = coll_source_nulls;
   out->value = coll_source_value;
   out->cell_text = coll_source_text;
   out->poll = coll_source_poll;

@@ -91,6 +91,7 @@ static void cell_make(const struct vdb_value *v, unsigned char *cell){
     case VECDB_REAL:    put_f64(cell, v->r); break;
     case VECDB_BOOLEAN: cell[0] = (unsigned char)v->i; break;
     case VECDB_TEXT:
+      memset(cell, 0, 16);
       put_u32(cell, (uint32_t)v->n);
       memcpy(cell+4, v->p, v->n<12 ? v->n : 12);
       break;
@@ -98,35 +99,40 @@ static void cell_make(const struct vdb_value *v, unsigned char *cell){
   }
 }
 
-static int world_scan(void *arg, int column, slot_no lo, slot_no hi,
-                      vdb_chunk_fn fn, void *fn_arg){
+static int world_cells(void *arg, int column, slot_no lo, slot_no hi,
+                       vdb_cells_fn fn, void *fn_arg){
   static unsigned char cell[COLL_CHUNK*16];
-  static uint64_t null[COLL_CHUNK/64];
   struct world *w = arg;
   int type = w->schema->col[column].type, rc = VECDB_OK;
+  size_t width = type==VECDB_TEXT ? 16 : type==VECDB_BOOLEAN ? 1 : 8;
   w->n_scan++;
   if( hi>w->n_slot ) hi = (slot_no)w->n_slot;
-  for(; lo<hi && rc==VECDB_OK; lo+=COLL_CHUNK){
-    struct coll_chunk k = { lo, hi-lo<COLL_CHUNK ? hi-lo : COLL_CHUNK, cell,
-                            8, null, null };
-    if( type==VECDB_TEXT ) k.width = 16;
-    if( type==VECDB_BOOLEAN ) k.width = 1;
-    memset(null, 0, sizeof(null));
-    for(uint32_t j=0; j<k.n; j++){
-      const struct vdb_value *v = &w->row[lo+j][column];
+  for(size_t n, step=1; lo<hi && rc==VECDB_OK; lo+=(slot_no)n){
+    step = step*7%1021;              /* runs begin and end anywhere */
+    n = hi-lo<step ? hi-lo : step;
+    for(size_t j=0; j<n; j++){
       unsigned char one[16];
-      cell_make(v, one);
-      memcpy(cell + (size_t)j*k.width, one, k.width);
-      if( v->type==VECDB_NULL ) vdb_bit_set(null, j);
+      cell_make(&w->row[lo+j][column], one);
+      memcpy(cell + j*width, one, width);
     }
-    rc = fn(fn_arg, &k);
+    rc = fn(fn_arg, lo, n, cell);
   }
   return rc;
 }
 
+static int world_nulls(void *arg, int column, slot_no lo, size_t n_word,
+                       uint64_t *out){
+  struct world *w = arg;
+  memset(out, 0, n_word*8);
+  for(size_t j=0; j<64*n_word && lo+j<w->n_slot; j++){
+    if( w->row[lo+j][column].type==VECDB_NULL ) vdb_bit_set(out, j);
+  }
+  return VECDB_OK;
+}
+
 static struct world world;
-static struct filter_source world_source = { &world, world_scan, world_value,
-                                             world_text, NULL };
+static struct filter_source world_source = { &world, world_cells, world_nulls,
+                                             world_value, world_text, NULL };
 static struct vdb_err err;
 
 static void world_open(void){
@@ -541,7 +547,8 @@ TEST(filter__takes_values_from_parameters){
 
 static void random_value(struct vdb_rng *rng, int type, struct vdb_value *v){
   static const char *const word[] = { "a", "b", "de", "DE", "a longer text",
-    "a longer text than twelve bytes", "", "10", "3.5" };
+    "a longer text than twelve bytes", "", "10", "3.5", "A longer tale",
+    "a longer", "twelve bytes" };
   memset(v, 0, sizeof(*v));
   if( vdb_rng_below(rng, 8)==0 ) return;
   v->type = type;
@@ -550,7 +557,7 @@ static void random_value(struct vdb_rng *rng, int type, struct vdb_value *v){
     case VECDB_REAL:    v->r = vdb_rng_below(rng, 12)*0.5; break;
     case VECDB_BOOLEAN: v->i = vdb_rng_below(rng, 2); break;
     default:
-      v->p = word[vdb_rng_below(rng, 9)];
+      v->p = word[vdb_rng_below(rng, 12)];
       v->n = strlen(v->p);
   }
 }
@@ -568,31 +575,54 @@ static void world_fill(struct vdb_rng *rng, uint64_t n){
   }
 }
 
+static const char *const term_col[] = { "i", "b", "f", "s", "x", "y", "z",
+  "id" };
+static const char *const term_val[] = { "0", "1", "3", "2.5", "'de'", "'10'",
+  "NULL", "'a longer text than twelve bytes'", "9", "-1", "'a%'", "'A*'",
+  "'a longer t%'", "'a longer text than%'", "'a longer'", "'twelve bytes'",
+  "'d_'", "1e300", "9007199254740993" };
+
+#define PICK(rng, list)  (list)[vdb_rng_below(rng, VDB_ARRAY_LEN(list))]
+
+/* column IN (..), of one to a thousand numbers or a few texts. */
+static void random_list(struct vdb_rng *rng, char *z, size_t n){
+  static const uint32_t step[] = { 1, 3, 1000003 };
+  uint32_t by = PICK(rng, step), n_item = 1+vdb_rng_below(rng, 9), at;
+  bool is_text = vdb_rng_below(rng, 2);
+  at = (uint32_t)snprintf(z, n, "%s %sIN (%s", PICK(rng, term_col),
+                vdb_rng_below(rng, 2) ? "NOT " : "", PICK(rng, term_val));
+  if( vdb_rng_below(rng, 4)==0 ) n_item = 40;
+  for(uint32_t k=0; k<n_item; k++){
+    if( is_text ) at += (uint32_t)snprintf(z+at, n-at, ",%s",
+                                           PICK(rng, term_val));
+    else at += (uint32_t)snprintf(z+at, n-at, ",%d", (int)(k*by)-2);
+  }
+  snprintf(z+at, n-at, ")");
+}
+
 static void random_term(struct vdb_rng *rng, char *z, size_t n, int depth){
-  static const char *const col[] = { "i", "b", "f", "s", "x", "y", "z", "id" };
-  static const char *const val[] = { "0", "1", "3", "2.5", "'de'", "'10'",
-    "NULL", "'a longer text than twelve bytes'", "9", "-1" };
   static const char *const op[] = { "=", "<>", "<", "<=", ">", ">=", "IS",
-    "IS NOT", "LIKE", "GLOB" };
-  const char *c = col[vdb_rng_below(rng, 8)], *v = val[vdb_rng_below(rng, 10)];
-  char a[1000], b[1000];
-  uint32_t form = vdb_rng_below(rng, depth>3 ? 7 : 10);
+    "IS NOT", "LIKE", "GLOB", "NOT LIKE", "<", ">=" };
+  const char *c = PICK(rng, term_col), *v = PICK(rng, term_val);
+  char a[2000], b[2000];
+  uint32_t form = vdb_rng_below(rng, depth>3 ? 9 : 12);
   switch( form ){
     case 0: snprintf(z, n, "%s IS NOT NULL", c); break;
-    case 1: snprintf(z, n, "%s IN (%s, %s)", c, v, val[vdb_rng_below(rng, 10)]);
+    case 1: random_list(rng, z, n); break;
+    case 2: snprintf(z, n, "%s %s %s", c, PICK(rng, op), PICK(rng, term_col));
             break;
-    case 2: snprintf(z, n, "%s %s %s", c, op[vdb_rng_below(rng, 10)],
-                     col[vdb_rng_below(rng, 8)]); break;
-    case 3: case 4: case 5: case 6:
-      snprintf(z, n, "%s %s %s", c, op[vdb_rng_below(rng, 10)], v); break;
-    case 7:
+    case 3: snprintf(z, n, "%s BETWEEN %s AND %s", c, v, PICK(rng, term_val));
+            break;
+    case 4: case 5: case 6: case 7: case 8:
+      snprintf(z, n, "%s %s %s", c, PICK(rng, op), v); break;
+    case 9:
       random_term(rng, a, sizeof(a), depth+1);
-      snprintf(z, n, "NOT (%.400s)", a);
+      snprintf(z, n, "NOT (%.1900s)", a);
       break;
     default:
       random_term(rng, a, sizeof(a), depth+1);
       random_term(rng, b, sizeof(b), depth+1);
-      snprintf(z, n, "(%.450s) %s (%.450s)", a, form==8 ? "AND" : "OR", b);
+      snprintf(z, n, "(%.900s) %s (%.900s)", a, form==10 ? "AND" : "OR", b);
   }
 }
 
@@ -601,10 +631,10 @@ TEST(filter__blocks_agree_with_rows){
   enum { N = 70000 };
   uint64_t *rows = calloc(N/64+1, 8);
   struct vdb_rng rng;
-  char z[1000];
+  char z[2000];
   vdb_rng_init(&rng, vt_seed());
   world_fill(&rng, N);
-  for(int i=0; i<60; i++){
+  for(int i=0; i<120; i++){
     struct filter *f;
     struct filter_run *r = NULL;
     uint32_t sparse = i%3==0 ? 5000 : i%3==1 ? 3 : 1;
