@@ -63,7 +63,7 @@ static double median(const char *key){
 
 /* The median of the ratios of two series repetition by repetition: both of a
 ** pair met the same disk. */
-static double median_ratio(const char *above, const char *below){
+static inline double median_ratio(const char *above, const char *below){
   struct series *a = series_of(above), *b = series_of(below);
   char key[64];
   snprintf(key, sizeof(key), "%.44s/ratio", above);

@@ -195,6 +195,15 @@ static void plan_cells(struct filter_run *r, uint32_t i, uint32_t col,
   }
 }
 
+/* A column as a truth value: 0 is false. */
+static void plan_truth(struct filter_plan *p, int type){
+  if( type==VECDB_INTEGER ) p->leaf = LEAF_INT;
+  else if( type==VECDB_REAL ) p->leaf = LEAF_REAL;
+  else if( type==VECDB_BOOLEAN ) p->leaf = LEAF_BOOL;
+  p->has_true = type==VECDB_BOOLEAN;
+  p->flip = type==VECDB_INTEGER || type==VECDB_REAL;
+}
+
 /* The only column below i, when it has cells and is used once: *col. */
 static void columns_below(const struct filter_run *r, uint32_t i, uint32_t *n,
                           uint32_t *col){
@@ -375,6 +384,8 @@ int vdb_filter_plan(struct filter_run *r, uint32_t i){
   if( x->kind==F_NULL && col==a ){
     p->leaf = LEAF_IS_NULL;
     p->flip = x->is_not;
+  }else if( x->kind==F_BOOL && col==a ){
+    plan_truth(p, f->col_type[p->column]);
   }else if( x->kind==F_IN && col==a ){
     TRY( plan_set(r, i, col) );
   }else if( (x->kind==F_LIKE || x->kind==F_GLOB) && col==a

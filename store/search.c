@@ -20,6 +20,7 @@
 
 #include "simd/simd.h"
 #include "store/graphs.h"
+#include "store/intset.h"
 #include "store/value.h"
 #include "util/bitset.h"
 #include "util/mem.h"
@@ -145,11 +146,57 @@ void vdb_keyset_get(const struct keyset *k, size_t i, struct vdb_value *out){
 
 /* ---- Rows --------------------------------------------------------------- */
 
+/* Finding a key in the map costs as much as comparing so many cells. */
+#define KEY_CELLS  256u
+
+static bool keys_are_many(size_t n, const struct coll_runs *r){
+  return n>r->n_slot/KEY_CELLS;
+}
+
+struct key_scan {
+  const struct intset *set;
+  uint64_t *rows;
+};
+
+static int key_cells(void *arg, slot_no lo, size_t n,
+                     const unsigned char *cell){
+  struct key_scan *s = arg;
+  for(size_t i=0; i<n; i+=64){
+    uint64_t w = vdb_intset_word(s->set, cell + 8*i,
+                                 (unsigned)vdb_min_sz(64, n-i));
+    for(; w; w &= w-1){
+      vdb_bit_set(s->rows, lo+i+(unsigned)__builtin_ctzll(w));
+    }
+  }
+  return VECDB_OK;
+}
+
+/* Many integer keys: all keys are looked at. */
+static int rows_of_many(struct coll *c, const struct coll_runs *r,
+                        const struct keyset *keys, uint64_t *rows){
+  struct key_scan s = { NULL, rows };
+  struct intset *set = NULL;
+  int rc;
+  TRY( vdb_intset_create(keys->i, keys->n, &set) );
+  s.set = set;
+  TRY( vdb_coll_cells(c, 0, 0, (slot_no)r->n_slot, key_cells, &s) );
+  for(size_t w=0; w<vdb_bitset_words((size_t)r->n_slot); w++){
+    rows[w] &= r->live[w];
+  }
+done:
+  vdb_intset_destroy(set);
+  return rc;
+}
+
 static int rows_of_keys(struct coll *c, const struct coll_runs *r,
                         const struct keyset *keys, uint64_t *rows){
   struct vdb_value v;
   slot_no slot;
   int rc = VECDB_OK;
+  if( keys->type==VECDB_INTEGER && keys_are_many(keys->n, r)
+   && vdb_coll_schema(c)->col[0].type==VECDB_INTEGER ){
+    return rows_of_many(c, r, keys, rows);
+  }
   for(size_t i=0; i<keys->n; i++){
     vdb_keyset_get(keys, i, &v);
     rc = vdb_coll_find(c, &v, &slot);
@@ -193,7 +240,8 @@ int vdb_search_rows(struct coll *c, const struct coll_runs *r,
   *n = 0;
   if( rows==NULL ) return VECDB_NOMEM;
   if( keys ) TRY( rows_of_keys(c, r, keys, rows) );
-  else if( filter && vdb_filter_keys(filter, &v, &n_v) ){
+  else if( filter && vdb_filter_keys(filter, &v, &n_v)
+        && !keys_are_many(n_v, r) ){
     TRY( rows_of_values(c, r, v, n_v, rows) );
   }else if( n_word>0 ) memcpy(rows, r->live, n_word*8);
   if( filter ) TRY( vdb_filter_rows(filter, rows, r->n_slot) );

@@ -607,7 +607,8 @@ static void random_term(struct vdb_rng *rng, char *z, size_t n, int depth){
   char a[2000], b[2000];
   uint32_t form = vdb_rng_below(rng, depth>3 ? 9 : 12);
   switch( form ){
-    case 0: snprintf(z, n, "%s IS NOT NULL", c); break;
+    case 0: snprintf(z, n, "%s%s", c, vdb_rng_below(rng, 2) ? ""
+                                      : " IS NOT NULL"); break;
     case 1: random_list(rng, z, n); break;
     case 2: snprintf(z, n, "%s %s %s", c, PICK(rng, op), PICK(rng, term_col));
             break;
