@@ -151,7 +151,6 @@ float vdb_graph_d2_exact(const struct vdb_graph *g, const float *x,
 
 /* ---- Search -------------------------------------------------------------- */
 
-#define WARM 8
 struct graph_near { float d2; uint32_t slot; };
 
 /* State of one query. Buffers belong to it and are reused. */
@@ -176,9 +175,7 @@ struct graph_walk {
   struct graph_near *trace;
   uint32_t n_trace, n_trace_max;
   uint32_t n_hop, n_distance;
-  uint32_t warm[WARM], i_warm;  /* slots requested last */
   uint32_t next;                /* popped, not yet expanded */
-  const unsigned char *next_block;
   int rc;
 };
 

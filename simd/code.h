@@ -61,9 +61,6 @@ struct vdb_code_query {
                             ** most this times (2^bits - 1) */
 };
 
-/* Two ids that were offered to a pool and their best keys (bits of a float). */
-struct vdb_met { uint32_t id[2], key[2]; };
-
 /* The nearest candidates so far, ascending. Arrays are 64-byte aligned and
 ** have VDB_POOL_SLOTS(n_cap) entries; from n_cap on keys stay +inf and ids
 ** stay VDB_POOL_NONE. Ids hardly ever occur twice (when `met` has forgotten
@@ -73,8 +70,7 @@ struct vdb_pool {
   uint32_t *id;             /* below 2^31; VDB_POOL_DONE is set when expanded */
   uint32_t n_cap;
   uint32_t first;           /* no entry before it waits to be expanded */
-  struct vdb_met *met;      /* ids that were offered, at a place that follows
-                            ** from the id; later ones push the oldest out */
+  uint32_t *met;            /* ids that were offered, by a hash */
   uint32_t met_mask;        /* places - 1, a power of two - 1 */
 };
 #define VDB_POOL_DONE       0x80000000u
@@ -83,13 +79,26 @@ struct vdb_pool {
 #define VDB_POOL_HOLES      (VDB_POOL_CAP_MAX/16)
 #define VDB_POOL_SLOTS(n)   (((size_t)(n)+16)/16*16)
 
-/* Places in `met` that suit a pool; the place of an id. */
+/* Places in `met` that suit a pool; the place of an id, and its tag, which is
+** even and never that of an empty half. */
+#define VDB_MET_PLACE  0x9e3779b1u
+#define VDB_MET_TAG    0x85ebca6bu
+#define VDB_MET_EMPTY  0xffffu
+#define VDB_MET_DONE   1u
 static inline uint32_t vdb_met_place(const struct vdb_pool *p, uint32_t id){
-  return (id*0x9e3779b1u >> 12) & p->met_mask;
+  return (id*VDB_MET_PLACE >> 12) & p->met_mask;
+}
+static inline uint32_t vdb_met_tag(uint32_t id){
+  uint32_t t = id*VDB_MET_TAG >> 16 & 0xfffeu;
+  return t<0xfffeu ? t : 0xfffcu;
+}
+static inline bool vdb_met_has(const struct vdb_pool *p, uint32_t id){
+  uint32_t t = p->met[vdb_met_place(p, id)], tag = vdb_met_tag(id);
+  return ((t & 0xffff) ^ tag)<2 || (t>>16 ^ tag)<2;
 }
 static inline uint32_t vdb_pool_places(uint32_t n_cap){
-  uint32_t n = 512;
-  while( n<8*n_cap && n<(1u<<20) ) n *= 2;
+  uint32_t n = 2048;
+  while( n<32*n_cap && n<(1u<<20) ) n *= 2;
   return n;
 }
 
@@ -152,8 +161,8 @@ struct vdb_code_simd {
                    const float *f_add, const float *f_resc, size_t n,
                    float g_add, float *est);
   /* Offer lanes, which nobody has checked, to the pool. A candidate that was
-  ** met before and is no longer in the pool counts as new if its estimate is
-  ** below e->reuse, else it is passed over. */
+  ** met before, in another block, and not expanded moves up, or comes back
+  ** into the pool, if its estimate is below e->reuse. */
   void (*expand)(const struct vdb_code_query *q, const struct vdb_lanes *l,
                  const struct vdb_expand *e, struct vdb_pool *pool);
   /* Offer one candidate. */
@@ -190,12 +199,11 @@ void vdb_code_get(const uint8_t *group, size_t lane, size_t dims, int bits,
 
 /* Mark entry i as expanded; returns its id. It will not be offered again. */
 static inline uint32_t vdb_pool_take(struct vdb_pool *p, uint32_t i){
-  uint32_t id = p->id[i];
-  struct vdb_met *t = p->met + vdb_met_place(p, id);
+  uint32_t id = p->id[i], tag = vdb_met_tag(id);
+  uint32_t *t = p->met + vdb_met_place(p, id);
   p->id[i] = id | VDB_POOL_DONE;
   p->first = i+1;
-  if( t->id[0]==id ) t->key[0] = 0xff800000u;         /* -inf */
-  if( t->id[1]==id ) t->key[1] = 0xff800000u;
+  *t |= (uint32_t)((*t & 0xffff)==tag) | (uint32_t)(*t>>16==tag)<<16;
   return id;
 }
 

@@ -184,6 +184,32 @@ static inline uint32_t pm_waiting(const uint32_t *id, uint32_t i, uint32_t n){
   return i;
 }
 
+/* See code_avx512.c. */
+static inline uint32_t pm_met(const uint32_t *met, uint32_t mask,
+                              const uint32_t *id, uint32_t m,
+                              uint32_t *done){
+  uint32_t hit = 0;
+  *done = 0;
+  for(; m; m&=m-1){
+    uint32_t i = (uint32_t)__builtin_ctz(m), tag = vdb_met_tag(id[i]);
+    uint32_t t = met[(id[i]*VDB_MET_PLACE >> 12) & mask];
+    uint32_t lo = (t & 0xffff) ^ tag, hi = (t >> 16) ^ tag;
+    hit |= (uint32_t)((lo<2) | (hi<2)) << i;
+    *done |= (uint32_t)((lo==1) | (hi==1)) << i;
+  }
+  return hit;
+}
+static inline uint32_t pm_pick(const float *est, const uint32_t *id,
+                               uint32_t m, float *key, uint32_t *out){
+  uint32_t n = 0;
+  for(; m; m&=m-1){
+    uint32_t i = (uint32_t)__builtin_ctz(m);
+    key[n] = est[i];
+    out[n++] = id[i];
+  }
+  return n;
+}
+
 # include "simd/code_kernels.inc"
 #else
 typedef int vdb_no_code_avx2;     /* a file must not be empty */

@@ -278,6 +278,50 @@ static inline uint32_t pm_waiting(const uint32_t *id, uint32_t i, uint32_t n){
   return n;
 }
 
+/* 16 lanes: the elements of their places are gathered and both halves compared
+** with the tags. */
+static inline uint32_t m512i_met(const uint32_t *met, __m512i mask,
+                                 const uint32_t *id, uint32_t *done){
+  const __m512i one = _mm512_set1_epi32(1), two = _mm512_set1_epi32(2);
+  __m512i v = _mm512_loadu_si512(id), place, tag, t, lo, hi;
+  place = _mm512_mullo_epi32(v, _mm512_set1_epi32((int)VDB_MET_PLACE));
+  place = _mm512_and_si512(_mm512_srli_epi32(place, 12), mask);
+  t = _mm512_i32gather_epi32(place, met, 4);
+  tag = _mm512_mullo_epi32(v, _mm512_set1_epi32((int)VDB_MET_TAG));
+  tag = _mm512_and_si512(_mm512_srli_epi32(tag, 16),
+                         _mm512_set1_epi32(0xfffe));
+  tag = _mm512_min_epu32(tag, _mm512_set1_epi32(0xfffc));
+  lo = _mm512_xor_si512(_mm512_and_si512(t, _mm512_set1_epi32(0xffff)), tag);
+  hi = _mm512_xor_si512(_mm512_srli_epi32(t, 16), tag);
+  *done = (uint32_t)_mm512_cmpeq_epi32_mask(lo, one)
+        | (uint32_t)_mm512_cmpeq_epi32_mask(hi, one);
+  return (uint32_t)_mm512_cmplt_epu32_mask(lo, two)
+       | (uint32_t)_mm512_cmplt_epu32_mask(hi, two);
+}
+static inline uint32_t pm_met(const uint32_t *met, uint32_t mask,
+                              const uint32_t *id, uint32_t m,
+                              uint32_t *done){
+  const __m512i all = _mm512_set1_epi32((int)mask);
+  uint32_t hit = 0, done_lo = 0, done_hi = 0;
+  if( m & 0xffff ) hit = m512i_met(met, all, id, &done_lo);
+  if( m>>16 ) hit |= m512i_met(met, all, id+16, &done_hi) << 16;
+  *done = done_lo | done_hi<<16;
+  return hit & m;
+}
+static inline uint32_t pm_pick(const float *est, const uint32_t *id,
+                               uint32_t m, float *key, uint32_t *out){
+  __mmask16 lo = (__mmask16)m, hi = (__mmask16)(m>>16);
+  uint32_t n = (uint32_t)__builtin_popcount(lo);
+  _mm512_storeu_ps(key, _mm512_maskz_compress_ps(lo, _mm512_loadu_ps(est)));
+  _mm512_storeu_si512(out, _mm512_maskz_compress_epi32(lo,
+                                                _mm512_loadu_si512(id)));
+  _mm512_storeu_ps(key+n, _mm512_maskz_compress_ps(hi,
+                                                   _mm512_loadu_ps(est+16)));
+  _mm512_storeu_si512(out+n, _mm512_maskz_compress_epi32(hi,
+                                                _mm512_loadu_si512(id+16)));
+  return n + (uint32_t)__builtin_popcount(hi);
+}
+
 # include "simd/code_kernels.inc"
 #else
 typedef int vdb_no_code_avx512;     /* a file must not be empty */

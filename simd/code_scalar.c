@@ -14,6 +14,10 @@
 **               greater, the earlier of equal ones first; what has no room is
 **               dropped; returns the lowest position taken
 **   pm_waiting  first position from i on that is not done, or >= n
+**   pm_met      which of the ids whose bit is set in m are in a table of met
+**               ones (code.h); *done: which of those were expanded
+**   pm_pick     keys and ids of the lanes in m, ascending; room for 16 more than
+**               there are; returns how many
 */
 #include "simd/code_int.h"
 #include "simd/isa_scalar.h"
@@ -101,6 +105,31 @@ static inline uint32_t pm_merge(float *key, uint32_t *id, uint32_t n_cap,
 static inline uint32_t pm_waiting(const uint32_t *id, uint32_t i, uint32_t n){
   while( i<n && (id[i] & VDB_POOL_DONE) ) i++;
   return i;
+}
+
+static inline uint32_t pm_met(const uint32_t *met, uint32_t mask,
+                              const uint32_t *id, uint32_t m,
+                              uint32_t *done){
+  uint32_t hit = 0;
+  *done = 0;
+  for(; m; m&=m-1){
+    uint32_t i = (uint32_t)__builtin_ctz(m), tag = vdb_met_tag(id[i]);
+    uint32_t t = met[(id[i]*VDB_MET_PLACE >> 12) & mask];
+    uint32_t lo = (t & 0xffff) ^ tag, hi = (t >> 16) ^ tag;
+    hit |= (uint32_t)((lo<2) | (hi<2)) << i;
+    *done |= (uint32_t)((lo==1) | (hi==1)) << i;
+  }
+  return hit;
+}
+static inline uint32_t pm_pick(const float *est, const uint32_t *id,
+                               uint32_t m, float *key, uint32_t *out){
+  uint32_t n = 0;
+  for(; m; m&=m-1){
+    uint32_t i = (uint32_t)__builtin_ctz(m);
+    key[n] = est[i];
+    out[n++] = id[i];
+  }
+  return n;
 }
 
 #include "simd/code_kernels.inc"

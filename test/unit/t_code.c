@@ -238,7 +238,7 @@ TEST(code__estimates_are_unbiased_and_bounded){
 static void pool_open(struct vdb_pool *p, uint32_t n){
   p->key = floats(VDB_POOL_SLOTS(n));
   p->id = (uint32_t*)(void*)bytes(VDB_POOL_SLOTS(n)*4);
-  p->met = (struct vdb_met*)(void*)bytes(vdb_pool_places(n)*sizeof(*p->met));
+  p->met = (uint32_t*)(void*)bytes(vdb_pool_places(n)*sizeof(*p->met));
   vdb_pool_reset(p, n);
 }
 static void pool_close(struct vdb_pool *p){
