@@ -28,15 +28,12 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "bench/dataset.h"
 #include "index/graph.h"
 #include "simd/simd.h"
 
-enum { K = 10, N_SET_MAX = 256, REPS_MAX = 101 };
+enum { N_SET_MAX = 256, REPS_MAX = 101 };
 
-static void die(const char *what, const char *why){
-  fprintf(stderr, "b_graph: %s: %s\n", what, why);
-  exit(1);
-}
 /* Processor time: a machine that others use too shows less noise in it. */
 static double seconds(void){
   struct timespec t;
@@ -58,83 +55,6 @@ static int compare_doubles(const void *a, const void *b){
 static double median(double *t, int n){
   qsort(t, (size_t)n, sizeof(*t), compare_doubles);
   return t[n/2];
-}
-
-/* ---- Data ---------------------------------------------------------------- */
-
-struct set { uint32_t n, d; float *x; };
-
-static FILE *data_open(const char *folder, const char *name){
-  char path[4096];
-  snprintf(path, sizeof(path), "%s/%s", folder, name);
-  return fopen(path, "rb");
-}
-
-static struct set set_read(const char *folder, const char *stem){
-  struct set s = { 0 };
-  char name[64];
-  uint32_t head[2];
-  FILE *f;
-  size_t n;
-  snprintf(name, sizeof(name), "%s.u8bin", stem);
-  f = data_open(folder, name);
-  if( f ){
-    uint8_t *u;
-    if( fread(head, 4, 2, f)!=2 ) die(name, "short");
-    s.n = head[0]; s.d = head[1];
-    n = (size_t)s.n*s.d;
-    u = malloc(n);
-    s.x = malloc(n*4);
-    if( fread(u, 1, n, f)!=n ) die(name, "short");
-    for(size_t i=0; i<n; i++) s.x[i] = u[i];
-    free(u);
-  }else{
-    snprintf(name, sizeof(name), "%s.fbin", stem);
-    f = data_open(folder, name);
-    if( f==NULL || fread(head, 4, 2, f)!=2 ) die(name, "cannot read");
-    s.n = head[0]; s.d = head[1];
-    n = (size_t)s.n*s.d;
-    s.x = malloc(n*4);
-    if( fread(s.x, 4, n, f)!=n ) die(name, "short");
-  }
-  fclose(f);
-  return s;
-}
-
-static void set_normalise(struct set *s){
-  for(uint32_t i=0; i<s->n; i++){
-    float *x = s->x + (size_t)i*s->d;
-    double n2 = 0;
-    for(uint32_t j=0; j<s->d; j++) n2 += (double)x[j]*x[j];
-    for(uint32_t j=0; j<s->d && n2>0; j++) x[j] = (float)(x[j]/sqrt(n2));
-  }
-}
-
-/* Square distance of the K-th true neighbour of each query. */
-static double *truth_read(const char *folder, const struct set *base,
-                          const struct set *query){
-  FILE *f = data_open(folder, "gt.ivecs");
-  double *limit = malloc(query->n*sizeof(*limit));
-  int32_t k, *id;
-  for(uint32_t i=0; i<query->n; i++){
-    double d2 = 0;
-    if( f==NULL || fread(&k, 4, 1, f)!=1 || k<K ) die("gt.ivecs", "short");
-    id = malloc((size_t)k*4);
-    if( fread(id, 4, (size_t)k, f)!=(size_t)k ) die("gt.ivecs", "short");
-    for(int r=0; r<K; r++){
-      double s = 0;
-      for(uint32_t j=0; j<base->d; j++){
-        double e = (double)query->x[(size_t)i*base->d+j]
-                 - base->x[(size_t)id[r]*base->d+j];
-        s += e*e;
-      }
-      if( s>d2 ) d2 = s;
-    }
-    limit[i] = d2*(1+1e-6) + 1e-12;
-    free(id);
-  }
-  fclose(f);
-  return limit;
 }
 
 /* ---- The index in memory ------------------------------------------------- */
@@ -214,11 +134,7 @@ static double hits_recall(const struct vdb_graph_hit *hit,
   double s = 0;
   for(uint32_t i=0; i<n; i++){
     for(uint32_t j=0; j<n_hit[i]; j++){
-      const float *x = base->x + (size_t)hit[i*K+j].row*base->d;
-      const float *q = query->x + (size_t)i*base->d;
-      double d2 = 0;
-      for(uint32_t e=0; e<base->d; e++) d2 += ((double)q[e]-x[e])*(q[e]-x[e]);
-      s += d2<=limit[i];
+      s += row_is_right(base, query, limit, i, hit[i*K+j].row);
     }
   }
   return s/n/K;
