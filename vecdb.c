@@ -458,7 +458,42 @@ int vecdb_prepare_commit(vecdb *db, const unsigned char host_uuid[16],
 
 int vecdb_decide(vecdb *db, int commit){
   int rc = db_enter(db);
-  return rc ? rc : db_leave(db, vdb_session_decide(&db->ss, commit!=0));
+  return rc ? rc : db_leave(db,
+      vdb_session_decide(&db->ss, commit!=0, commit==VECDB_DECIDE_UNDOABLE));
+}
+
+int vecdb_undoable(vecdb *db, int *undoable, unsigned char host_uuid[16],
+                   uint64_t *newest, uint64_t *firm){
+  struct undo_tokens t = { {0}, 0, 0 };
+  bool is_undoable = false;
+  int rc = db_enter(db);
+  if( undoable ) *undoable = 0;
+  if( rc!=VECDB_OK ) return rc;
+  rc = vdb_pager_undoable(vdb_store_pager(db->ss.st), &is_undoable, &t);
+  if( undoable ) *undoable = is_undoable;
+  if( host_uuid ) memcpy(host_uuid, t.host, 16);
+  if( newest ) *newest = t.newest;
+  if( firm ) *firm = t.firm;
+  return db_leave(db, rc);
+}
+
+int vecdb_rewind(vecdb *db, uint64_t token, uint64_t newest){
+  int rc = db_enter(db);
+  return rc ? rc : db_leave(db, vdb_session_rewind(&db->ss, token, newest));
+}
+
+int vecdb_host_handler(vecdb *db, int (*fn)(void *arg), void *arg){
+  int rc = db_enter(db);
+  if( rc!=VECDB_OK ) return rc;
+  vdb_pager_set_host(vdb_store_pager(db->ss.st), fn, arg);
+  return db_leave(db, VECDB_OK);
+}
+
+int vecdb_sync_folder(vecdb *db, const char *path){
+  int rc = db_enter(db);
+  if( rc!=VECDB_OK ) return rc;
+  if( path==NULL ) return db_leave(db, db_misuse(db, "no path"));
+  return db_leave(db, vdb_pager_sync_folder(vdb_store_pager(db->ss.st), path));
 }
 
 int vecdb_in_doubt(vecdb *db, int *in_doubt, unsigned char host_uuid[16],

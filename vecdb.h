@@ -227,6 +227,7 @@ VECDB_API int vecdb_rollback_to(vecdb *db, uint32_t id);
 VECDB_API int vecdb_prepare_commit(vecdb *db, const unsigned char host_uuid[16],
                                    uint64_t token);
 VECDB_API int vecdb_decide(vecdb *db, int commit);
+#define VECDB_DECIDE_UNDOABLE 2   /* committed; the host may still lose it */
 /* OK and *in_doubt = 1 with uuid and token of an undecided prepare whose
 ** owner is gone. */
 VECDB_API int vecdb_in_doubt(vecdb *db, int *in_doubt,
@@ -234,6 +235,25 @@ VECDB_API int vecdb_in_doubt(vecdb *db, int *in_doubt,
 /* The token and host of the newest committed state (0 when never set). */
 VECDB_API int vecdb_committed_token(vecdb *db, unsigned char host_uuid[16],
                                     uint64_t *token);
+/* A host that says "committed" before its commit is durable decides with
+** VECDB_DECIDE_UNDOABLE. Such commits are seen as any other, but no checkpoint
+** brings them home until the host's handler (which makes the host durable and
+** returns VECDB_OK) was called, and only a handle with a handler writes on top
+** of them: others get VECDB_BUSY_INDOUBT. fn is called inside other calls on
+** this handle and must not use it; NULL takes it away. */
+VECDB_API int vecdb_host_handler(vecdb *db, int (*fn)(void *arg), void *arg);
+/* *undoable = 1: commits up to the one with token `newest` may be undone, back
+** to the one with token `firm`. */
+VECDB_API int vecdb_undoable(vecdb *db, int *undoable,
+                             unsigned char host_uuid[16], uint64_t *newest,
+                             uint64_t *firm);
+/* The host has lost its commits after `token`: undo those. The rest stays for
+** good. newest: what vecdb_undoable said, BUSY_SNAPSHOT when that is no longer
+** so. Needs to be alone with the file (BUSY otherwise). */
+VECDB_API int vecdb_rewind(vecdb *db, uint64_t token, uint64_t newest);
+/* Make the names in the folder of path durable, as the end of a host's commit
+** that removes a journal. */
+VECDB_API int vecdb_sync_folder(vecdb *db, const char *path);
 /* Begin reading the newest state whose token is `token`, the undecided one
 ** included; VECDB_BUSY_SNAPSHOT when it is gone. */
 VECDB_API int vecdb_begin_read_at(vecdb *db, uint64_t token);

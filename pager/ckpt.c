@@ -18,8 +18,9 @@
 ** there, for it restarts only after 6. A crash after 5 has everything home.
 **
 ** INVARIANTS
-**   K1  The target is a COMMIT that no held slot is older than, and is not
-**       behind an undecided PREPARE: those frames are beyond n_visible.
+**   K1  The target is a COMMIT that no held slot is older than, that cannot
+**       be undone (undo.c), and is not behind an undecided PREPARE: those
+**       frames are beyond n_visible.
 **   K2  Frames with txid <= HDRSLOT.TXID are not written (again): A3.
 **   K3  While the checkpoint lock is held with frames left to bring home, the
 **       log cannot restart, so its frames do not change.
@@ -170,7 +171,7 @@ static int ckpt_some(struct ckpt *c, uint64_t *n_home){
   if( n_before>=c->st.n_visible && MUTANT(1, false, true) ) return VECDB_OK;
   TRY( vdb_wal_follow(fs, &c->st) );
   c->target = vdb_walindex_commit(&fs->ix,
-                                  vdb_slot_oldest(fs, c->st.txid)); /* K1 */
+      vdb_slot_oldest(fs, vdb_undo_firm(fs, &c->st)));              /* K1 */
   if( c->target==NULL ) return VECDB_OK;
   c->hi = c->target->i_frame;
   if( c->hi<=n_before && MUTANT(1, false, true) ) return VECDB_OK;
@@ -202,6 +203,7 @@ static int ckpt_all(struct ckpt *c, struct deadline *d, uint64_t *n_home){
   for(;;){
     TRY( ckpt_some(c, n_home) );
     if( *n_home>=c->st.n_visible ) return VECDB_OK;
+    TRY( vdb_undo_require(c->fs, "checkpoint") );
     if( !vdb_deadline_wait(c->fs, d) ){
       return readers_busy(c->fs, "checkpoint");
     }
@@ -265,6 +267,7 @@ int vdb_ckpt_run(struct fstore *fs, int mode, uint32_t wait_ms,
 
   memset(&c, 0, sizeof(c));
   c.fs = fs;
+  (void)vdb_undo_settle(fs);         /* as far as possible */
   if( mode>=VECDB_CHECKPOINT_FULL && !fs->has_write ){
     TRY( vdb_lock_writer(fs, wait_ms) );
     own_writer = true;
@@ -283,6 +286,49 @@ done:
   if( own_writer ) vdb_unlock_writer(fs);
   if( n_log ) *n_log = c.st.n_visible;
   if( n_done ) *n_done = n_home;
+  return rc;
+}
+
+/* The log is as if it ended at c: all of that is home. */
+static void rewind_log(struct fstore *fs, const struct commit_ref *c,
+                       uint64_t n_home){
+  fs->ops->shm_store(fs->shm, SHM_BACKFILL,
+                     BACKFILL(fs->log.generation, n_home));
+  fs->ops->shm_store(fs->shm, SHM_CKPTTXID, fs->header.txid);
+  fs->log.txid = fs->log.txid_firm = fs->header.txid;
+  fs->log.n_page = fs->header.n_page;
+  fs->log.n_visible = c ? c->i_frame : n_home;
+}
+
+int vdb_ckpt_rewind(struct fstore *fs, txn_id txid){
+  const struct commit_ref *target;
+  struct ckpt c;
+  bool done = false;
+  uint64_t n_home;
+  int rc = VECDB_OK;
+
+  memset(&c, 0, sizeof(c));
+  c.fs = fs;
+  c.st = fs->log;
+  TRY( vdb_header_read(fs, &fs->header) );
+  n_home = vdb_fstore_frames_home(fs, fs->header.txid);
+  target = vdb_walindex_commit(&fs->ix, txid);
+  if( target && target->i_frame>n_home ){
+    c.target = target;
+    c.lo = n_home;
+    c.hi = n_home = target->i_frame;
+    TRY( copy_home(&c) );
+  }else{
+    TRY( vdb_header_sync(fs) );                                     /* K4 */
+  }
+  rewind_log(fs, target, n_home);
+  TRY( vdb_wal_restart(fs, &done) );
+  if( !done ){
+    TRY( vdb_error(fs->err, VECDB_BUSY, "cannot rewind %s: its log is in use",
+                   vdb_pager_name(fs->base.pager)) );
+  }
+done:
+  vdb_free(c.home);
   return rc;
 }
 

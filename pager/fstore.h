@@ -4,7 +4,7 @@
 ** header.c header slots · wal.c appending · wal_scan.c reading the log ·
 ** walindex.c which frame holds a page · shm.c shared memory, reader slots ·
 ** lock.c locks and waiting · ckpt.c checkpoints · map.c mapped extents ·
-** twophase.c prepared transactions · view.c readers without shared memory ·
+** twophase.c prepared transactions · undo.c commits that may be undone · view.c readers without shared memory ·
 ** backup.c copies.
 **
 ** The rules that hold these together are in store_file.c, the locks and their
@@ -61,6 +61,8 @@ struct log_state {
   uint64_t n_frame, n_visible, off_end;
   uint32_t crc;
   txn_id   txid, txid_used;
+  txn_id   txid_firm;                  /* <= txid: later ones may be undone,
+                                       ** but see vdb_undo_firm */
   page_no  n_page;
   uint64_t synced;
   txn_id   prep_txid;                  /* 0: nothing is undecided */
@@ -73,6 +75,9 @@ struct log_state {
 #define BACKFILL(gen, n)     ((uint64_t)(uint32_t)(gen)<<32 | (uint32_t)(n))
 #define BACKFILL_GEN(w)      ((uint32_t)((w)>>32))
 #define BACKFILL_N(w)        ((uint32_t)(w))
+
+/* FRAME.FLAGS of a COMMIT. */
+#define FRAME_UNDOABLE       1u
 
 #define SLOT_WORD(txid, main_only)  ((uint64_t)(txid)<<1 | (main_only))
 #define SLOT_USED            1u        /* free, but not the end of the list */
@@ -187,7 +192,7 @@ int  vdb_wal_prepare(struct fstore *fs, struct cpage *const *pages, size_t n,
                      page_no n_page, const unsigned char host[16],
                      uint64_t token);
 /* Append one COMMIT or ABORT for the prepared transaction and publish. */
-int  vdb_wal_decide(struct fstore *fs, bool commit);
+int  vdb_wal_decide(struct fstore *fs, bool commit, bool undoable);
 void vdb_wal_rollback(struct fstore *fs);
 void vdb_wal_undo(struct fstore *fs, uint64_t mark);
 /* Begin a new generation if nobody needs the old one; *done says so. The
@@ -202,6 +207,10 @@ int  vdb_ckpt_run(struct fstore *fs, int mode, uint32_t wait_ms,
                   uint64_t *n_log, uint64_t *n_done);
 /* Everything home and the log not needed any more; we are alone. */
 int  vdb_ckpt_finish(struct fstore *fs, bool *all_home);
+/* Bring home the state of this transaction and begin a new generation of the
+** log; what was committed later is gone. We are alone and hold the write
+** lock; fs->log is the published state. */
+int  vdb_ckpt_rewind(struct fstore *fs, txn_id txid);
 
 /* map.c */
 int  vdb_map_extent(struct page_store *s, uint64_t no, size_t sz,
@@ -225,10 +234,25 @@ int  vdb_life_replace(struct page_store *s, const char *path_new);
 
 /* twophase.c */
 int  vdb_twophase_decide(struct page_store *s, bool commit);
+/* The newest commit of the log with at most this token, of those behind frame
+** n_home; the state n_home itself is the main file's. */
+const struct commit_ref *vdb_twophase_find(const struct walindex *ix,
+                                           uint64_t token, uint64_t n_home);
 int  vdb_twophase_in_doubt(struct page_store *s, bool *in_doubt,
                            unsigned char host[16], uint64_t *token);
 int  vdb_twophase_begin_read_at(struct page_store *s, uint64_t token,
                                 struct snapshot *out);
+
+/* undo.c */
+/* Transactions up to this one stay; st was just read. */
+txn_id vdb_undo_firm(struct fstore *fs, const struct log_state *st);
+/* Make all that is published firm, if the host can. */
+int  vdb_undo_settle(struct fstore *fs);
+/* As vdb_undo_settle; what stays undoable is BUSY_INDOUBT: "cannot `what`". */
+int  vdb_undo_require(struct fstore *fs, const char *what);
+int  vdb_undo_state(struct page_store *s, bool *undoable,
+                    struct undo_tokens *out);
+int  vdb_undo_rewind(struct page_store *s, uint64_t token, uint64_t newest);
 
 /* view.c */
 int  vdb_view_begin_read(struct fstore *fs);

@@ -337,7 +337,9 @@ bool vdb_life_close_begin(struct page_store *s){
   }
   if( !close_alone(fs) ) return false;
   fs->is_last = true;
-  return vdb_shm_read(fs, &st)==VECDB_OK && st.n_frame>0 && !st.prep_txid;
+  (void)vdb_undo_settle(fs);
+  return vdb_shm_read(fs, &st)==VECDB_OK && st.n_frame>0 && !st.prep_txid
+      && vdb_undo_firm(fs, &st)==st.txid;
 }
 
 /* Nothing is behind the last page: the trim has committed a smaller count. */

@@ -415,12 +415,16 @@ done:
   return rc;
 }
 
-int vdb_pager_decide(struct pager *p, bool commit){
+int vdb_pager_decide(struct pager *p, bool commit, bool undoable){
   int rc = VECDB_OK;
 
   TRY( vdb_pager_enter(p) );
   if( p->state==PAGER_WRITE || p->state==PAGER_ERROR ){
-    return commit ? vdb_pager_commit(p) : prepare_take_back(p);
+    if( !commit ) return prepare_take_back(p);
+    p->is_undoable = undoable && p->is_prepared;
+    rc = vdb_pager_commit(p);
+    p->is_undoable = false;
+    return rc;
   }
   TRY( vdb_pager_enter_none(p, "decide a prepared transaction") );
   TRY( two_phase_supported(p) );
@@ -428,6 +432,41 @@ int vdb_pager_decide(struct pager *p, bool commit){
   TRY( p->store->ops->decide_orphan(p->store, commit) );
 done:
   return rc;
+}
+
+int vdb_pager_undoable(struct pager *p, bool *undoable,
+                       struct undo_tokens *out){
+  int rc = VECDB_OK;
+
+  *undoable = false;
+  memset(out, 0, sizeof(*out));
+  TRY( vdb_pager_enter(p) );
+  if( p->store->ops->undoable && p->state==PAGER_NONE ){
+    TRY( p->store->ops->undoable(p->store, undoable, out) );
+  }
+done:
+  return rc;
+}
+
+int vdb_pager_rewind(struct pager *p, uint64_t token, uint64_t newest){
+  int rc = VECDB_OK;
+
+  TRY( vdb_pager_enter(p) );
+  TRY( vdb_pager_enter_none(p, "take commits back") );
+  TRY( two_phase_supported(p) );
+  TRY( vdb_pager_not_poisoned(p) );
+  TRY( p->store->ops->rewind(p->store, token, newest) );
+done:
+  return rc;
+}
+
+void vdb_pager_set_host(struct pager *p, int (*fn)(void *arg), void *arg){
+  p->host_fn = fn;
+  p->host_arg = arg;
+}
+
+int vdb_pager_sync_folder(struct pager *p, const char *path){
+  return p->ops->sync_dir(p->ops->env, path, p->err);
 }
 
 int vdb_pager_committed_token(struct pager *p, unsigned char host_uuid[16],

@@ -74,7 +74,20 @@ unsigned vdb_pager_n_savepoint(const struct pager *p);
 /* Two-phase commit (storage.md 3, sql.md 5.1). prepare leaves WRITE open. */
 int vdb_pager_prepare(struct pager *p, const unsigned char host_uuid[16],
                       uint64_t token);
-int vdb_pager_decide(struct pager *p, bool commit);
+int vdb_pager_decide(struct pager *p, bool commit, bool undoable);
+/* Commits that the host may still lose (undo.c). */
+struct undo_tokens {
+  unsigned char host[16];              /* who made them */
+  uint64_t newest;                     /* token of the newest commit .. */
+  uint64_t firm;                       /* .. and of the last that stays */
+};
+int vdb_pager_undoable(struct pager *p, bool *undoable,
+                       struct undo_tokens *out);
+int vdb_pager_rewind(struct pager *p, uint64_t token, uint64_t newest);
+/* fn makes the host durable; called before a checkpoint that needs it. */
+void vdb_pager_set_host(struct pager *p, int (*fn)(void *arg), void *arg);
+/* Make names in the folder of path durable. */
+int vdb_pager_sync_folder(struct pager *p, const char *path);
 int vdb_pager_in_doubt(struct pager *p, bool *in_doubt,
                        unsigned char host_uuid[16], uint64_t *token);
 int vdb_pager_committed_token(struct pager *p, unsigned char host_uuid[16],

@@ -58,6 +58,9 @@ struct pager {
   enum pager_state state;
   bool is_poisoned;                 /* a sync failed: P3 */
   bool is_prepared;                 /* WRITE: the store holds a PREPARE */
+  bool is_undoable;                 /* the commit under way may be undone */
+  int  (*host_fn)(void *arg);       /* makes the host durable; NULL: none */
+  void *host_arg;
   bool is_changed;                  /* WRITE: since begin, or since PREPARE */
   struct snapshot snap;
   page_no n_page;                   /* now; in WRITE it moves */

@@ -47,6 +47,7 @@ static void state_encode(const struct log_state *st, uint64_t *w){
   w[SHMHDR_CRC/8] = st->crc;
   w[SHMHDR_TXID/8] = st->txid;
   w[SHMHDR_TXIDUSED/8] = st->txid_used;
+  w[SHMHDR_TXIDFIRM/8] = st->txid_firm;
   w[SHMHDR_NPAGE/8] = st->n_page;
   w[SHMHDR_SYNCED/8] = st->synced;
   w[SHMHDR_PREPTXID/8] = st->prep_txid;
@@ -66,6 +67,7 @@ static void state_decode(const uint64_t *w, struct log_state *st){
   st->crc = (uint32_t)w[SHMHDR_CRC/8];
   st->txid = w[SHMHDR_TXID/8];
   st->txid_used = w[SHMHDR_TXIDUSED/8];
+  st->txid_firm = w[SHMHDR_TXIDFIRM/8];
   st->n_page = (page_no)w[SHMHDR_NPAGE/8];
   st->synced = w[SHMHDR_SYNCED/8];
   st->prep_txid = w[SHMHDR_PREPTXID/8];

@@ -90,6 +90,11 @@ struct page_store_ops {
   int  (*begin_read_at)(struct page_store *s, uint64_t token,
                         struct snapshot *out);
 
+  /* Commits that a host may still lose (undo.c). */
+  int  (*undoable)(struct page_store *s, bool *undoable,
+                   struct undo_tokens *out);
+  int  (*rewind)(struct page_store *s, uint64_t token, uint64_t newest);
+
   /* Upkeep. NULL: unsupported, or nothing to do. */
   int  (*checkpoint)(struct page_store *s, int mode, uint64_t *n_log,
                      uint64_t *n_done);

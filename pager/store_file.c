@@ -208,6 +208,7 @@ static int file_begin_write(struct page_store *s, struct snapshot *io){
                    vdb_pager_name(s->pager)) );
   }
   if( st.prep_txid ) TRY( in_doubt_error(fs, &st) );
+  if( s->pager->host_fn==NULL ) TRY( vdb_undo_require(fs, "write") );
   if( st.generation!=fs->log.generation ){
     /* The log restarted under a reader of the main file alone, and whoever did
     ** it rolled back. */
@@ -411,6 +412,8 @@ static const struct page_store_ops file_ops = {
   .decide_orphan = vdb_twophase_decide,
   .in_doubt = vdb_twophase_in_doubt,
   .begin_read_at = vdb_twophase_begin_read_at,
+  .undoable = vdb_undo_state,
+  .rewind = vdb_undo_rewind,
   .checkpoint = file_checkpoint,
   .backup = vdb_backup_write,
   .replace = vdb_life_replace,

@@ -33,7 +33,7 @@ int vdb_twophase_decide(struct page_store *s, bool commit){
                    vdb_pager_name(p)) );
   }
   p->snap.txid_write = fs->log.prep_txid;
-  TRY( vdb_wal_decide(fs, commit) );
+  TRY( vdb_wal_decide(fs, commit, false) );
   fs->cache_txid = fs->cache_generation = 0;   /* it holds older pages */
 done:
   fs->is_appending = false;
@@ -127,14 +127,19 @@ done:
   return rc;
 }
 
-/* The newest commit of the log with the token, of those in (n_home, ..]; the
-** state n_home itself is the main file's. */
-static const struct commit_ref *commit_find(const struct walindex *ix,
-                                            uint64_t token, uint64_t n_home){
+const struct commit_ref *vdb_twophase_find(const struct walindex *ix,
+                                           uint64_t token, uint64_t n_home){
   for(size_t i=ix->n_commit; i-->0 && ix->commit[i].i_frame>=n_home; ){
-    if( ix->commit[i].token==token ) return &ix->commit[i];
+    if( ix->commit[i].token<=token ) return &ix->commit[i];
   }
   return NULL;
+}
+
+/* The newest commit of the log with exactly this token. */
+static const struct commit_ref *commit_find(const struct walindex *ix,
+                                            uint64_t token, uint64_t n_home){
+  const struct commit_ref *c = vdb_twophase_find(ix, token, n_home);
+  return c && c->token==token ? c : NULL;
 }
 
 static int begin_older(struct fstore *fs, uint64_t token,

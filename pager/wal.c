@@ -56,8 +56,8 @@ static int buf_flush(struct fstore *fs){
   return fs->ops->write(fs->wal, fs->off_buf, fs->buf, n, fs->err);
 }
 
-static int frame_append(struct fstore *fs, unsigned kind, page_no pgno,
-                        txn_id txid, const void *payload){
+static int frame_append(struct fstore *fs, unsigned kind, unsigned flags,
+                        page_no pgno, txn_id txid, const void *payload){
   size_t n = vdb_frame_payload(fs, kind);
   unsigned char *b;
   uint32_t crc;
@@ -68,6 +68,7 @@ static int frame_append(struct fstore *fs, unsigned kind, page_no pgno,
   b = fs->buf + fs->n_buf;
   memset(b, 0, FRAME_SIZE);
   put_u16(b + FRAME_KIND, (uint16_t)kind);
+  put_u16(b + FRAME_FLAGS, (uint16_t)flags);
   put_u32(b + FRAME_PGNO, pgno);
   put_u64(b + FRAME_TXID, txid);
   put_u64(b + FRAME_SEQ, fs->ix.n+1);                               /* W6 */
@@ -91,14 +92,14 @@ static int pages_append(struct fstore *fs, struct cpage *const *pages,
   for(size_t i=0; i<n && rc==VECDB_OK; i++){
     struct page *pg = &pages[i]->pub;
     vdb_page_seal(pg->data, fs->base.usable, pg->pgno, txid);
-    rc = frame_append(fs, FRAME_PAGE, pg->pgno, txid, pg->data);
+    rc = frame_append(fs, FRAME_PAGE, 0, pg->pgno, txid, pg->data);
   }
   return rc;
 }
 
 /* A COMMIT, PREPARE or ABORT frame. */
-static int mark_append(struct fstore *fs, unsigned kind, txn_id txid,
-                       page_no n_page, const unsigned char host[16],
+static int mark_append(struct fstore *fs, unsigned kind, unsigned flags,
+                       txn_id txid, page_no n_page, const unsigned char host[16],
                        uint64_t token){
   unsigned char b[COMMIT_SIZE];
 
@@ -107,7 +108,7 @@ static int mark_append(struct fstore *fs, unsigned kind, txn_id txid,
   put_u64(b + COMMIT_SYNCED, fs->log.synced);
   put_u64(b + COMMIT_TOKEN, token);
   memcpy(b + COMMIT_HOST, host, 16);
-  return frame_append(fs, kind, 0, txid, b);
+  return frame_append(fs, kind, flags, 0, txid, b);
 }
 
 int vdb_wal_sync(struct fstore *fs){
@@ -324,8 +325,8 @@ static int transaction_append(struct fstore *fs, struct cpage *const *pages,
   n_before = fs->ix.n;
   rc = pages_append(fs, pages, n);
   if( rc==VECDB_OK ){
-    rc = mark_append(fs, kind, fs->base.pager->snap.txid_write, n_page, host,
-                     token);
+    rc = mark_append(fs, kind, 0, fs->base.pager->snap.txid_write, n_page,
+                     host, token);
   }
   is_marked = rc==VECDB_OK;
   if( rc==VECDB_OK && kind==FRAME_COMMIT ){
@@ -340,10 +341,12 @@ done:
   return rc;
 }
 
-/* The cache of the pager, this snapshot and the log agree on a new state. */
+/* The cache of the pager, this snapshot and the log agree on a new state. A
+** commit that stays keeps all before it: the host has made them durable. */
 static void commit_publish(struct fstore *fs, struct log_state *st,
-                           txn_id txid, page_no n_page){
+                           txn_id txid, page_no n_page, bool undoable){
   st->txid = txid;
+  if( !undoable ) st->txid_firm = txid;
   st->n_page = n_page;
   st->n_visible = st->n_frame;
   st->prep_txid = 0;
@@ -364,14 +367,15 @@ int vdb_wal_commit(struct fstore *fs, struct cpage *const *pages, size_t n,
   int rc = VECDB_OK;
 
   if( fs->n_prepared && n==0 && fs->ix.n==fs->n_prepared ){
-    return vdb_wal_decide(fs, true);
+    return vdb_wal_decide(fs, true, p->is_undoable);
   }
+  TRY( vdb_undo_require(fs, "write") );
   TRY( vdb_root_get_token(p, host, &token) );
   TRY( transaction_append(fs, pages, n, FRAME_COMMIT, n_page, host, token,
                           sync) );
   st = fs->log;
   state_advance(fs, &st, sync);
-  commit_publish(fs, &st, p->snap.txid_write, n_page);
+  commit_publish(fs, &st, p->snap.txid_write, n_page, false);
 done:
   return rc;
 }
@@ -399,8 +403,9 @@ done:
   return rc;
 }
 
-/* The decision needs no sync of ours: the host has made it durable. */
-int vdb_wal_decide(struct fstore *fs, bool commit){
+/* The decision needs no sync of ours: the host has made it durable, or may
+** lose it (undoable). */
+int vdb_wal_decide(struct fstore *fs, bool commit, bool undoable){
   struct log_state st;
   txn_id txid = fs->log.prep_txid;
   page_no n_page = commit ? fs->log.prep_n_page : fs->log.n_page;
@@ -411,7 +416,8 @@ int vdb_wal_decide(struct fstore *fs, bool commit){
   TRY( append_begin(fs) );
   if( fs->n_prepared ) append_undo(fs, fs->n_prepared);
   n_before = fs->ix.n;
-  rc = mark_append(fs, commit ? FRAME_COMMIT : FRAME_ABORT, txid, n_page,
+  rc = mark_append(fs, commit ? FRAME_COMMIT : FRAME_ABORT,
+                   commit && undoable ? FRAME_UNDOABLE : 0, txid, n_page,
                    fs->log.prep_host, fs->log.prep_token);
   if( rc==VECDB_OK && commit ){
     rc = vdb_walindex_add_commit(&fs->ix, txid, n_page, fs->log.prep_token);
@@ -424,7 +430,7 @@ int vdb_wal_decide(struct fstore *fs, bool commit){
   st = fs->log;
   state_advance(fs, &st, false);
   if( commit ){
-    commit_publish(fs, &st, txid, n_page);
+    commit_publish(fs, &st, txid, n_page, undoable);
   }else{
     vdb_walindex_abort(&fs->ix);
     st.prep_txid = 0;
@@ -450,7 +456,7 @@ void vdb_wal_undo(struct fstore *fs, uint64_t mark){
 ** that fails it stays undecided. */
 void vdb_wal_rollback(struct fstore *fs){
   if( fs->n_prepared && !fs->base.pager->is_poisoned ){
-    (void)vdb_wal_decide(fs, false);
+    (void)vdb_wal_decide(fs, false, false);
   }
   if( fs->is_appending ) append_undo(fs, fs->log.n_frame);
   fs->is_appending = fs->is_main_dirty = false;

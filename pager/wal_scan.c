@@ -113,7 +113,7 @@ void vdb_wal_header_encode(const struct fstore *fs, unsigned char *b,
 /* ---- one frame ----------------------------------------------------------- */
 
 struct frame {                      /* a frame header, decoded */
-  unsigned kind;
+  unsigned kind, flags;
   page_no  pgno;
   txn_id   txid;
   uint64_t seq, salt;
@@ -125,6 +125,7 @@ static void frame_decode(const struct fstore *fs, const unsigned char *b,
                          struct frame *f){
   size_t n;
   f->kind = get_u16(b + FRAME_KIND);
+  f->flags = get_u16(b + FRAME_FLAGS);
   f->pgno = get_u32(b + FRAME_PGNO);
   f->txid = get_u64(b + FRAME_TXID);
   f->seq = get_u64(b + FRAME_SEQ);
@@ -215,6 +216,7 @@ static int frame_apply(struct fstore *fs, const struct frame *f,
                        (unsigned long long)f->txid);
   }
   st->txid = f->txid;
+  if( !(f->flags & FRAME_UNDOABLE) ) st->txid_firm = f->txid;
   st->n_page = get_u32(payload + COMMIT_NPAGE);
   st->n_visible = f->seq;
   return vdb_walindex_add_commit(&fs->ix, f->txid, st->n_page,
@@ -388,6 +390,7 @@ static int recover_check(struct fstore *fs, struct log_state *st){
     st->txid = h->txid;
     st->n_page = h->n_page;
   }
+  if( st->txid_firm<h->txid ) st->txid_firm = h->txid;   /* home: it stays */
   if( st->txid_used<st->txid ) st->txid_used = st->txid;
   return VECDB_OK;
 }
@@ -398,7 +401,7 @@ int vdb_wal_recover(struct fstore *fs, struct log_state *st){
   int rc = VECDB_OK;
 
   memset(st, 0, sizeof(*st));
-  st->txid = st->txid_used = fs->header.txid;
+  st->txid = st->txid_used = st->txid_firm = fs->header.txid;
   st->n_page = fs->header.n_page;
   rc = vdb_wal_open(fs, false);
   if( rc==VECDB_NOTFOUND ) return recover_without_log(fs, "is missing");

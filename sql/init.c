@@ -53,7 +53,6 @@ static struct sql_state *state_create(sqlite3 *db){
 void vdb_state_unref(void *p){
   struct sql_state *st = p;
   if( st==NULL || --st->n_ref>0 ) return;
-  vdb_table_forget_names(st);
   sqlite3_free(st->default_file);
   sqlite3_free(st->last.plan);
   sqlite3_free(st->last.table);

@@ -20,11 +20,6 @@
 */
 #include "sql/vtab_int.h"
 
-struct sql_name {
-  struct sql_name *next;
-  char *z;
-};
-
 /* ---- Messages ----------------------------------------------------------- */
 
 int vdb_table_set_error(struct sql_table *t, int rc, char *msg){
@@ -467,42 +462,13 @@ static int table_disconnect(sqlite3_vtab *vtab){
 
 /* ---- Drop, detach, rename ----------------------------------------------- */
 
-static struct sql_name **find_detached(struct sql_table *t){
-  struct sql_name **pp;
-  char *z = sqlite3_mprintf("%s.%s", t->schema, t->name);
-  for(pp=&t->st->detached; *pp; pp=&(*pp)->next){
-    if( z && sqlite3_stricmp((*pp)->z, z)==0 ) break;
-  }
-  sqlite3_free(z);
-  return pp;
-}
-
-int vdb_table_detach(struct sql_table *t){
-  struct sql_name *n;
-  if( *find_detached(t) ) return SQLITE_OK;
-  n = sqlite3_malloc(sizeof(*n));
-  if( n==NULL ) return SQLITE_NOMEM;
-  n->z = sqlite3_mprintf("%s.%s", t->schema, t->name);
-  n->next = t->st->detached;
-  t->st->detached = n;
-  return n->z ? SQLITE_OK : SQLITE_NOMEM;
-}
-
-static int take_detached(struct sql_table *t){
-  struct sql_name **pp = find_detached(t), *n = *pp;
-  if( n==NULL ) return 0;
-  *pp = n->next;
-  sqlite3_free(n->z);
-  sqlite3_free(n);
-  return 1;
-}
-
 static int table_destroy(sqlite3_vtab *vtab){
   struct sql_table *t = (struct sql_table*)vtab;
   char *err = NULL;
-  int rc = SQLITE_OK;
+  int rc, was_detached = 0;
 
-  if( !take_detached(t) && t->broken==NULL ){
+  SQL_TRY( vdb_detach_take(t, &was_detached) );
+  if( !was_detached && t->broken==NULL ){
     vdb_table_forget_statements(t);
     SQL_TRY( vdb_guard_begin(t->conn, t->schema, &err) );
     rc = vecdb_drop_collection(t->conn->eng, t->collection);
@@ -515,7 +481,7 @@ static int table_destroy(sqlite3_vtab *vtab){
   }
   table_free(t);
 done:
-  if( rc!=SQLITE_OK ) vdb_table_set_error(t, rc, err);
+  if( rc!=SQLITE_OK && err ) vdb_table_set_error(t, rc, err);
   return rc;
 }
 
@@ -523,9 +489,9 @@ done:
 static int table_rename(sqlite3_vtab *vtab, const char *name){
   struct sql_table *t = (struct sql_table*)vtab;
   char *copy;
-  int rc = SQLITE_OK;
+  int rc = vdb_detach_rename(t, name);
 
-  if( t->is_named ) return SQLITE_OK;
+  if( rc!=SQLITE_OK || t->is_named ) return rc;
   rc = vdb_table_usable(t);
   if( rc!=SQLITE_OK ) return rc;
   copy = vdb_sql_strdup(name);
@@ -809,13 +775,4 @@ int vdb_table_register(struct sql_state *st){
   int rc = vdb_register_module(st, "vecdb", &table_module);
   if( rc==SQLITE_OK ) rc = vdb_register_module(st, "vec0", &table_module);
   return rc;
-}
-
-void vdb_table_forget_names(struct sql_state *st){
-  while( st->detached ){
-    struct sql_name *n = st->detached;
-    st->detached = n->next;
-    sqlite3_free(n->z);
-    sqlite3_free(n);
-  }
 }

@@ -254,21 +254,40 @@ static int conn_check_host(struct sql_conn *c, const char *schema, char **err){
                   "commits", c->path, schema, c->host);
 }
 
+/* Lock, and find that the file and this host belong together. */
+static int conn_lock_owned(struct sql_conn *c, uint64_t *token, char **err){
+  int rc, known = 0;
+
+  SQL_TRY( conn_lock(c, err) );
+  rc = vdb_token_read(c, &known, token, err);
+  if( rc==SQLITE_OK ) rc = vdb_token_check_owner(c, known, *token, err);
+  if( rc!=SQLITE_OK ) vecdb_rollback(c->eng);
+done:
+  return rc;
+}
+
+/* Commits that the host has lost may still be in the file: the opener could
+** not undo them while others had it open. */
+static int conn_lock_host(struct sql_conn *c, uint64_t *token, char **err){
+  int rc;
+
+  SQL_TRY( vdb_durable_choose(c, err) );
+  rc = conn_lock_owned(c, token, err);
+  if( rc==SQLITE_READONLY && vdb_token_resolve(c, NULL)==SQLITE_OK ){
+    rc = conn_lock_owned(c, token, err);
+  }
+  if( rc==SQLITE_OK ) vdb_durable_offer(c);
+done:
+  return rc;
+}
+
 int vdb_conn_begin(struct sql_conn *c, const char *schema, char **err){
   uint64_t token = 0;
-  int rc = SQLITE_OK, known = 0;
+  int rc = SQLITE_OK;
 
   if( c->in_txn && !(c->is_prepared && c->host==NULL) ) return SQLITE_OK;
   SQL_TRY( conn_check_host(c, schema, err) );
-  SQL_TRY( conn_lock(c, err) );
-  if( c->host ){
-    rc = vdb_token_read(c, &known, &token, err);
-    if( rc==SQLITE_OK ) rc = vdb_token_check_owner(c, known, token, err);
-    if( rc!=SQLITE_OK ){
-      vecdb_rollback(c->eng);
-      goto done;
-    }
-  }
+  SQL_TRY( c->host ? conn_lock_host(c, &token, err) : conn_lock(c, err) );
   if( !c->in_txn ) c->n_ref++;         /* C2 */
   c->in_txn = 1;
   c->is_dirty = c->is_prepared = 0;
@@ -289,6 +308,7 @@ int vdb_conn_adopt(struct sql_conn *c, char **err){
         ? "cannot adopt \"%s\" inside a transaction that writes it"
         : "\"%s\" needs no owner: this database is not in a file", c->path);
   }
+  SQL_TRY( vdb_durable_choose(c, err) );
   SQL_TRY( conn_lock(c, err) );
   rc = vdb_token_read(c, &known, &token, err);
   if( rc==SQLITE_OK ){
@@ -346,7 +366,7 @@ void vdb_conn_commit(struct sql_conn *c){
   int rc = VECDB_OK;
   if( !c->in_txn ) return;
   if( c->is_prepared ){
-    if( c->host ) rc = vecdb_decide(c->eng, 1);
+    if( c->host ) rc = vecdb_decide(c->eng, vdb_durable_decision(c));
   }else{
     rc = vecdb_rollback(c->eng);       /* nothing was changed */
   }

@@ -10,6 +10,8 @@
 **   vtab_args.c    arguments of CREATE VIRTUAL TABLE that are not columns
 **   vtab_conn.c    one engine handle per (connection, file); transactions
 **   vtab_token.c   the host table vecdb_txn and the two-phase protocol
+**   vtab_durable.c when a commit of the host is on disk
+**   vtab_detach.c  tables whose DROP keeps the collection
 **   vtab_guard.c   keeps CREATE, DROP and RENAME inside the transaction
 **   vtab.c         the modules: tables, cursors, columns
 **   vtab_plan.c    xBestIndex; alone encodes and decodes plans
@@ -102,7 +104,6 @@ struct sql_state {
   int has_others;             /* functions or modules vec* were there before */
   struct sql_conn *conns;     /* open .vdb files */
   struct sql_table *tables;   /* connected tables */
-  struct sql_name *detached;  /* tables whose DROP keeps the data */
   char *default_file;         /* for CREATE without file=, or NULL */
   int is_readonly;            /* open files for reading only */
   volatile int *interrupted;  /* not 0 there: stop; NULL: nobody asks */
@@ -123,6 +124,8 @@ struct sql_conn {
   int in_txn;                 /* the engine's write transaction is open */
   int is_dirty;               /* something was changed in it */
   int is_prepared;            /* xSync has prepared exactly these changes */
+  int is_undoable;            /* the host may lose the open transaction's .. */
+  int needs_folder;           /* .. commit; its folder must be synced */
   int is_pinned;              /* the read transaction of the cursors is open */
   int n_cursor;               /* open cursors with a running statement */
   int i_mark;                 /* newest engine savepoint, -1: none */
@@ -188,6 +191,17 @@ int vdb_token_resolve(struct sql_conn *c, char **err);
 int vdb_token_check_owner(struct sql_conn *c, int known, uint64_t token,
                           char **err);
 
+/* vtab_durable.c */
+/* How the open transaction will be decided; READONLY when durability=full
+** cannot be had. */
+int vdb_durable_choose(struct sql_conn *c, char **err);
+/* Make what the host has committed durable. */
+int vdb_durable_sync(struct sql_conn *c);
+/* Let the engine call it: this host owns the file's commits. */
+void vdb_durable_offer(struct sql_conn *c);
+/* The host has committed: what vecdb_decide is told. */
+int vdb_durable_decision(struct sql_conn *c);
+
 /* vtab_guard.c */
 int vdb_guard_register(struct sql_state *st);
 /* Make SQLite call the transaction callbacks from now on. */
@@ -235,13 +249,14 @@ int vdb_table_set_error(struct sql_table *t, int rc, char *msg);
 /* SQLITE_OK, or the error of a table that can only be dropped. */
 int vdb_table_usable(struct sql_table *t);
 void vdb_table_forget_statements(struct sql_table *t);
-/* The next DROP of this table on this connection keeps the collection. */
+/* vtab_detach.c: the next DROP of this table keeps the collection. */
 int vdb_table_detach(struct sql_table *t);
+int vdb_detach_take(struct sql_table *t, int *was_detached);
+int vdb_detach_rename(struct sql_table *t, const char *name_to);
 /* The connected table "t" or "schema.t"; connects it when needed. */
 int vdb_table_find(struct sql_state *st, const char *name,
                    struct sql_table **out, char **err);
 int vdb_table_register(struct sql_state *st);
-void vdb_table_forget_names(struct sql_state *st);
 /* vecdb_not_in(column, json), vecdb_not_like(column, pattern) */
 void vdb_fn_not_in(sqlite3_context *ctx, int n, sqlite3_value **a);
 void vdb_fn_not_like(sqlite3_context *ctx, int n, sqlite3_value **a);

@@ -161,8 +161,9 @@ int vdb_token_check_owner(struct sql_conn *c, int known, uint64_t token,
   }
   if( memcmp(owner, c->host_uuid, 16)!=0 ){
     return vdb_sql_fail(err, SQLITE_READONLY, "cannot write \"%s\": its "
-        "commits belong to another SQLite database; run "
-        "vecdb_resolve(t,'adopt') to take it over", c->path);
+        "commits, up to %llu, belong to another SQLite database than this one, "
+        "which is at %llu; run vecdb_resolve(t,'adopt') to take it over",
+        c->path, (unsigned long long)now, (unsigned long long)token);
   }
   return vdb_sql_fail(err, SQLITE_READONLY, "cannot write \"%s\": it is at "
       "commit %llu of this database, which is at %llu, so one of the files is "
@@ -177,16 +178,19 @@ int vdb_token_check_owner(struct sql_conn *c, int known, uint64_t token,
 static int token_read_fresh(struct sql_conn *c, uint64_t *token,
                             unsigned char uuid[16], char **err){
   sqlite3 *db = c->st->db, *fresh = NULL;
-  const char *path = sqlite3_db_filename(db, c->host);
+  const char *path = sqlite3_db_filename(db, c->host), *vfs_name;
+  sqlite3_vfs *vfs = NULL;
   sqlite3_stmt *s = NULL;
   int rc, known = 0;
 
   *token = 0;
-  rc = sqlite3_open_v2(path, &fresh, SQLITE_OPEN_READWRITE, NULL);
+  sqlite3_file_control(db, c->host, SQLITE_FCNTL_VFS_POINTER, &vfs);
+  vfs_name = vfs ? vfs->zName : NULL;
+  rc = sqlite3_open_v2(path, &fresh, SQLITE_OPEN_READWRITE, vfs_name);
   if( rc!=SQLITE_OK ){
     sqlite3_close(fresh);
     fresh = NULL;
-    rc = sqlite3_open_v2(path, &fresh, SQLITE_OPEN_READONLY, NULL);
+    rc = sqlite3_open_v2(path, &fresh, SQLITE_OPEN_READONLY, vfs_name);
   }
   if( rc==SQLITE_OK ){
     sqlite3_busy_timeout(fresh, 1000);
@@ -211,7 +215,15 @@ int vdb_token_is_current(struct sql_conn *c, uint64_t token){
   return token_read_fresh(c, &h, uuid, NULL)==SQLITE_OK && h==token;
 }
 
-int vdb_token_resolve(struct sql_conn *c, char **err){
+/* What the host says must be on disk before it is taken as final. */
+static int host_sync(struct sql_conn *c, char **err){
+  int rc = vdb_durable_sync(c);
+  if( rc==SQLITE_OK ) return rc;
+  return vdb_sql_fail(err, rc, "cannot sync the SQLite database of \"%s\": %s",
+                      c->path, sqlite3_errstr(rc));
+}
+
+static int resolve_prepared(struct sql_conn *c, char **err){
   unsigned char owner[16], uuid[16];
   uint64_t prepared = 0, h = 0;
   int rc, in_doubt = 0;
@@ -219,9 +231,37 @@ int vdb_token_resolve(struct sql_conn *c, char **err){
   rc = vecdb_in_doubt(c->eng, &in_doubt, owner, &prepared);
   if( rc!=VECDB_OK ) return vdb_conn_error(c, rc, err);
   if( !in_doubt ) return SQLITE_OK;
-  rc = token_read_fresh(c, &h, uuid, err);
-  if( rc!=SQLITE_OK ) return rc;
+  SQL_TRY( token_read_fresh(c, &h, uuid, err) );
   if( memcmp(owner, uuid, 16)!=0 ) return SQLITE_OK;   /* not ours to decide */
+  if( h>=prepared ) SQL_TRY( host_sync(c, err) );
   rc = vecdb_decide(c->eng, h>=prepared);
-  return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
+  rc = rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
+done:
+  return rc;
+}
+
+/* Commits of this host that it may have lost in a power cut. `newest` is read
+** before H: a live host would have committed it by then. */
+static int resolve_undoable(struct sql_conn *c, char **err){
+  unsigned char owner[16], uuid[16];
+  uint64_t newest = 0, firm = 0, h = 0;
+  int rc, undoable = 0;
+
+  rc = vecdb_undoable(c->eng, &undoable, owner, &newest, &firm);
+  if( rc!=VECDB_OK ) return vdb_conn_error(c, rc, err);
+  if( !undoable ) return SQLITE_OK;
+  SQL_TRY( token_read_fresh(c, &h, uuid, err) );
+  if( memcmp(owner, uuid, 16)!=0 ) return SQLITE_OK;
+  vdb_durable_offer(c);
+  if( h>=newest || h<firm ) return SQLITE_OK;
+  SQL_TRY( host_sync(c, err) );
+  rc = vecdb_rewind(c->eng, h, newest);
+  rc = rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
+done:
+  return rc;
+}
+
+int vdb_token_resolve(struct sql_conn *c, char **err){
+  int rc = resolve_prepared(c, err);
+  return rc==SQLITE_OK ? resolve_undoable(c, err) : rc;
 }

@@ -140,7 +140,7 @@ done:
 }
 
 /* Ends this handle's prepared transaction, or one whose owner is gone. */
-int vdb_session_decide(struct session *ss, bool commit){
+int vdb_session_decide(struct session *ss, bool commit, bool undoable){
   int rc;
   if( commit ) TRY( vdb_session_suspend(ss) );
   else vdb_session_abort(ss);
@@ -148,9 +148,17 @@ int vdb_session_decide(struct session *ss, bool commit){
     TRY( vdb_error(ss->err, VECDB_MISUSE,
                    "cannot decide inside a read transaction") );
   }
-  rc = vdb_store_decide(ss->st, commit);
+  rc = vdb_store_decide(ss->st, commit, undoable);
 done:
   session_ended(ss);
+  return rc;
+}
+
+int vdb_session_rewind(struct session *ss, uint64_t token, uint64_t newest){
+  int rc;
+  TRY( vdb_session_require_none(ss, "rewind") );
+  rc = vdb_store_rewind(ss->st, token, newest);
+done:
   return rc;
 }
 

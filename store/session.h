@@ -70,7 +70,8 @@ int  vdb_session_commit(struct session *ss);
 int  vdb_session_rollback(struct session *ss);
 int  vdb_session_prepare(struct session *ss, const unsigned char uuid[16],
                          uint64_t token);
-int  vdb_session_decide(struct session *ss, bool commit);
+int  vdb_session_decide(struct session *ss, bool commit, bool undoable);
+int  vdb_session_rewind(struct session *ss, uint64_t token, uint64_t newest);
 int  vdb_session_savepoint(struct session *ss, uint32_t id);
 int  vdb_session_release(struct session *ss, uint32_t id);
 int  vdb_session_rollback_to(struct session *ss, uint32_t id);

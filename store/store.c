@@ -226,13 +226,13 @@ static void store_policy_after(struct store *st){
   store_undone(st);
 }
 
-int vdb_store_decide(struct store *st, bool commit){
+int vdb_store_decide(struct store *st, bool commit, bool undoable){
   bool is_ours = vdb_pager_state(st->p)==PAGER_WRITE
               || vdb_pager_state(st->p)==PAGER_ERROR;
   int rc;
 
   vdb_hold_end_all(st);
-  rc = vdb_pager_decide(st->p, commit);
+  rc = vdb_pager_decide(st->p, commit, undoable);
   if( rc!=VECDB_OK ){
     if( is_ours ) store_broken(st);
     return rc;
@@ -242,6 +242,16 @@ int vdb_store_decide(struct store *st, bool commit){
   store_kept(st);
   vdb_error_clear(st->err);
   return store_ended(st);
+}
+
+/* Caches may show what was taken back, under numbers that come again. */
+int vdb_store_rewind(struct store *st, uint64_t token, uint64_t newest){
+  int rc;
+
+  vdb_hold_end_all(st);
+  rc = vdb_pager_rewind(st->p, token, newest);
+  for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_coll_drop_caches(c);
+  return rc;
 }
 
 int vdb_store_savepoint(struct store *st, unsigned *n){

@@ -50,7 +50,8 @@ int  vdb_store_commit(struct store *st);
 int  vdb_store_rollback(struct store *st);
 int  vdb_store_prepare(struct store *st, const unsigned char host_uuid[16],
                        uint64_t token);
-int  vdb_store_decide(struct store *st, bool commit);
+int  vdb_store_decide(struct store *st, bool commit, bool undoable);
+int  vdb_store_rewind(struct store *st, uint64_t token, uint64_t newest);
 int  vdb_store_savepoint(struct store *st, unsigned *n);
 int  vdb_store_release(struct store *st, unsigned n);
 int  vdb_store_rollback_to(struct store *st, unsigned n);

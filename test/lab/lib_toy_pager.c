@@ -79,7 +79,7 @@ static int pager_toy_prepare(struct toy *t, const unsigned char host[16],
   return vdb_pager_prepare(toy_pager(t), host, token);
 }
 static int pager_toy_decide(struct toy *t, bool commit){
-  return vdb_pager_decide(toy_pager(t), commit);
+  return vdb_pager_decide(toy_pager(t), commit, false);
 }
 static int pager_toy_in_doubt(struct toy *t, bool *in_doubt){
   unsigned char host[16];

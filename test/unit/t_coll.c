@@ -421,7 +421,7 @@ TEST(store__a_prepared_transaction_is_decided){
       OK(&s.db, vdb_coll_insert(s.c, simple_row(&s, 0, k), 0, NULL, NULL));
     }
     OK(&s.db, vdb_store_prepare(s.db.st, host, (uint64_t)i+1));
-    OK(&s.db, vdb_store_decide(s.db.st, yes));
+    OK(&s.db, vdb_store_decide(s.db.st, yes, false));
     CHECK_U64(n_undo+!yes, vdb_store_n_undo(s.db.st));
     CHECK_U64((uint64_t)(i/2+1)*50, simple_stats(&s).n_row);
   }

@@ -568,7 +568,7 @@ TEST(twophase__a_prepared_transaction_waits_for_its_decision){
     CHECK_MEM( host, h, 16 );
     CHECK_RC( VECDB_BUSY_INDOUBT, vdb_pager_begin_write(p) );
     CHECK_RC( VECDB_BUSY_SNAPSHOT, vdb_pager_begin_read_at(p, 11) );
-    REQUIRE_RC( VECDB_OK, vdb_pager_decide(p, commit) );
+    REQUIRE_RC( VECDB_OK, vdb_pager_decide(p, commit, false) );
     CHECK_INT( commit ? 2 : 1, read_fill(p, a) );
     REQUIRE_RC( VECDB_OK, vdb_pager_committed_token(p, h, &token) );
     CHECK_U64( commit ? 12 : 0, token );
@@ -592,7 +592,7 @@ TEST(twophase__reads_older_states_by_token){
     REQUIRE_RC( VECDB_OK, vdb_pager_prepare(p, host, i) );
     if( i==3 ) set_page(p, a, 33);
     if( i==3 ) REQUIRE_RC( VECDB_OK, vdb_pager_prepare(p, host, i) );
-    REQUIRE_RC( VECDB_OK, vdb_pager_decide(p, true) );
+    REQUIRE_RC( VECDB_OK, vdb_pager_decide(p, true, false) );
     commit_fill(p, a, (unsigned char)(10*i+1));   /* keeps the token */
   }
   for(unsigned i=5; i>=1; i--){
@@ -948,7 +948,7 @@ TEST(pager__wrong_states_are_misuse){
   CHECK_RC( VECDB_RANGE, vdb_pager_checkpoint(p, 4, NULL, NULL) );
   CHECK_RC( VECDB_NOTFOUND, vdb_pager_set(p, "bussy_ms", 1) );
   CHECK_RC( VECDB_RANGE, vdb_pager_set(p, "sync", 3) );
-  CHECK_RC( VECDB_NOTFOUND, vdb_pager_decide(p, true) );
+  CHECK_RC( VECDB_NOTFOUND, vdb_pager_decide(p, true, false) );
   REQUIRE_RC( VECDB_OK, close_db(p) );
   end_world();
 }
