@@ -490,10 +490,8 @@ int vecdb_host_handler(vecdb *db, int (*fn)(void *arg), void *arg){
 }
 
 int vecdb_sync_folder(vecdb *db, const char *path){
-  int rc = db_enter(db);
-  if( rc!=VECDB_OK ) return rc;
-  if( path==NULL ) return db_leave(db, db_misuse(db, "no path"));
-  return db_leave(db, vdb_pager_sync_folder(vdb_store_pager(db->ss.st), path));
+  if( db==NULL || db->ss.st==NULL || path==NULL ) return VECDB_MISUSE;
+  return vdb_pager_sync_folder(vdb_store_pager(db->ss.st), path);
 }
 
 int vecdb_in_doubt(vecdb *db, int *in_doubt, unsigned char host_uuid[16],

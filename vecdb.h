@@ -252,7 +252,7 @@ VECDB_API int vecdb_undoable(vecdb *db, int *undoable,
 ** so. Needs to be alone with the file (BUSY otherwise). */
 VECDB_API int vecdb_rewind(vecdb *db, uint64_t token, uint64_t newest);
 /* Make the names in the folder of path durable, as the end of a host's commit
-** that removes a journal. */
+** that removes a journal. A host's handler may call it; it sets no message. */
 VECDB_API int vecdb_sync_folder(vecdb *db, const char *path);
 /* Begin reading the newest state whose token is `token`, the undecided one
 ** included; VECDB_BUSY_SNAPSHOT when it is gone. */

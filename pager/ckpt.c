@@ -289,15 +289,14 @@ done:
   return rc;
 }
 
-/* The log is as if it ended at c: all of that is home. */
-static void rewind_log(struct fstore *fs, const struct commit_ref *c,
-                       uint64_t n_home){
-  fs->ops->shm_store(fs->shm, SHM_BACKFILL,
-                     BACKFILL(fs->log.generation, n_home));
+/* All that is to stay is home: there is no log any more, and the restart that
+** follows empties the file first. Else a header torn by a crash would stand in
+** front of commits that look needed. */
+static void rewind_log(struct fstore *fs){
   fs->ops->shm_store(fs->shm, SHM_CKPTTXID, fs->header.txid);
   fs->log.txid = fs->log.txid_firm = fs->header.txid;
   fs->log.n_page = fs->header.n_page;
-  fs->log.n_visible = c ? c->i_frame : n_home;
+  fs->log.off_end = 0;
 }
 
 int vdb_ckpt_rewind(struct fstore *fs, txn_id txid){
@@ -316,12 +315,12 @@ int vdb_ckpt_rewind(struct fstore *fs, txn_id txid){
   if( target && target->i_frame>n_home ){
     c.target = target;
     c.lo = n_home;
-    c.hi = n_home = target->i_frame;
+    c.hi = target->i_frame;
     TRY( copy_home(&c) );
   }else{
     TRY( vdb_header_sync(fs) );                                     /* K4 */
   }
-  rewind_log(fs, target, n_home);
+  rewind_log(fs);
   TRY( vdb_wal_restart(fs, &done) );
   if( !done ){
     TRY( vdb_error(fs->err, VECDB_BUSY, "cannot rewind %s: its log is in use",

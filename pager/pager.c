@@ -466,7 +466,7 @@ void vdb_pager_set_host(struct pager *p, int (*fn)(void *arg), void *arg){
 }
 
 int vdb_pager_sync_folder(struct pager *p, const char *path){
-  return p->ops->sync_dir(p->ops->env, path, p->err);
+  return p->ops->sync_dir(p->ops->env, path, NULL);
 }
 
 int vdb_pager_committed_token(struct pager *p, unsigned char host_uuid[16],

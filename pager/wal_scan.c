@@ -390,7 +390,11 @@ static int recover_check(struct fstore *fs, struct log_state *st){
     st->txid = h->txid;
     st->n_page = h->n_page;
   }
-  if( st->txid_firm<h->txid ) st->txid_firm = h->txid;   /* home: it stays */
+  /* What is home stays, and what a checkpoint has begun to bring home. */
+  if( st->txid_firm<h->txid ) st->txid_firm = h->txid;
+  if( (h->flags & HEADER_CHECKPOINTING) && st->txid_firm<h->target ){
+    st->txid_firm = h->target;
+  }
   if( st->txid_used<st->txid ) st->txid_used = st->txid;
   return VECDB_OK;
 }

@@ -185,6 +185,7 @@ static int table_alloc(struct sql_state *st, const char *const *argv,
   t->match_column = -1;
   t->is_vec0 = sqlite3_stricmp(argv[0], "vec0")==0;
   t->is_named = args->collection!=NULL;
+  t->durability = args->durability;
   t->schema = vdb_sql_strdup(argv[1]);
   t->name = vdb_sql_strdup(argv[2]);
   t->collection = vdb_sql_strdup(args->collection ? args->collection : argv[2]);

@@ -1,8 +1,8 @@
 /* vtab_args.c -- the arguments of CREATE VIRTUAL TABLE that are not columns.
 **
-** SQLite passes each argument as text, verbatim. `file = '..'` and
-** `collection = '..'` say where the table lives and are taken out here; all
-** others, in order and joined by commas, are the schema text of
+** SQLite passes each argument as text, verbatim. `file = '..'`, `collection =
+** '..'` and `durability = ..` belong to the table in its host and are taken out
+** here; all others, in order and joined by commas, are the schema text of
 ** vecdb_create_collection, whose parser is the only one. An argument is an
 ** option when its second token is `=`: no column definition looks like that.
 */
@@ -71,6 +71,33 @@ static int take_option(const char *arg, const char *name, char **out,
   return unquote(name, z, out, err);
 }
 
+/* durability = full | relaxed, with or without quotes. */
+static int take_durability(const char *arg, struct sql_args *out, int *found,
+                           char **err){
+  static const struct { const char *word; int level; } words[] = {
+    { "full", DURABILITY_FULL }, { "relaxed", DURABILITY_RELAXED }
+  };
+  const char *z = option_value(arg, "durability");
+  char quote;
+  size_t i;
+
+  *found = z!=NULL;
+  if( z==NULL ) return SQLITE_OK;
+  quote = *z=='\'' || *z=='"' ? *z++ : 0;
+  for(i=0; i<sizeof(words)/sizeof(words[0]); i++){
+    size_t n = strlen(words[i].word);
+    const char *end = z + n;
+    if( sqlite3_strnicmp(z, words[i].word, (int)n)!=0 ) continue;
+    if( quote ? *end!=quote : is_word(*end) ) continue;
+    for(end += quote!=0; is_space(*end); end++){}
+    if( *end ) continue;
+    out->durability = words[i].level;
+    return SQLITE_OK;
+  }
+  return vdb_sql_fail(err, SQLITE_ERROR, "durability= must be full or relaxed, "
+                      "found \"%s\"", z - (quote!=0));
+}
+
 static int is_blank(const char *z){
   while( is_space(*z) ) z++;
   return *z==0;
@@ -88,6 +115,8 @@ int vdb_args_parse(int argc, const char *const *argv, struct sql_args *out,
     SQL_TRY( take_option(argv[i], "collection", &out->collection, &found,
                          err) );
     if( found || is_blank(argv[i]) ) continue;
+    SQL_TRY( take_durability(argv[i], out, &found, err) );
+    if( found ) continue;
     if( sqlite3_str_length(rest)>0 ) sqlite3_str_appendall(rest, ", ");
     sqlite3_str_appendall(rest, argv[i]);
   }

@@ -114,15 +114,17 @@ void vdb_conn_watch_interrupt(struct sql_conn *c){
 static int conn_create(struct sql_state *st, const char *path,
                        uint32_t open_flags, struct sql_conn **out, char **err){
   struct sql_conn *c = sqlite3_malloc(sizeof(*c));
+  vecdb_options opt = VECDB_OPTIONS_INIT;
   int rc;
 
   if( c==NULL ) return SQLITE_NOMEM;
   memset(c, 0, sizeof(*c));
+  opt.file = st->file;
   c->st = st;
   c->i_mark = -1;
   c->n_ref = 1;
   c->path = vdb_sql_strdup(path);
-  rc = c->path ? vecdb_open(path, open_flags, NULL, &c->eng) : VECDB_NOMEM;
+  rc = c->path ? vecdb_open(path, open_flags, &opt, &c->eng) : VECDB_NOMEM;
   if( rc==VECDB_OK ) rc = vecdb_uuid(c->eng, c->file_uuid);
   if( rc!=VECDB_OK ){
     rc = c->eng ? vdb_conn_error(c, rc, err) : SQLITE_NOMEM;

@@ -12,7 +12,7 @@
 **   synchronous below EXTRA  is not synced: we sync the folder before our
 **                            COMMIT.
 **
-** A collection with durability=relaxed asks for the relaxed protocol;
+** A table with durability=relaxed asks for the relaxed protocol; one with
 ** durability=full refuses a host below FULL.
 */
 #include "sql/vtab_int.h"
@@ -34,12 +34,11 @@ static int pragma_text(struct sql_conn *c, const char *name, char *out){
   return rc==SQLITE_OK ? sqlite3_finalize(s) : rc;
 }
 
-/* True if a connected table of this file has the option. */
-static int is_asked_for(struct sql_conn *c, const char *option){
+/* True if a connected table of this file was created with it. */
+static int is_asked_for(struct sql_conn *c, int durability){
   const struct sql_table *t;
   for(t=c->st->tables; t; t=t->next){
-    if( t->conn==c && t->coll
-     && strstr(vecdb_collection_schema(t->coll), option) ) return 1;
+    if( t->conn==c && t->durability==durability ) return 1;
   }
   return 0;
 }
@@ -54,14 +53,14 @@ int vdb_durable_choose(struct sql_conn *c, char **err){
     return vdb_sql_fail(err, rc, "%s", sqlite3_errmsg(c->st->db));
   }
   level = z[0]>='0' && z[0]<='3' ? z[0]-'0' : SYNC_FULL;
-  if( is_asked_for(c, ", durability=full") ){
+  if( is_asked_for(c, DURABILITY_FULL) ){
     if( level>=SYNC_FULL ) goto full;
     return vdb_sql_fail(err, SQLITE_READONLY, "cannot write \"%s\": a table in "
         "it has durability=full, but synchronous of schema \"%s\" is %s; run "
         "PRAGMA synchronous=FULL", c->path, c->host,
         level ? "NORMAL" : "OFF");
   }
-  if( level<SYNC_FULL || is_asked_for(c, ", durability=relaxed") ){
+  if( level<SYNC_FULL || is_asked_for(c, DURABILITY_RELAXED) ){
     c->is_undoable = 1;
     return SQLITE_OK;
   }

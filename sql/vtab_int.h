@@ -106,6 +106,7 @@ struct sql_state {
   struct sql_table *tables;   /* connected tables */
   char *default_file;         /* for CREATE without file=, or NULL */
   int is_readonly;            /* open files for reading only */
+  const struct vecdb_file_ops *file;  /* not NULL: replaces the OS (tests) */
   volatile int *interrupted;  /* not 0 there: stop; NULL: nobody asks */
   int i_level;                /* innermost savepoint, as the guard knows; -1 */
   struct sql_last last;
@@ -134,10 +135,13 @@ struct sql_conn {
   uint64_t token;             /* of the open transaction, if host */
 };
 
+enum { DURABILITY_FULL = 1, DURABILITY_RELAXED = 2 };
+
 /* Where a table lives and what the engine is told about it. */
 struct sql_args {
   char *file;                 /* file=, or NULL */
   char *collection;           /* collection=, or NULL */
+  int durability;             /* durability=: DURABILITY_*, 0 when not given */
   char *schema;               /* the other arguments, joined; "" when none */
 };
 int vdb_args_parse(int argc, const char *const *argv, struct sql_args *out,
@@ -232,6 +236,7 @@ struct sql_table {
   char *collection;           /* its name in the file */
   int is_named;               /* collection= was given */
   int is_vec0;                /* created by the module vec0 */
+  int durability;             /* DURABILITY_*, or 0 */
   int n_col;                  /* columns of the collection, key included */
   struct sql_column *cols;
   int has_text_key;

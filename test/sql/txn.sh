@@ -117,5 +117,53 @@ is adopt 'adopt' "SELECT vecdb_resolve('t','adopt');"
 is adopted '4' "$(ins t 4) SELECT count(*) FROM t;"
 cp new.db host.db
 fails other_host_writes 'adopt' "$(ins t 5)"
+fails both_tokens_are_named 'commit 7 of this database, which is at 5' "$(ins t 5)"
 fails nothing_in_doubt 'in doubt' "SELECT vecdb_resolve('t','commit');"
+
+# A copy of the host: whoever writes first goes on, the other is told.
+fresh
+cp host.db copy.db
+is the_first_writes '' "$(ins t 3)"
+DB=copy.db
+fails the_copy_is_told 'commit 5 of this database, which is at 4' "$(ins t 4)"
+rm -f new.db
+DB=new.db
+is another_host_reads '3' "CREATE VIRTUAL TABLE t USING vecdb(file='t.vdb'); SELECT count(*) FROM t;"
+fails another_host_is_told 'up to 5, belong to another SQLite database than this one, which is at 0' "$(ins t 4)"
+DB=host.db
+
+# What PRAGMA synchronous means for the .vdb.
+fresh
+is relaxed_by_itself '3' "PRAGMA synchronous=NORMAL; $(ins t 3) SELECT count(*) FROM t;"
+is relaxed_is_settled_by_the_close '3' "SELECT count(*) FROM t;"
+F="CREATE VIRTUAL TABLE f USING vecdb(file='f.vdb', v float[1], durability=full);"
+is full_wants_full '' "$F INSERT INTO f(v) VALUES('[1]');"
+fails full_refuses_normal 'PRAGMA synchronous=FULL' "PRAGMA synchronous=NORMAL; INSERT INTO f(v) VALUES('[1]');"
+is full_reads_all_the_same '1' "PRAGMA synchronous=OFF; SELECT count(*) FROM f;"
+fails durability_is_a_word 'full or relaxed' "CREATE VIRTUAL TABLE g USING vecdb(file='f.vdb', v float[1], durability=some);"
+is relaxed_on_request '1' "CREATE VIRTUAL TABLE g USING vecdb(file='g.vdb', v float[1], durability='relaxed'); INSERT INTO g(v) VALUES('[1]'); SELECT count(*) FROM g;"
+
+# A process that dies with commits that its host could still lose: whoever
+# opens the file without the host sees them, but does not write on them.
+fresh
+sql "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; $(ins t 3)
+.shell kill -9 \$PPID" >/dev/null 2>&1
+V=$VECDB_BUILD/vecdb
+if [ -x "$V" ]; then
+  out=$("$V" t.vdb "SELECT count(*) FROM t" "INSERT INTO t(id,v) VALUES(9,'[9,9]')" 2>&1)
+  case $out in
+    3*"may still lose them"*) passed ;;
+    *) failed alone_reads_but_does_not_write "$out" ;;
+  esac
+fi
+is the_host_goes_on '4' "$(ins t 4) SELECT count(*) FROM t;"
+
+# detach outlives the connection, follows a rename, and is rolled back.
+fresh
+is detach '' "INSERT INTO t(t) VALUES('detach');"
+is detach_is_remembered '2' "ALTER TABLE t RENAME TO t9; DROP TABLE t9; CREATE VIRTUAL TABLE t USING vecdb(file='t.vdb', collection='t9'); SELECT count(*) FROM t;"
+is detach_is_for_one_drop '0' "DROP TABLE t; CREATE VIRTUAL TABLE t USING vecdb(file='t.vdb', collection='t9', id integer primary key, v float[2]); SELECT count(*) FROM t;"
+fresh
+is detach_rolled_back '0' "BEGIN; INSERT INTO t(t) VALUES('detach'); ROLLBACK; DROP TABLE t; CREATE VIRTUAL TABLE t USING vecdb(file='t.vdb', id integer primary key, v float[2]); SELECT count(*) FROM t;"
+is detach_drop_rolled_back '1' "INSERT INTO u(u) VALUES('detach'); BEGIN; DROP TABLE u; ROLLBACK; SELECT count(*) FROM vecdb_detached;"
 finish
