@@ -13,6 +13,7 @@
 */
 #include <math.h>
 
+#include "index/flat_coded.h"
 #include "index/flat_int.h"
 #include "util/mem.h"
 #include "util/pool.h"
@@ -41,7 +42,8 @@ static int flat_scan_rows(struct flat_scan *sc, uint64_t first, uint64_t n,
   while( vdb_flat_next(&c, &b, FLAT_BLOCK) ){
     vdb_keys(&sc->query, b.row, b.has_norm2 ? b.norm2 : NULL, b.n, key);
     TRY( vdb_flat_pick_block(pick, &b, key) );
-    TRY( vdb_flat_poll(&sc->poll, &sz_polled, &b) );
+    TRY( vdb_flat_poll(&sc->poll, &sz_polled,
+                       flat_block_cost(&sc->poll, &b)) );
   }
 done:
   return rc;
@@ -78,6 +80,26 @@ done:
   return rc;
 }
 
+/* By codes where rows have them; plainly what is left. */
+static int flat_scan_coded(struct flat_scan *sc, struct flat_pick *pick,
+                           bool *used){
+  const struct flat_search *s = sc->s;
+  uint64_t first = 0;
+  int rc;
+
+  TRY( vdb_flat_coded_scan(s, &sc->query, &sc->poll, pick, used) );
+  for(size_t i=0; i<s->n_runs && *used; i++){
+    uint64_t n = s->runs[i].n_rows;
+    if( s->runs[i].n_codes==0 ){
+      TRY( vdb_flat_ready(s, i, i+1) );
+      TRY( flat_scan_rows(sc, first, n, pick) );
+    }
+    first += n;
+  }
+done:
+  return rc;
+}
+
 static int flat_scan_all(const struct flat_search *s, const void *query,
                          struct flat_pick *pick){
   size_t sz_vec = vdb_vector_bytes(s->type, s->dim);
@@ -88,6 +110,13 @@ static int flat_scan_all(const struct flat_search *s, const void *query,
   rc = vdb_query_init(&sc.query, s->metric, s->type, query, s->dim);
   if( rc!=VECDB_OK || pick->top.k==0 ) return rc;
   vdb_flat_poll_init(&sc.poll, s);
+  if( vdb_flat_coded_pays(s, pick->top.k) ){
+    bool used;
+    rc = flat_scan_coded(&sc, pick, &used);
+    if( rc!=VECDB_OK || used ) return rc;
+  }
+  rc = vdb_flat_ready(s, 0, s->n_runs);
+  if( rc!=VECDB_OK ) return rc;
   sc.n_rows = vdb_flat_count(s);
   sc.n_per_task = SZ_SCAN_TASK/sz_vec + 1;
   n_task = (sc.n_rows + sc.n_per_task-1)/sc.n_per_task;

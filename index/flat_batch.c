@@ -305,7 +305,8 @@ static int job_run(struct flat_job *j, uint64_t first, uint64_t n){
     if( j->block.n>0 ){
       TRY( j->bt->is_filter ? block_filter(j) : block_scan(j) );
     }
-    TRY( vdb_flat_poll(&j->bt->poll, &j->sz_polled, &j->block) );
+    TRY( vdb_flat_poll(&j->bt->poll, &j->sz_polled,
+                       flat_block_cost(&j->bt->poll, &j->block)) );
   }
 done:
   return rc;
@@ -434,6 +435,8 @@ int vdb_flat_knn_batch(const struct flat_search *s, const void *queries,
   for(size_t i=0; i<n_query; i++) n_hit[i] = 0;
   rc = vdb_query_init(&check, s->metric, s->type, queries, s->dim);
   if( rc!=VECDB_OK || n_query==0 || k==0 ) return rc;
+  rc = vdb_flat_ready(s, 0, s->n_runs);
+  if( rc!=VECDB_OK ) return rc;
   vdb_flat_poll_init(&bt.poll, s);
   batch_plan(&bt);
   rc = batch_run(&bt, hit, n_hit);

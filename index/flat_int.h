@@ -38,6 +38,19 @@ void vdb_flat_seek(struct flat_cursor *c, const struct flat_search *s,
 /* The next block of at most n_max rows; false at the end. */
 bool vdb_flat_next(struct flat_cursor *c, struct flat_block *b, size_t n_max);
 
+/* Runs may have to be opened, and their rows touched (index.h). open: run is
+** ready for reading slots and codes. passes: some row of it may pass, as far as
+** that is known unopened. ready: all passing rows of the runs
+** first..last-1 can be read by any thread. */
+int vdb_flat_open(const struct flat_search *s, const struct flat_run *run);
+bool vdb_flat_passes(const struct flat_search *s, const struct flat_run *run);
+int vdb_flat_ready(const struct flat_search *s, size_t first, size_t last);
+static inline int vdb_flat_touch(const struct flat_search *s,
+                                 const struct flat_run *run, size_t i,
+                                 size_t n){
+  return s->source ? s->source->touch(s->source->arg, run, i, n) : VECDB_OK;
+}
+
 /* ---- Going on or not ----------------------------------------------------- */
 
 /* One per search, shared by its threads. */
@@ -48,9 +61,14 @@ struct flat_poll {
 };
 void vdb_flat_poll_init(struct flat_poll *p, const struct flat_search *s);
 
-/* Account for a block, with `sz` (a counter of the calling thread) holding
-** the bytes since the last call; INTERRUPT if the callback says so. */
-int vdb_flat_poll(struct flat_poll *p, size_t *sz, const struct flat_block *b);
+/* Account for n bytes, with `sz` (a counter of the calling thread) holding
+** those since the last call; INTERRUPT if the callback says so. */
+int vdb_flat_poll(struct flat_poll *p, size_t *sz, size_t n);
+/* What a block cost. */
+static inline size_t flat_block_cost(const struct flat_poll *p,
+                                     const struct flat_block *b){
+  return b->n*p->sz_vec + b->n_seen/8;         /* rows passed over: one bit */
+}
 
 /* ---- Picking ------------------------------------------------------------- */
 

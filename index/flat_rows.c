@@ -102,6 +102,68 @@ bool vdb_flat_next(struct flat_cursor *c, struct flat_block *b, size_t n_max){
   return true;
 }
 
+/* ---- Rows that are not there yet ------------------------------------------ */
+
+int vdb_flat_open(const struct flat_search *s, const struct flat_run *run){
+  return run->vecs || s->source==NULL ? VECDB_OK
+                                      : s->source->open(s->source->arg, run);
+}
+
+/* Passing slots among slots lo..hi. */
+static uint64_t slots_passing(const struct flat_search *s,
+                              const struct flat_run *run, slot_no lo,
+                              slot_no hi){
+  uint64_t n = 0;
+  for(size_t w=lo/64; w<=hi/64; w++){
+    uint64_t m = run->live ? run->live[w] : ~(uint64_t)0;
+    if( s->filter ) m &= s->filter[w];
+    if( w==lo/64 ) m &= ~(uint64_t)0<<(lo%64);
+    if( w==hi/64 && hi%64<63 ) m &= ((uint64_t)2<<(hi%64)) - 1;
+    n += (uint64_t)__builtin_popcountll(m);
+  }
+  return n;
+}
+
+static bool row_passes(const struct flat_search *s,
+                       const struct flat_run *run, size_t i){
+  slot_no slot = run->slots ? run->slots[i] : run->slot_base+(slot_no)i;
+  return (!run->live || vdb_bit_get(run->live, slot))
+      && (!s->filter || vdb_bit_get(s->filter, slot));
+}
+
+/* With few passing rows each is touched alone: rows are what costs. */
+static int run_ready(const struct flat_search *s, const struct flat_run *run){
+  bool is_open = run->vecs!=NULL;
+  slot_no lo = run->slot_base;
+  slot_no hi = is_open ? lo+run->n_rows-1 : run->slot_last;
+  uint64_t n = run->n_rows;
+  int rc = VECDB_OK;
+  if( n==0 ) return VECDB_OK;
+  if( !is_open || run->slots==NULL ) n = slots_passing(s, run, lo, hi);
+  if( n==0 ) return VECDB_OK;
+  TRY( vdb_flat_open(s, run) );
+  if( n>run->n_rows/8 ) return vdb_flat_touch(s, run, 0, run->n_rows);
+  for(size_t i=0; i<run->n_rows; i++){
+    if( row_passes(s, run, i) ) TRY( vdb_flat_touch(s, run, i, 1) );
+  }
+done:
+  return rc;
+}
+
+int vdb_flat_ready(const struct flat_search *s, size_t first, size_t last){
+  int rc = VECDB_OK;
+  if( s->source==NULL ) return VECDB_OK;
+  for(size_t i=first; i<last && rc==VECDB_OK; i++){
+    rc = run_ready(s, &s->runs[i]);
+  }
+  return rc;
+}
+
+bool vdb_flat_passes(const struct flat_search *s, const struct flat_run *run){
+  if( run->vecs || run->n_rows==0 ) return run->n_rows>0;
+  return slots_passing(s, run, run->slot_base, run->slot_last)>0;
+}
+
 /* ---- Polling ------------------------------------------------------------- */
 
 void vdb_flat_poll_init(struct flat_poll *p, const struct flat_search *s){
@@ -110,10 +172,10 @@ void vdb_flat_poll_init(struct flat_poll *p, const struct flat_search *s){
   atomic_flag_clear(&p->is_busy);
 }
 
-int vdb_flat_poll(struct flat_poll *p, size_t *sz, const struct flat_block *b){
+int vdb_flat_poll(struct flat_poll *p, size_t *sz, size_t n){
   int is_over;
   if( p->s->progress==NULL ) return VECDB_OK;
-  *sz += b->n*p->sz_vec + b->n_seen/8;         /* rows passed over: one bit */
+  *sz += n;
   if( *sz<((size_t)1<<20) ) return VECDB_OK;
   *sz = 0;
   if( atomic_flag_test_and_set(&p->is_busy) ) return VECDB_OK;

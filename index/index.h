@@ -18,15 +18,30 @@
 #include "util/common.h"
 #include "util/topk.h"
 
+struct flat_coder;              /* index/flat_code.h */
+
 /* n_rows vectors at vecs, vecs+stride, ... */
 struct flat_run {
-  const void *vecs;
+  const void *vecs;         /* NULL: to be opened when a row is wanted */
   size_t stride;            /* bytes from row to row; at least a vector */
   uint32_t n_rows;
   slot_no slot_base;        /* slot of row i is slot_base+i, ... */
   const slot_no *slots;     /* ... or slots[i] if this is not NULL */
   const uint64_t *live;     /* bitmap by slot: only these rows; NULL: all */
   const float *norm2;       /* canonical square norms by row, or NULL */
+  uint32_t n_codes;         /* n_rows if the rows have codes, else 0 */
+  const unsigned char *codes;           /* as vdb_flat_encode() wrote them */
+  slot_no slot_last;        /* while vecs is NULL: slots are slot_base.. this */
+};
+
+/* Where rows come from that are not simply there. Both are called by the
+** thread that searches, before it reads; a failure ends the search. */
+struct flat_source {
+  /* Fill in vecs, slots, codes of a run whose vecs is NULL. */
+  int (*open)(void *arg, const struct flat_run *run);
+  /* The vectors of rows i..i+n-1 are going to be read. */
+  int (*touch)(void *arg, const struct flat_run *run, size_t i, size_t n);
+  void *arg;
 };
 
 /* Only rows with min <= distance <= max. Build one from SQL's operators with
@@ -54,6 +69,8 @@ struct flat_search {
   int (*progress)(void *arg);
   void *progress_arg;
   unsigned n_thread;        /* at most so many threads; 0 and 1: the caller */
+  const struct flat_coder *coder;       /* of the runs' codes; NULL: none */
+  const struct flat_source *source;     /* NULL: all rows are there */
 };
 
 /* The k nearest rows of one query (dim elements of the column's type).
