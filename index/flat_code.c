@@ -164,35 +164,32 @@ static bool level_measure(const float *x, const float *r, float n2,
   return isfinite(out->resc) && isfinite(out->tan) && isfinite(out->norm);
 }
 
-struct code_scratch { float *r, *x; uint8_t *u, *half; };
+struct code_scratch { float *r, *x4, *x8; uint8_t *high, *low; };
 
 static bool scratch_init(struct code_scratch *z, size_t dims){
   z->r = vdb_malloc_aligned(dims*sizeof(float));
-  z->x = vdb_malloc_aligned(dims*sizeof(float));
-  z->u = vdb_malloc_aligned(dims);
-  z->half = vdb_malloc_aligned(dims);
-  return z->r && z->x && z->u && z->half;
+  z->x4 = vdb_malloc_aligned(dims*sizeof(float));
+  z->x8 = vdb_malloc_aligned(dims*sizeof(float));
+  z->high = vdb_malloc_aligned(dims);
+  z->low = vdb_malloc_aligned(dims/2);
+  return z->r && z->x4 && z->x8 && z->high && z->low;
 }
 static void scratch_clear(struct code_scratch *z){
   vdb_free_aligned(z->r);
-  vdb_free_aligned(z->x);
-  vdb_free_aligned(z->u);
-  vdb_free_aligned(z->half);
+  vdb_free_aligned(z->x4);
+  vdb_free_aligned(z->x8);
+  vdb_free_aligned(z->high);
+  vdb_free_aligned(z->low);
 }
 
-/* The bytes of r in z->u, and what both levels say of them. */
+/* Both halves of the code of r, and what both levels say of them. */
 static bool row_quantise(const struct flat_coder *k, float n2,
                          struct code_scratch *z, struct code_level level[2]){
-  const struct vdb_code_simd *simd = vdb_code_simd();
   float step = FLAT_CLIP/128*sqrtf(n2/(float)k->dims);
-  simd->bytes(z->r, k->dims, -127.5f*step, 1.0f/step, z->u);
-  for(size_t i=0; i<k->dims; i++){
-    z->half[i] = z->u[i]>>4;
-    z->x[i] = (float)(16*z->half[i]) - 120.0f;
-  }
-  if( !level_measure(z->x, z->r, n2, k->dims, &level[0]) ) return false;
-  for(size_t i=0; i<k->dims; i++) z->x[i] = (float)z->u[i] - 127.5f;
-  return level_measure(z->x, z->r, n2, k->dims, &level[1]);
+  vdb_code_simd()->split(z->r, k->dims, 1.0f/step, z->high, z->low, z->x4,
+                         z->x8);
+  return level_measure(z->x4, z->r, n2, k->dims, &level[0])
+      && level_measure(z->x8, z->r, n2, k->dims, &level[1]);
 }
 
 /* Row `vec` as one lane of a unit, which was zeroed. */
@@ -200,7 +197,6 @@ static void row_encode(const struct flat_coder *k, const void *vec, size_t lane,
                        unsigned char *coarse, unsigned char *fine,
                        struct code_scratch *z){
   const struct vdb_code_simd *simd = vdb_code_simd();
-  size_t half = k->dims/2;
   unsigned char *factor = coarse + VDB_CODE_GROUP_BYTES(k->dims, 4) + 4*lane;
   struct code_level level[2];
   float n2 = 0;
@@ -216,17 +212,14 @@ static void row_encode(const struct flat_coder *k, const void *vec, size_t lane,
     put_f32(fine + FLATFINE_TAN, INFINITY);
     return;
   }
-  vdb_code_put(coarse, lane, k->dims, 4, z->half);
+  vdb_code_put(coarse, lane, k->dims, 4, z->high);
   put_f32(factor + FLATCODE_NORM2, n2);
   put_f32(factor + FLATCODE_RESC, level[0].resc);
   put_f32(factor + FLATCODE_TAN, level[0].tan);
   put_f32(factor + FLATCODE_NORM, level[0].norm);
   put_f32(fine + FLATFINE_RESC, level[1].resc);
   put_f32(fine + FLATFINE_TAN, level[1].tan);
-  fine += FLATFINE_SIZE;
-  for(size_t i=0; i<half; i++){
-    fine[i] = (unsigned char)((z->u[i] & 15) | (z->u[i+half] & 15)<<4);
-  }
+  memcpy(fine + FLATFINE_SIZE, z->low, k->dims/2);
 }
 
 struct encode_job {

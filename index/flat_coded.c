@@ -59,10 +59,6 @@ enum {
 #define SEEDS_MAX       65536u   /* more wanted: the pick's own cut serves */
 #define CODED_ROWS_MIN  1024u    /* fewer rows in all: the plain scan */
 
-typedef float f16x __attribute__((vector_size(64)));
-typedef int32_t i16x __attribute__((vector_size(64)));
-#define F16X(v)  ((f16x){ v,v,v,v, v,v,v,v, v,v,v,v, v,v,v,v })
-
 /* A unit with rows that pass. */
 struct span_unit {
   const struct flat_run *run;
@@ -85,10 +81,10 @@ struct coded {
   double qq, norm;               /* square norm as seen by the codes; root */
   double base;                   /* ip: <q,centre> */
   double gap;                    /* norm(q-z), rounded up */
-  /* A bound is  a*norm2 + b + c*resc*<x,z> - tan*reach - norm*w,  to be
-  ** compared with `limit`; reach and limit follow the cut. */
-  float a, b, c, w, reach, limit;
-  float kappa[2];                /* of both levels */
+  /* Of level 1; `reach` and `limit` follow the cut. Level 2 differs in
+  ** kappa, and in that ip has a factor of 16 less. */
+  struct vdb_code_bound bound;
+  float kappa_fine;
   float cut;                     /* that limit and reach are for */
   /* The span: */
   struct span_unit *unit;
@@ -124,16 +120,16 @@ static void bound_init(struct coded *c, double norm_centre){
   double d = (double)c->s->dim/32;
   double slack = 0x1p-15 + (d+16)*0x1p-20;
   if( c->s->metric==VECDB_IP ){
-    c->a = 0;
-    c->b = (float)(-slack*c->norm*(norm_centre + 1e-20));
-    c->c = 0.5f;
-    c->w = (float)((c->gap + slack*c->norm)*(1 + 0x1p-15));
+    c->bound.a = 0;
+    c->bound.b = (float)(-slack*c->norm*(norm_centre + 1e-20));
+    c->bound.c = 0.5f;
+    c->bound.w = (float)((c->gap + slack*c->norm)*(1 + 0x1p-15));
   }else{
     double lost = c->s->metric==VECDB_COSINE ? (d+32)*0x1p-20 : 0;
-    c->a = (float)(1 - slack);
-    c->b = (float)(c->qq*(1 - slack) - lost);
-    c->c = 1;
-    c->w = (float)(2*c->gap*(1 + 0x1p-15));
+    c->bound.a = (float)(1 - slack);
+    c->bound.b = (float)(c->qq*(1 - slack) - lost);
+    c->bound.c = 1;
+    c->bound.w = (float)(2*c->gap*(1 + 0x1p-15));
   }
 }
 
@@ -145,14 +141,14 @@ static void limit_update(struct coded *c){
   if( c->s->metric==VECDB_COSINE ) T = 2*T;
   if( c->s->metric==VECDB_IP ){
     T += c->base;
-    c->reach = (float)(c->norm*(1 + 0x1p-15));
+    c->bound.reach = (float)(c->norm*(1 + 0x1p-15));
   }else{
     double reach = T>0 ? sqrt(T) : 0;
     if( c->norm<reach ) reach = c->norm;
-    c->reach = (float)(2*reach*(1 + 0x1p-12));
+    c->bound.reach = (float)(2*reach*(1 + 0x1p-12));
   }
-  c->limit = (float)T;
-  if( c->limit<T ) c->limit = nextafterf(c->limit, INFINITY);
+  c->bound.limit = (float)T;
+  if( c->bound.limit<T ) c->bound.limit = nextafterf(c->bound.limit, INFINITY);
 }
 
 /* False: the query has no bound. */
@@ -171,8 +167,9 @@ static bool query_prepare(struct coded *c, float *x){
   c->simd->prepare(&c->code, x);
   for(size_t i=0; i<k->dims; i++) c->sum += z[i];
   c->gap = bytes_gap(&c->code, x);
-  c->kappa[0] = (float)(-120.0*(double)c->code.delta*c->sum);
-  c->kappa[1] = (float)(-127.5*(double)c->code.delta*c->sum);
+  c->bound.delta = 16*c->code.delta;
+  c->bound.kappa = (float)(-120.0*(double)c->code.delta*c->sum);
+  c->kappa_fine = (float)(-127.5*(double)c->code.delta*c->sum);
   bound_init(c, sqrt(double_dot(k->centre, k->centre, k->dims)));
   c->cut = NAN;
   limit_update(c);
@@ -211,8 +208,6 @@ done:
 
 /* ---- Bounds -------------------------------------------------------------- */
 
-static inline void vec_get(f16x *v, const void *p){ memcpy(v, p, 64); }
-
 static const unsigned char *unit_coarse(const struct coded *c,
                                         const struct span_unit *u){
   return u->run->codes + u->i_unit*vdb_flat_code_coarse(c->s->dim);
@@ -224,67 +219,34 @@ static const unsigned char *unit_fine(const struct coded *c,
        + ((size_t)u->i_unit*32 + lane)*vdb_flat_code_fine(c->s->dim);
 }
 
-/* est[l] without the terms of the bound, low[l] with them, of 32 lanes. */
-static void unit_bounds(const struct coded *c, const unsigned char *factor,
-                        const int32_t *ip, float *est, float *low){
-  const f16x delta = F16X(16*c->code.delta), kappa = F16X(c->kappa[0]);
-  for(size_t l=0; l<32; l+=16){
-    f16x n2, resc, tan, norm, e;
-    i16x p;
-    memcpy(&p, ip+l, 64);
-    vec_get(&n2, factor + FLATCODE_NORM2 + 4*l);
-    vec_get(&resc, factor + FLATCODE_RESC + 4*l);
-    vec_get(&tan, factor + FLATCODE_TAN + 4*l);
-    vec_get(&norm, factor + FLATCODE_NORM + 4*l);
-    e = __builtin_convertvector(p, f16x)*delta + kappa;
-    e = e*resc*F16X(c->c) + n2*F16X(c->a) + F16X(c->b);
-    memcpy(est+l, &e, 64);
-    e = e - tan*F16X(c->reach) - norm*F16X(c->w);
-    memcpy(low+l, &e, 64);
-  }
-}
-
-/* Bit l: low[l] does not exceed the limit (or is not a number). */
-static uint32_t lanes_below(const float *low, float limit){
-  uint32_t m = 0;
-  for(int l=0; l<32; l++) m |= (uint32_t)!(low[l]>limit) << l;
-  return m;
-}
-
 /* B2: the reach of one row, as its norm2 allows. */
 static double row_reach(const struct coded *c, double n2){
-  double h = (c->qq + n2 - (double)c->limit)/2, p2 = c->qq;
-  if( c->s->metric==VECDB_IP || !(h>0) || !(n2>0) ) return (double)c->reach;
+  double h = (c->qq + n2 - (double)c->bound.limit)/2, p2 = c->qq;
+  if( c->s->metric==VECDB_IP || !(h>0) || !(n2>0) ) return (double)c->bound.reach;
   p2 -= h*h/n2*(1 - 0x1p-14);
   p2 = 2*sqrt((p2>0 ? p2 : 0) + 0x1p-14*c->qq)*(1 + 0x1p-12);
-  return p2<(double)c->reach ? p2 : (double)c->reach;
+  return p2<(double)c->bound.reach ? p2 : (double)c->bound.reach;
 }
 
 /* Does lane l of a unit stay, by both levels? `ip` is its level 1 product,
 ** est its estimate. */
 static bool lane_stays(const struct coded *c, const struct span_unit *u,
-                       unsigned lane, int32_t ip, float est, uint8_t *bytes){
+                       unsigned lane, int32_t ip, float est){
   const unsigned char *factor = unit_coarse(c, u)
                               + VDB_CODE_GROUP_BYTES(c->k->dims, 4) + 4*lane;
   const unsigned char *fine = unit_fine(c, u, lane);
-  size_t half = c->k->dims/2;
   double n2 = (double)get_f32(factor + FLATCODE_NORM2);
   double reach = row_reach(c, n2), e;
-  double w = (double)c->w*(double)get_f32(factor + FLATCODE_NORM);
+  double w = (double)c->bound.w*(double)get_f32(factor + FLATCODE_NORM);
   if( (double)est - (double)get_f32(factor + FLATCODE_TAN)*reach - w
-      > (double)c->limit ) return false;
-  for(size_t i=0; i<half; i++){
-    uint8_t v = fine[FLATFINE_SIZE+i];
-    bytes[i] = v & 15;
-    bytes[i+half] = v>>4;
-  }
-  e = 16.0*ip + (double)c->simd->dot_u8s8(bytes,
-                              (const int8_t*)c->code.table, c->k->dims);
-  e = e*(double)c->code.delta + (double)c->kappa[1];
-  e = e*(double)get_f32(fine + FLATFINE_RESC)*(double)c->c
-    + n2*(double)c->a + (double)c->b;
+      > (double)c->bound.limit ) return false;
+  e = 16.0*ip + (double)c->simd->dot_low(fine + FLATFINE_SIZE,
+                               (const int8_t*)c->code.table, c->k->dims);
+  e = e*(double)c->code.delta + (double)c->kappa_fine;
+  e = e*(double)get_f32(fine + FLATFINE_RESC)*(double)c->bound.c
+    + n2*(double)c->bound.a + (double)c->bound.b;
   return !(e - (double)get_f32(fine + FLATFINE_TAN)*reach - w
-           > (double)c->limit);
+           > (double)c->bound.limit);
 }
 
 /* ---- Seeds --------------------------------------------------------------- */
@@ -362,13 +324,12 @@ static bool wants_seeds(const struct coded *c){
 }
 
 /* Pass 2 of one unit. */
-static int unit_finish(struct coded *c, size_t i, uint8_t *bytes){
+static int unit_finish(struct coded *c, size_t i){
   struct span_unit *u = &c->unit[i];
-  _Alignas(64) float est[32], low[32];
+  _Alignas(64) float est[32];
   uint32_t m;
   int rc = VECDB_OK;
-  unit_bounds(c, unit_factor(c, u), c->ip[i], est, low);
-  m = u->mask & lanes_below(low, c->limit);
+  m = u->mask & c->simd->bounds(&c->bound, unit_factor(c, u), c->ip[i], est);
   for(uint32_t t=m; t; t &= t-1){
     const unsigned char *fine = unit_fine(c, u, (unsigned)__builtin_ctz(t));
     for(size_t at=0; at<vdb_flat_code_fine(c->s->dim); at+=64){
@@ -377,7 +338,7 @@ static int unit_finish(struct coded *c, size_t i, uint8_t *bytes){
   }
   for(; m; m &= m-1){
     unsigned l = (unsigned)__builtin_ctz(m);
-    if( lane_stays(c, u, l, c->ip[i][l], est[l], bytes) ){
+    if( lane_stays(c, u, l, c->ip[i][l], est[l]) ){
       TRY( row_take(c, u->run, (size_t)u->i_unit*32 + l) );
     }
   }
@@ -385,10 +346,10 @@ done:
   return rc;
 }
 
-static int span_finish(struct coded *c, uint8_t *bytes){
+static int span_finish(struct coded *c){
   int rc = VECDB_OK;
   if( c->n_seed>0 ) TRY( seeds_compute(c) );
-  for(size_t i=0; i<c->n_unit; i++) TRY( unit_finish(c, i, bytes) );
+  for(size_t i=0; i<c->n_unit; i++) TRY( unit_finish(c, i) );
   TRY( rows_compute(c) );
   c->n_unit = 0;
   c->seed_cut = INFINITY;
@@ -398,9 +359,9 @@ done:
 
 /* Pass 1 of one unit. */
 static int unit_add(struct coded *c, const struct flat_run *run, size_t i,
-                    uint32_t mask, uint8_t *bytes){
+                    uint32_t mask){
   struct span_unit *u = &c->unit[c->n_unit];
-  _Alignas(64) float est[32], low[32];
+  _Alignas(64) float est[32];
   int rc = VECDB_OK;
   if( __builtin_popcount(mask)<=DIRECT_ROWS ){
     for(; mask; mask &= mask-1){
@@ -413,10 +374,10 @@ static int unit_add(struct coded *c, const struct flat_run *run, size_t i,
   u->mask = mask;
   c->simd->sums(&c->code, unit_coarse(c, u), c->ip[c->n_unit]);
   if( wants_seeds(c) ){
-    unit_bounds(c, unit_factor(c, u), c->ip[c->n_unit], est, low);
+    (void)c->simd->bounds(&c->bound, unit_factor(c, u), c->ip[c->n_unit], est);
     seeds_offer(c, c->n_unit, mask, est);
   }
-  if( ++c->n_unit==SPAN_UNITS ) TRY( span_finish(c, bytes) );
+  if( ++c->n_unit==SPAN_UNITS ) TRY( span_finish(c) );
 done:
   return rc;
 }
@@ -437,8 +398,7 @@ static uint32_t unit_mask(const struct flat_search *s,
   return m;
 }
 
-static int run_scan(struct coded *c, const struct flat_run *run,
-                    uint8_t *bytes){
+static int run_scan(struct coded *c, const struct flat_run *run){
   size_t n = vdb_flat_code_units(run->n_rows);
   size_t sz = vdb_flat_code_coarse(c->s->dim);
   int rc = VECDB_OK;
@@ -447,7 +407,7 @@ static int run_scan(struct coded *c, const struct flat_run *run,
   for(size_t i=0; i<n; i++){
     uint32_t mask = unit_mask(c->s, run, i);
     if( mask==0 ) continue;
-    TRY( unit_add(c, run, i, mask, bytes) );
+    TRY( unit_add(c, run, i, mask) );
     TRY( vdb_flat_poll(c->poll, &c->sz_polled, sz) );
   }
 done:
@@ -479,24 +439,22 @@ int vdb_flat_coded_scan(const struct flat_search *s,
                      .query = query, .pick = pick, .poll = poll };
   size_t dims = s->coder->dims;
   float *x = vdb_malloc_aligned(dims*sizeof(*x));
-  uint8_t *bytes = vdb_malloc_aligned(dims);
   int rc = VECDB_OK;
 
   *used = false;
   c.code.table = vdb_malloc_aligned(VDB_CODE_TABLE_BYTES(dims));
   c.unit = vdb_malloc_array(SPAN_UNITS, sizeof(*c.unit));
   c.ip = vdb_malloc_aligned(SPAN_UNITS*sizeof(*c.ip));
-  if( !x || !bytes || !c.code.table || !c.unit || !c.ip ) TRY( VECDB_NOMEM );
+  if( !x || !c.code.table || !c.unit || !c.ip ) TRY( VECDB_NOMEM );
   if( !query_prepare(&c, x) ) goto done;
   TRY( seeds_init(&c) );
   *used = true;
   for(size_t i=0; i<s->n_runs; i++){
-    if( s->runs[i].n_codes>0 ) TRY( run_scan(&c, &s->runs[i], bytes) );
+    if( s->runs[i].n_codes>0 ) TRY( run_scan(&c, &s->runs[i]) );
   }
-  TRY( span_finish(&c, bytes) );
+  TRY( span_finish(&c) );
 done:
   vdb_free_aligned(x);
-  vdb_free_aligned(bytes);
   vdb_free_aligned(c.code.table);
   vdb_free_aligned(c.ip);
   vdb_free(c.unit);

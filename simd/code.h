@@ -119,6 +119,13 @@ struct vdb_expand {
   uint32_t n_slots;         /* ids at or above it are ignored */
 };
 
+/* What a scan of codes compares with a limit: for each of 32 lanes
+**   est = c*resc*(delta*ip + kappa) + a*norm2 + b
+**   low = est - reach*tan - w*norm                                           */
+struct vdb_code_bound {
+  float a, b, c, w, reach, delta, kappa, limit;
+};
+
 /* Kernels of one instruction set. n, dims: multiples of 64, except f32 lengths,
 ** which are arbitrary. */
 struct vdb_code_simd {
@@ -160,6 +167,18 @@ struct vdb_code_simd {
   void (*estimate)(const struct vdb_code_query *q, const uint8_t *groups,
                    const float *f_add, const float *f_resc, size_t n,
                    float g_add, float *est);
+  /* est of 32 lanes, as in vdb_code_bound; norm2, resc, tan and norm are 32
+  ** floats each, one after the other at `factor`. Bit l of the result is clear
+  ** iff low[l] > limit. */
+  uint32_t (*bounds)(const struct vdb_code_bound *b, const uint8_t *factor,
+                     const int32_t *ip, float *est);
+  /* Codes of 8 bits in two halves: u = (r*inv + 127.5), rounded and limited
+  ** to 0..255; x8 = u - 127.5; high = u/16, x4 = 16*high - 120; and
+  ** low[j] = u[j]%16 | u[j+n/2]%16 << 4, n/2 bytes. n: a multiple of 64. */
+  void (*split)(const float *r, size_t n, float inv, uint8_t *high,
+                uint8_t *low, float *x4, float *x8);
+  /* Dot product of the low halves of n dimensions with signed bytes. */
+  int32_t (*dot_low)(const uint8_t *low, const int8_t *q, size_t n);
   /* Offer lanes, which nobody has checked, to the pool. A candidate that was
   ** met before, in another block, and not expanded moves up, or comes back
   ** into the pool, if its estimate is below e->reuse. */

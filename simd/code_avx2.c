@@ -33,6 +33,22 @@ static inline uint32_t ci_dot(const uint8_t *u, const int8_t *q, size_t n){
   return m256i_sum(_mm256_add_epi32(s, t));
 }
 
+/* Two products are at most 2*15*128: four of them fit in 16 bits. */
+static inline uint32_t ci_low(const uint8_t *low, const int8_t *q, size_t n){
+  const __m256i four = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
+  __m256i s = _mm256_setzero_si256();
+  for(size_t i=0; i<n/2; i+=32){
+    __m256i z = m256i_load(low+i);
+    __m256i a = _mm256_maddubs_epi16(_mm256_and_si256(z, four),
+                                     m256i_load(q+i));
+    __m256i b = _mm256_maddubs_epi16(
+                  _mm256_and_si256(_mm256_srli_epi16(z, 4), four),
+                  m256i_load(q+i+n/2));
+    s = _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_add_epi16(a, b), one));
+  }
+  return m256i_sum(s);
+}
+
 /* Eight lanes per register. Two products of a field are at most 2*15*128 and
 ** those of a run at most 4*3*2*128, so 16 bits do not saturate. */
 static inline __attribute__((always_inline))
