@@ -330,7 +330,7 @@ static int db_open(vecdb *db, const char *path, uint32_t flags,
     flags |= VECDB_OPEN_READWRITE;
   }
   if( flags & VECDB_OPEN_IMMUTABLE ) flags |= VECDB_OPEN_READONLY;
-  cfg.path = (flags & VECDB_OPEN_MEMORY) || o.store ? NULL : path;
+  cfg.path = flags & VECDB_OPEN_MEMORY ? NULL : path;
   cfg.open_flags = flags;
   cfg.sz_page = o.page_size;
   cfg.sz_cache = o.cache_bytes;

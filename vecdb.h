@@ -598,8 +598,11 @@ VECDB_API void vecdb_free(void *p);
 ** engine chooses; a number is used again only after free.
 ** Every function returns a VECDB_ code. `arg` is passed through.
 **
-**   begin_read    start a snapshot; *version changes whenever the contents
-**                 may have changed since the last call on this handle.
+**   begin_read    start a snapshot; *version grows whenever somebody else
+**                 may have changed the contents since the last call on this
+**                 handle, and becomes smaller than it ever was when they may
+**                 have come from elsewhere (a restored copy, say): then
+**                 nothing cached is used any more, extents included.
 **   begin_write   the host's write transaction is open: *version as above.
 **   flush         bring n changed pages to the host, inside its transaction.
 **   free_page     the page is not needed any more (before `end`, after the
@@ -607,7 +610,14 @@ VECDB_API void vecdb_free(void *p);
 **                 when it was never written.
 **   end           the transaction is over (or rolled back): nothing cached
 **                 from it may be used when committed is 0.
-** read_page of a page never written returns VECDB_NOTFOUND. */
+** read_page of a page never written returns VECDB_NOTFOUND.
+**
+** When the host commits in two phases (or may fail to), vecdb_prepare_commit
+** brings all changes to it and leaves the transaction open; vecdb_decide ends
+** it. uuid and token are stored and mean nothing. A savepoint made with
+** vecdb_savepoint is one of the host's as well: before vecdb_rollback_to is
+** called, the host has undone what it was given since. The path given to
+** vecdb_open names the store in messages. */
 typedef struct vecdb_page_store {
   uint32_t size;             /* sizeof(vecdb_page_store) */
   uint32_t usable_size;      /* bytes of a page, 4032..65536, multiple of 32 */

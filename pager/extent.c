@@ -530,6 +530,14 @@ int vdb_extents_commit(struct pager *p){
   return rc;
 }
 
+int vdb_extents_free_logged(struct pager *p){
+  int rc = VECDB_OK;
+  for(size_t i=0; i<p->freed.n && rc==VECDB_OK; i++){
+    rc = p->store->ops->extent_free(p->store, p->freed.no[i]);
+  }
+  return rc;
+}
+
 /* E1, E2 for extents of the running transaction. Without memory for a new
 ** table the old one is emptied: everything is verified again. */
 static void extents_forget_txn(struct pager *p){

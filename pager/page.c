@@ -60,7 +60,7 @@ int vdb_page_verify(struct pager *p, const unsigned char *data, page_no pgno){
 static size_t spill_choose(struct pager *p, struct cpage **out){
   size_t n = 0;
   for(struct cpage *cp=p->cache.dirty.first; cp && n<SPILL_BATCH; cp=cp->next){
-    if( cp->n_pin==0 ) out[n++] = cp;
+    if( cp->n_pin==0 && vdb_save_lets_spill(p, cp->pub.pgno) ) out[n++] = cp;
   }
   return n;
 }

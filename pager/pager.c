@@ -294,7 +294,9 @@ static int write_commit(struct pager *p){
   size_t n = 0;
   int rc = VECDB_OK;
 
-  if( !p->store->has_runs ) TRY( vdb_root_touch(p) );
+  if( !p->store->has_runs && (p->is_changed || !p->is_prepared) ){
+    TRY( vdb_root_touch(p) );
+  }
   TRY( dirty_list(p, &dirty, &n) );
   p->no_spill = true;               /* what is listed stays in the cache */
   TRY( p->store->ops->commit(p->store, dirty, n, p->n_page) );
@@ -350,6 +352,10 @@ int vdb_pager_rollback(struct pager *p){
 
 /* ---- two-phase commit ---------------------------------------------------- */
 
+bool vdb_pager_is_hosted(const struct pager *p){
+  return p->store->is_hosted;
+}
+
 static int two_phase_supported(struct pager *p){
   if( p->store->ops->prepare ) return VECDB_OK;
   return vdb_error(p->err, VECDB_UNSUPPORTED, "%s has no two-phase commit",
@@ -371,7 +377,7 @@ int vdb_pager_prepare(struct pager *p, const unsigned char host_uuid[16],
   p->no_spill = true;
   TRY( p->store->ops->prepare(p->store, dirty, n, p->n_page, host_uuid,
                               token) );
-  dirty_to_clean(p);
+  if( !p->store->is_hosted ) dirty_to_clean(p);
   p->is_prepared = true;
   p->is_changed = false;
 done:
@@ -485,9 +491,9 @@ done:
 
 /* ---- opening and closing ------------------------------------------------- */
 
-/* `"x.vdb"` as messages name it. */
-static int pager_set_name(struct pager *p){
-  const char *path = p->cfg.path;
+/* `"x.vdb"` as messages name it. An outside store is named by the path its
+** host gave, which is no path of a file. */
+static int pager_set_name(struct pager *p, const char *path){
   size_t n = path ? strlen(path) : 0;
 
   if( path==NULL ){
@@ -558,7 +564,7 @@ int vdb_pager_open(const struct pager_config *cfg, struct vdb_err *err,
     rc = VECDB_NOMEM;
     goto done;
   }
-  TRY( pager_set_name(p) );
+  TRY( pager_set_name(p, cfg->store ? cfg->path : p->cfg.path) );
   TRY( config_check(p) );
   TRY( vdb_extents_init(p) );
   TRY( store_open(p) );

@@ -70,6 +70,8 @@ int vdb_pager_savepoint(struct pager *p, unsigned *n);
 int vdb_pager_release(struct pager *p, unsigned n);
 int vdb_pager_rollback_to(struct pager *p, unsigned n);
 unsigned vdb_pager_n_savepoint(const struct pager *p);
+/* The owner of an outside store has made the same savepoint. */
+void vdb_pager_share_savepoint(struct pager *p, unsigned n);
 
 /* Two-phase commit (storage.md 3, sql.md 5.1). prepare leaves WRITE open. */
 int vdb_pager_prepare(struct pager *p, const unsigned char host_uuid[16],
@@ -88,6 +90,9 @@ int vdb_pager_rewind(struct pager *p, uint64_t token, uint64_t newest);
 void vdb_pager_set_host(struct pager *p, int (*fn)(void *arg), void *arg);
 /* Make names in the folder of path durable. */
 int vdb_pager_sync_folder(struct pager *p, const char *path);
+/* The commit belongs to the transaction of a host that has storage of its own:
+** prepare brings everything there. */
+bool vdb_pager_is_hosted(const struct pager *p);
 int vdb_pager_in_doubt(struct pager *p, bool *in_doubt,
                        unsigned char host_uuid[16], uint64_t *token);
 int vdb_pager_committed_token(struct pager *p, unsigned char host_uuid[16],

@@ -39,6 +39,7 @@ struct save {                       /* a savepoint */
   uint64_t mark;                    /* of the store */
   uint64_t version;                 /* of the pager, back then */
   size_t n_created, n_freed;        /* length of the extent logs, back then */
+  bool is_shared;                   /* the host has made one, too (S5) */
 };
 
 struct verified;                    /* extent.c: checked checksums, by extent */
@@ -122,6 +123,7 @@ static inline struct cpage *cpage_of(struct page *pg){
 /* save.c */
 int  vdb_save_before_change(struct pager *p, struct cpage *cp);
 int  vdb_save_before_new(struct pager *p, page_no pgno);
+bool vdb_save_lets_spill(const struct pager *p, page_no pgno);      /* S5 */
 void vdb_save_clear(struct pager *p);        /* forget all savepoints */
 void vdb_save_close(struct pager *p);        /* and the undo file */
 
@@ -159,6 +161,8 @@ void vdb_extents_end_txn(struct pager *p);   /* no pin is left */
 ** be done (a savepoint, or 0,0: all of the transaction). */
 void vdb_extents_undo(struct pager *p, size_t n_created, size_t n_freed);
 int  vdb_extents_commit(struct pager *p);    /* frees of numbered extents */
+/* The same, and the transaction goes on: it may yet be undone in part. */
+int  vdb_extents_free_logged(struct pager *p);
 void vdb_extents_forget(struct pager *p);    /* nothing known is valid */
 
 /* census.c */

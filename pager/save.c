@@ -19,6 +19,12 @@
 **       brought back into the cache before the store forgets. There are at
 **       most as many as fitted the cache when the savepoint was made.
 **   S4  An undo does everything that can fail first.
+**   S5  A host that has made a savepoint at the same moment (is_shared) undoes
+**       what it was given since before we hear of it. So a page is spilled only
+**       when nothing would be lost: there is no shared savepoint, or the page
+**       has changed since the innermost of them and an image or its absence
+**       comes back with the undo. What stays are at most the pages that were
+**       dirty when that savepoint was made.
 */
 #include "util/common.h"
 #include "util/str.h"
@@ -152,6 +158,18 @@ void vdb_save_close(struct pager *p){
   vdb_save_clear(p);
   vdb_free(p->save);
   p->save = NULL;
+}
+
+bool vdb_save_lets_spill(const struct pager *p, page_no pgno){
+  for(size_t i=p->n_save; i-->0; ){
+    if( vdb_pgset_has(&p->save[i].seen, pgno) ) return true;
+    if( p->save[i].is_shared ) return false;
+  }
+  return true;
+}
+
+void vdb_pager_share_savepoint(struct pager *p, unsigned n){
+  if( n<p->n_save ) p->save[n].is_shared = p->store->is_hosted;
 }
 
 unsigned vdb_pager_n_savepoint(const struct pager *p){
@@ -301,6 +319,7 @@ int vdb_pager_rollback_to(struct pager *p, unsigned n){
   vdb_extents_undo(p, s->n_created, s->n_freed);
   p->version = s->version;
   p->sz_run_none = 0;
+  if( p->is_prepared ) p->is_changed = true;    /* that was another state */
 done:
   return rc;
 }

@@ -116,6 +116,8 @@ struct page_store {
   uint32_t usable;                  /* bytes of a page */
   page_no  pg_first;                /* the root page; smaller ones are none */
   bool     has_runs;                /* extents are runs of pages */
+  bool     is_hosted;               /* a host undoes what it was given since a
+                                    ** shared savepoint, by itself (save.c) */
   bool     is_readonly;
   unsigned char uuid[16];           /* of the database */
 };

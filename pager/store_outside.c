@@ -9,7 +9,8 @@
 **   O1  While the host's version stays the same, so do the bytes it returns:
 **       the cache is kept. A new version empties it. Extents stay, since their
 **       names are new with each transaction, unless the number of the newest
-**       one says that the host has undone some.
+**       one says that the host has undone some, or a version smaller than the
+**       last one that the host tells another history.
 **   O2  The host's `end` is called once for each time a begin_read, a
 **       begin_write, or a begin_read followed by a begin_write was called.
 **   O3  A commit that fails half way leaves the host with some of the pages;
@@ -17,6 +18,10 @@
 **       writes them again and a rollback is the host's.
 **   O4  Pages that a transaction leaves on the free list are given back to the
 **       host at its end. Nobody reads them before they are written again.
+**   O5  prepare brings all of the transaction to the host and leaves it open,
+**       its pages dirty and its logs complete: the host may go back to a
+**       savepoint, and with it lose some of what it was given. A commit of
+**       exactly what was prepared only ends the transaction.
 */
 #include "util/common.h"
 #include "pager/pager_int.h"
@@ -87,6 +92,7 @@ done:
 /* The host is at `version` now (O1). */
 static int outside_follow(struct outside *o, uint64_t version){
   txn_id txid_last = o->txid;
+  bool is_other = version<o->host_version;
   int rc;
 
   if( o->was_seen && version==o->host_version ) return VECDB_OK;
@@ -94,7 +100,9 @@ static int outside_follow(struct outside *o, uint64_t version){
   vdb_pager_forget(o->base.pager, 0);
   o->version++;
   rc = outside_read_root(o);
-  if( rc!=VECDB_OK || o->txid<=txid_last ) vdb_extents_forget(o->base.pager);
+  if( rc!=VECDB_OK || o->txid<=txid_last || is_other ){
+    vdb_extents_forget(o->base.pager);
+  }
   o->was_seen = rc==VECDB_OK;
   o->host_version = version;
   return rc;
@@ -189,15 +197,36 @@ static int outside_free_page(void *arg, page_no pgno){
   return host_result(o, rc, "free a page");
 }
 
+/* Everything the transaction has changed is the host's from here on. */
+static int outside_bring(struct page_store *s, struct cpage *const *dirty,
+                         size_t n){
+  int rc = VECDB_OK;
+
+  TRY( vdb_extents_free_logged(s->pager) );
+  if( n>0 ) TRY( outside_flush(s, dirty, n) );
+  TRY( vdb_alloc_each_freed(s->pager, s->pager->snap.txid_write,
+                            outside_free_page, outside_of(s)) );
+done:
+  return rc;
+}
+
+/* O5 */
+static int outside_prepare(struct page_store *s, struct cpage *const *dirty,
+                           size_t n, page_no n_page,
+                           const unsigned char host[16], uint64_t token){
+  VDB_UNUSED(n_page);
+  VDB_UNUSED(host);
+  VDB_UNUSED(token);
+  return outside_bring(s, dirty, n);
+}
+
 static int outside_commit(struct page_store *s, struct cpage *const *dirty,
                           size_t n, page_no n_page){
   struct outside *o = outside_of(s);
+  struct pager *p = s->pager;
   int rc = VECDB_OK;
 
-  TRY( vdb_extents_commit(s->pager) );
-  if( n>0 ) TRY( outside_flush(s, dirty, n) );
-  TRY( vdb_alloc_each_freed(s->pager, s->pager->snap.txid_write,
-                            outside_free_page, o) );
+  if( !p->is_prepared || p->is_changed ) TRY( outside_bring(s, dirty, n) );
   o->is_reading = o->is_writing = false;
   TRY( host_result(o, o->host->end(o->host->arg, 1), "commit") );
   o->txid = s->pager->snap.txid_write;
@@ -205,6 +234,12 @@ static int outside_commit(struct page_store *s, struct cpage *const *dirty,
   s->pager->snap.version = ++o->version;
 done:
   return rc;
+}
+
+static int outside_decide_orphan(struct page_store *s, bool commit){
+  VDB_UNUSED(commit);
+  return vdb_error(s->pager->err, VECDB_NOTFOUND, "nothing is undecided in %s",
+                   vdb_pager_name(s->pager));
 }
 
 static void outside_rollback(struct page_store *s){
@@ -250,6 +285,8 @@ static const struct page_store_ops outside_ops = {
   .spill = outside_flush,
   .commit = outside_commit,
   .rollback = outside_rollback,
+  .prepare = outside_prepare,
+  .decide_orphan = outside_decide_orphan,
   .extent_write = outside_extent_write,
   .extent_read = outside_extent_read,
   .extent_free = outside_extent_free,
@@ -271,6 +308,7 @@ int vdb_store_outside_open(struct pager *p, struct page_store **out){
   o->base.pager = p;
   o->base.usable = host->usable_size;
   o->base.pg_first = 1;
+  o->base.is_hosted = true;
   o->base.is_readonly = (p->cfg.open_flags & VECDB_OPEN_READONLY)!=0;
   o->host = host;
   o->buf = vdb_malloc(o->base.usable);

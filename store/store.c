@@ -209,7 +209,15 @@ int vdb_store_rollback(struct store *st){
 
 int vdb_store_prepare(struct store *st, const unsigned char host_uuid[16],
                       uint64_t token){
-  return vdb_pager_prepare(st->p, host_uuid, token);
+  int rc = VECDB_OK;
+
+  if( vdb_pager_is_hosted(st->p) ){      /* tidied up in the same transaction */
+    vdb_hold_end_all(st);
+    TRY( store_run_policy(st) );
+  }
+  rc = vdb_pager_prepare(st->p, host_uuid, token);
+done:
+  return rc;
 }
 
 /* After the host's commit: an engine transaction of its own. That it cannot
@@ -238,7 +246,9 @@ int vdb_store_decide(struct store *st, bool commit, bool undoable){
     return rc;
   }
   if( !commit ) store_undone(st);
-  if( commit && is_ours ) store_policy_after(st);
+  if( commit && is_ours && !vdb_pager_is_hosted(st->p) ){
+    store_policy_after(st);
+  }
   store_kept(st);
   vdb_error_clear(st->err);
   return store_ended(st);
@@ -255,7 +265,10 @@ int vdb_store_rewind(struct store *st, uint64_t token, uint64_t newest){
 }
 
 int vdb_store_savepoint(struct store *st, unsigned *n){
-  return vdb_pager_savepoint(st->p, n);
+  int rc = vdb_pager_savepoint(st->p, n);
+
+  if( rc==VECDB_OK ) vdb_pager_share_savepoint(st->p, *n);
+  return rc;
 }
 
 int vdb_store_release(struct store *st, unsigned n){
