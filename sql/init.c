@@ -47,6 +47,7 @@ static struct sql_state *state_create(sqlite3 *db){
   st->db = db;
   st->n_ref = 1;
   st->i_level = -1;
+  st->cache_bytes = VDB_HOST_CACHE_DEFAULT;
   return st;
 }
 
@@ -66,29 +67,39 @@ struct sql_state *vdb_function_state(sqlite3_context *ctx){
 
 /* ---- Registering -------------------------------------------------------- */
 
-/* Does the connection have a function (n_arg>=-1) or module of this name? An
+/* Does a PRAGMA that lists functions or modules list one like `pattern`, with
+** n_arg arguments or any number of them (n_arg -2: whatever)? A PRAGMA, not the
+** table of that name: compiling the latter reads the schema, and tables read
+** before their module is registered are not known as its shadow tables. An
 ** SQLite without these pragmas cannot say, and has no conflict then. */
-static int is_taken(sqlite3 *db, const char *list, const char *name,
-                    int n_arg){
+static int is_listed(sqlite3 *db, const char *pragma, const char *pattern,
+                     int n_arg){
   sqlite3_stmt *s = NULL;
-  char *sql = sqlite3_mprintf("SELECT 1 FROM pragma_%s_list WHERE name=%Q "
-                              "COLLATE NOCASE", list, name);
-  int taken = 0;
-  if( sql && n_arg>=-1 ){
-    sql = sqlite3_mprintf("%z AND narg IN (-1,%d)", sql, n_arg);
-  }
-  if( sql && sqlite3_prepare_v2(db, sql, -1, &s, NULL)==SQLITE_OK ){
-    taken = sqlite3_step(s)==SQLITE_ROW;
+  int found = 0;
+  if( sqlite3_prepare_v2(db, pragma, -1, &s, NULL)==SQLITE_OK ){
+    while( !found && sqlite3_step(s)==SQLITE_ROW ){
+      const char *z = (const char*)sqlite3_column_text(s, 0);
+      int n = sqlite3_column_int(s, 4);
+      found = z && sqlite3_strlike(pattern, z, 0)==0
+           && (n_arg<-1 || n==-1 || n==n_arg);
+    }
   }
   sqlite3_finalize(s);
-  sqlite3_free(sql);
-  return taken;
+  return found;
+}
+
+/* `_` in the pattern matches any character, which no name here minds. */
+static int has_function(sqlite3 *db, const char *name, int n_arg){
+  return is_listed(db, "PRAGMA function_list", name, n_arg);
+}
+static int has_module(sqlite3 *db, const char *name){
+  return is_listed(db, "PRAGMA module_list", name, -2);
 }
 
 int vdb_register_function(struct sql_state *st, const char *name, int n_arg,
                           int flags,
                           void (*fn)(sqlite3_context*, int, sqlite3_value**)){
-  if( st->has_others && is_taken(st->db, "function", name, n_arg) ){
+  if( st->has_others && has_function(st->db, name, n_arg) ){
     return SQLITE_OK;
   }
   st->n_ref++;
@@ -98,33 +109,19 @@ int vdb_register_function(struct sql_state *st, const char *name, int n_arg,
 
 int vdb_register_module(struct sql_state *st, const char *name,
                         const sqlite3_module *m){
-  if( st->has_others && is_taken(st->db, "module", name, -2) ){
+  if( st->has_others && has_module(st->db, name) ){
     return SQLITE_OK;
   }
   st->n_ref++;
   return sqlite3_create_module_v2(st->db, name, m, st, vdb_state_unref);
 }
 
-/* Nearly always nothing of these names is there: one question instead of one
-** per name. */
-static int has_others(sqlite3 *db){
-  sqlite3_stmt *s = NULL;
-  int found = 1;
-  if( sqlite3_prepare_v2(db, "SELECT 1 FROM pragma_function_list WHERE name "
-                         "LIKE 'vec%' UNION ALL SELECT 1 FROM "
-                         "pragma_module_list WHERE name LIKE 'vec%'", -1, &s,
-                         NULL)==SQLITE_OK ){
-    found = sqlite3_step(s)!=SQLITE_DONE;
-  }
-  sqlite3_finalize(s);
-  return found;
-}
-
 static int register_all(sqlite3 *db){
   struct sql_state *st = state_create(db);
   int rc;
   if( st==NULL ) return SQLITE_NOMEM;
-  st->has_others = has_others(db);
+  /* Nearly always nothing is there: one question instead of one per name. */
+  st->has_others = has_function(db, "vec%", -2) || has_module(db, "vec%");
   SQL_TRY( vdb_guard_register(st) );
   SQL_TRY( vdb_table_register(st) );
   SQL_TRY( vdb_register_module(st, "vec_each", &vdb_vec_each_module) );
@@ -158,7 +155,7 @@ int sqlite3_vecdb_init(sqlite3 *db, char **err,
     return vdb_sql_fail(err, SQLITE_ERROR, "vecdb needs SQLite 3.38.0 or "
                         "newer, this is %s", sqlite3_libversion());
   }
-  if( is_taken(db, "module", "vecdb", -2) ) return SQLITE_OK;
+  if( has_module(db, "vecdb") ) return SQLITE_OK;
   return register_all(db);
 }
 

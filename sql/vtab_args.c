@@ -103,6 +103,12 @@ static int is_blank(const char *z){
   return *z==0;
 }
 
+static int is_background(const char *arg){
+  const char *z = option_value(arg, "optimize");
+  if( z && (*z=='\'' || *z=='"') ) z++;
+  return z && sqlite3_strnicmp(z, "background", 10)==0;
+}
+
 int vdb_args_parse(int argc, const char *const *argv, struct sql_args *out,
                    char **err){
   sqlite3_str *rest = sqlite3_str_new(NULL);
@@ -117,6 +123,7 @@ int vdb_args_parse(int argc, const char *const *argv, struct sql_args *out,
     if( found || is_blank(argv[i]) ) continue;
     SQL_TRY( take_durability(argv[i], out, &found, err) );
     if( found ) continue;
+    if( is_background(argv[i]) ) out->is_background = 1;
     if( sqlite3_str_length(rest)>0 ) sqlite3_str_appendall(rest, ", ");
     sqlite3_str_appendall(rest, argv[i]);
   }
@@ -169,10 +176,6 @@ static char *path_beside(sqlite3 *db, const char *schema, const char *file){
   const char *slash = host ? strrchr(host, '/') : NULL;
   if( file[0]=='/' || slash==NULL ) return vdb_sql_strdup(file);
   return sqlite3_mprintf("%.*s/%s", (int)(slash - host), host, file);
-}
-
-int vdb_args_path_is_beside(const char *file){
-  return file!=NULL && file[0]!='/' && !has_dot_dot(file);
 }
 
 int vdb_args_path(sqlite3 *db, const char *schema, const char *file,

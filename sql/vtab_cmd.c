@@ -44,19 +44,32 @@ static void note_finding(void *arg, int severity, const char *object,
   if( f->n++==0 ) f->first = sqlite3_mprintf("%s: %s", object, message);
 }
 
-static int command_check(struct sql_table *t){
+int vdb_table_check(struct sql_table *t, int is_quick, char **err){
   struct finding f = { 0, NULL };
-  int rc = vecdb_check(t->conn->eng, 0, note_finding, &f);
+  int rc = vecdb_check(t->conn->eng, is_quick, note_finding, &f);
   if( f.n>0 ){
-    return vdb_table_set_error(t, SQLITE_CORRUPT_VTAB, sqlite3_mprintf(
-        "\"%s\" is damaged in %d place%s: %z", t->conn->path, f.n,
-        f.n>1 ? "s" : "", f.first));
+    rc = vdb_sql_fail(err, SQLITE_CORRUPT_VTAB,
+        "\"%s\" is damaged in %d place%s: %s", t->conn->path, f.n,
+        f.n>1 ? "s" : "", f.first ? f.first : "");
+    sqlite3_free(f.first);
+    return rc;
   }
-  return rc==VECDB_OK ? SQLITE_OK : vdb_table_error(t, rc);
+  return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(t->conn, rc, err);
+}
+
+static int command_check(struct sql_table *t){
+  return vdb_table_check(t, 0, &t->base.zErrMsg);
+}
+
+static int command_detach(struct sql_table *t){
+  if( !t->is_hosted ) return vdb_table_detach(t);
+  return vdb_table_set_error(t, SQLITE_ERROR, sqlite3_mprintf(
+      "table \"%s\" is stored in its database; only a table with file= can be "
+      "detached", t->name));
 }
 
 static const struct command commands[] = {
-  { "detach",          vdb_table_detach },
+  { "detach",          command_detach },
   { "flush",           command_flush },
   { "integrity-check", command_check },
   { "optimize",        command_optimize },
@@ -96,6 +109,10 @@ static int command_option(struct sql_table *t, const char *z, const char *eq){
   size_t i;
   for(i=0; i<N_OPTION; i++){
     if( sqlite3_strnicmp(options[i].name, z, n)==0 && options[i].name[n]==0 ){
+      if( t->is_hosted && sqlite3_strnicmp(eq + 1, "background", 10)==0 ){
+        return vdb_table_set_error(t, SQLITE_ERROR, sqlite3_mprintf(
+            "optimize=background needs a table with file="));
+      }
       rc = vecdb_collection_set(t->coll, options[i].option, eq + 1);
       if( rc!=VECDB_OK ) return vdb_table_error(t, rc);
       vdb_conn_changed(t->conn);

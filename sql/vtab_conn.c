@@ -1,4 +1,5 @@
-/* vtab_conn.c -- one engine handle for all tables of a connection in a file.
+/* vtab_conn.c -- one engine handle for all tables of a connection in a file,
+** and one for each table stored in its SQLite database (host_txn.c).
 **
 ** STATES   of a struct sql_conn
 **
@@ -12,7 +13,8 @@
 **              whether it differs from the commit it began at.
 **   PREPARED   in_txn 1, is_prepared 1: everything changed is durable in the
 **              engine under the token that the host's transaction carries, or
-**              (host without a file) committed already.
+**              (host without a file) committed already, or (table stored in
+**              the host) all changes are rows of the host's transaction.
 **
 ** SQLite calls the methods of every table that takes part, in any order, so
 ** each function here does its work on the first call and nothing on the rest.
@@ -67,6 +69,10 @@ int vdb_sql_code(int rc){
 }
 
 int vdb_conn_error(struct sql_conn *c, int engine_rc, char **err){
+  if( c->store ){
+    int rc = vdb_host_error(c, engine_rc, err);
+    if( rc!=SQLITE_OK ) return rc;
+  }
   if( err ){
     const char *msg = vecdb_errmsg(c->eng);
     sqlite3_free(*err);
@@ -82,7 +88,9 @@ static void conn_close(struct sql_conn *c){
   while( *pp && *pp!=c ) pp = &(*pp)->next;
   if( *pp ) *pp = c->next;
   sqlite3_finalize(c->read_token);
+  if( c->store ) vdb_host_abandon(c->store);
   vecdb_close(c->eng);
+  vdb_host_free(c->store);
   sqlite3_free(c->path);
   sqlite3_free(c->host);
   sqlite3_free(c);
@@ -111,29 +119,45 @@ void vdb_conn_watch_interrupt(struct sql_conn *c){
       c->st->interrupted ? conn_is_interrupted : NULL, c->st);
 }
 
-static int conn_create(struct sql_state *st, const char *path,
-                       uint32_t open_flags, struct sql_conn **out, char **err){
+int vdb_conn_alloc(struct sql_state *st, const char *path,
+                   struct sql_conn **out){
   struct sql_conn *c = sqlite3_malloc(sizeof(*c));
-  vecdb_options opt = VECDB_OPTIONS_INIT;
-  int rc;
 
+  *out = c;
   if( c==NULL ) return SQLITE_NOMEM;
   memset(c, 0, sizeof(*c));
-  opt.file = st->file;
   c->st = st;
   c->i_mark = -1;
   c->n_ref = 1;
   c->path = vdb_sql_strdup(path);
-  rc = c->path ? vecdb_open(path, open_flags, &opt, &c->eng) : VECDB_NOMEM;
+  if( c->path ) return SQLITE_OK;
+  vdb_conn_unref(c);
+  *out = NULL;
+  return SQLITE_NOMEM;
+}
+
+void vdb_conn_list(struct sql_conn *c){
+  c->next = c->st->conns;
+  c->st->conns = c;
+  if( c->st->interrupted ) vdb_conn_watch_interrupt(c);
+}
+
+static int conn_create(struct sql_state *st, const char *path,
+                       uint32_t open_flags, struct sql_conn **out, char **err){
+  vecdb_options opt = VECDB_OPTIONS_INIT;
+  struct sql_conn *c;
+  int rc = vdb_conn_alloc(st, path, &c);
+
+  if( rc!=SQLITE_OK ) return rc;
+  opt.file = st->file;
+  rc = vecdb_open(path, open_flags, &opt, &c->eng);
   if( rc==VECDB_OK ) rc = vecdb_uuid(c->eng, c->file_uuid);
   if( rc!=VECDB_OK ){
     rc = c->eng ? vdb_conn_error(c, rc, err) : SQLITE_NOMEM;
     vdb_conn_unref(c);
     return rc;
   }
-  c->next = st->conns;
-  st->conns = c;
-  if( st->interrupted ) vdb_conn_watch_interrupt(c);
+  vdb_conn_list(c);
   *out = c;
   return SQLITE_OK;
 }
@@ -144,7 +168,7 @@ int vdb_conn_open(struct sql_state *st, const char *path, const char *schema,
   int rc = SQLITE_OK;
 
   *out = NULL;
-  for(c=st->conns; c && strcmp(c->path, path)!=0; c=c->next){}
+  for(c=st->conns; c && (c->store || strcmp(c->path, path)!=0); c=c->next){}
   if( c ){
     c->n_ref++;
   }else{
@@ -175,6 +199,7 @@ int vdb_conn_savepoint(struct sql_conn *c, int i, char **err){
 
 int vdb_conn_release(struct sql_conn *c, int i, char **err){
   int rc;
+  if( c->in_txn && c->store ) vdb_host_release(c, i);
   if( !c->in_txn || c->i_mark<i ) return SQLITE_OK;
   rc = vecdb_release(c->eng, (uint32_t)i);
   if( rc!=VECDB_OK ) return vdb_conn_error(c, rc, err);
@@ -195,7 +220,7 @@ static void conn_copy_busy_timeout(struct sql_conn *c){
 }
 
 /* End the read transaction of the cursors, if it is open. */
-static void conn_unpin(struct sql_conn *c){
+void vdb_conn_unpin(struct sql_conn *c){
   if( c->is_pinned ){
     c->is_pinned = 0;
     if( vecdb_in_transaction(c->eng)==1 ) vecdb_commit(c->eng);
@@ -204,8 +229,9 @@ static void conn_unpin(struct sql_conn *c){
 
 static int conn_lock(struct sql_conn *c, char **err){
   int rc;
+  if( c->store ) return vdb_host_lock(c, err);
   conn_copy_busy_timeout(c);
-  conn_unpin(c);
+  vdb_conn_unpin(c);
   rc = vecdb_begin(c->eng, VECDB_WRITE);
   if( rc==VECDB_BUSY_INDOUBT && c->host ){
     int sql_rc = vdb_token_resolve(c, err);
@@ -236,6 +262,7 @@ static int conn_restart(struct sql_conn *c, char **err){
 
 int vdb_conn_rollback_to(struct sql_conn *c, int i, char **err){
   int rc;
+  if( c->in_txn && c->store ) return vdb_host_rollback_to(c, i, err);
   if( !c->in_txn || c->i_mark<i ) return SQLITE_OK;
   if( i<0 ) return conn_restart(c, err);
   rc = vecdb_rollback_to(c->eng, (uint32_t)i);
@@ -287,7 +314,9 @@ int vdb_conn_begin(struct sql_conn *c, const char *schema, char **err){
   uint64_t token = 0;
   int rc = SQLITE_OK;
 
-  if( c->in_txn && !(c->is_prepared && c->host==NULL) ) return SQLITE_OK;
+  if( c->in_txn && !(c->is_prepared && c->host==NULL && c->store==NULL) ){
+    return SQLITE_OK;
+  }
   SQL_TRY( conn_check_host(c, schema, err) );
   SQL_TRY( c->host ? conn_lock_host(c, &token, err) : conn_lock(c, err) );
   if( !c->in_txn ) c->n_ref++;         /* C2 */
@@ -340,6 +369,7 @@ void vdb_conn_changed(struct sql_conn *c){
 int vdb_conn_sync(struct sql_conn *c, char **err){
   int rc;
   if( !c->in_txn || !c->is_dirty || c->is_prepared ) return SQLITE_OK;
+  if( c->store ) return vdb_host_sync(c, err);
   if( c->host==NULL ){
     rc = vecdb_commit(c->eng);
   }else{
@@ -367,7 +397,9 @@ static void conn_end(struct sql_conn *c){
 void vdb_conn_commit(struct sql_conn *c){
   int rc = VECDB_OK;
   if( !c->in_txn ) return;
-  if( c->is_prepared ){
+  if( c->store ){
+    rc = vdb_host_commit(c);
+  }else if( c->is_prepared ){
     if( c->host ) rc = vecdb_decide(c->eng, vdb_durable_decision(c));
   }else{
     rc = vecdb_rollback(c->eng);       /* nothing was changed */
@@ -382,7 +414,7 @@ void vdb_conn_commit(struct sql_conn *c){
 void vdb_conn_rollback(struct sql_conn *c){
   int rc;
   if( !c->in_txn ) return;
-  rc = conn_undo(c);
+  rc = c->store ? vdb_host_rollback(c) : conn_undo(c);
   if( rc!=VECDB_OK ){
     sqlite3_log(vdb_sql_code(rc), "vecdb: %s: %s", c->path,
                 vecdb_errmsg(c->eng));
@@ -443,7 +475,7 @@ int vdb_conn_begin_read(struct sql_conn *c, char **err){
   if( c->n_cursor==0 && !c->in_txn && !c->is_pinned ){
     int rc = conn_pin(c, err);
     if( rc!=SQLITE_OK ){
-      conn_unpin(c);
+      vdb_conn_unpin(c);
       return rc;
     }
   }
@@ -452,5 +484,5 @@ int vdb_conn_begin_read(struct sql_conn *c, char **err){
 }
 
 void vdb_conn_end_read(struct sql_conn *c){
-  if( --c->n_cursor==0 ) conn_unpin(c);
+  if( --c->n_cursor==0 ) vdb_conn_unpin(c);
 }

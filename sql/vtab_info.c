@@ -50,7 +50,8 @@ static int stats_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
   rc = vecdb_collection_stat(t->coll, &cs);
   if( rc==VECDB_OK ) rc = vecdb_stat(t->conn->eng, &ds);
   if( rc!=VECDB_OK ) return vdb_conn_error(t->conn, rc, err);
-  SQL_TRY( add_text(r, "file", t->conn->path) );
+  SQL_TRY( add_text(r, t->is_hosted ? "database" : "file",
+                    t->is_hosted ? t->schema : t->conn->path) );
   SQL_TRY( add_text(r, "collection", t->collection) );
   SQL_TRY( add_text(r, "schema", vecdb_collection_schema(t->coll)) );
   SQL_TRY( add_number(r, "rows", cs.n_row) );
@@ -218,6 +219,35 @@ static void fn_version(sqlite3_context *ctx, int n, sqlite3_value **a){
   sqlite3_result_text(ctx, vecdb_libversion(), -1, SQLITE_STATIC);
 }
 
+/* 'files': what file= may do. */
+static const char *const files_words[] = { "direct", "trusted", "off" };
+
+static void config_files(sqlite3_context *ctx, struct sql_state *st,
+                        sqlite3_value *v){
+  int i;
+  for(i=0; v && i<3; i++){
+    if( strcmp(files_words[i], arg_text(v))==0 ) break;
+  }
+  if( i==3 ){
+    sqlite3_result_error(ctx, "files is one of direct, trusted, off", -1);
+    return;
+  }
+  if( v ) st->files = i;
+  sqlite3_result_text(ctx, files_words[st->files], -1, SQLITE_STATIC);
+}
+
+/* 'cache_bytes', of tables in their database that are opened from now on. */
+static void config_cache(sqlite3_context *ctx, struct sql_state *st,
+                         sqlite3_value *v){
+  sqlite3_int64 n = v ? sqlite3_value_int64(v) : st->cache_bytes;
+  if( n<=0 ){
+    sqlite3_result_error(ctx, "cache_bytes must be a positive number", -1);
+    return;
+  }
+  st->cache_bytes = n;
+  sqlite3_result_int64(ctx, n);
+}
+
 /* vecdb_config(name [,value]): settings of this connection. Returns the value
 ** in force. 'interrupt' takes a pointer, bound by sqlite3_bind_pointer as a
 ** "vecdb_interrupt", to a volatile int that stops long work when it is not 0;
@@ -246,6 +276,10 @@ static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
   }else if( strcmp(name, "readonly")==0 ){
     if( n==2 ) st->is_readonly = sqlite3_value_int(a[1])!=0;
     sqlite3_result_int(ctx, st->is_readonly);
+  }else if( strcmp(name, "files")==0 ){
+    config_files(ctx, st, n==2 ? a[1] : NULL);
+  }else if( strcmp(name, "cache_bytes")==0 ){
+    config_cache(ctx, st, n==2 ? a[1] : NULL);
   }else if( strcmp(name, "interrupt")==0 && n==2 ){
     struct sql_conn *c;
     st->interrupted = sqlite3_value_pointer(a[1], "vecdb_interrupt");
@@ -253,8 +287,8 @@ static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
   }else if( strcmp(name, "file_layer")==0 && n==2 ){
     st->file = sqlite3_value_pointer(a[1], "vecdb_file_layer");
   }else{
-    char *z = sqlite3_mprintf("unknown setting \"%s\"; known: default_file, "
-                              "readonly", name);
+    char *z = sqlite3_mprintf("unknown setting \"%s\"; known: cache_bytes, "
+                              "default_file, files, readonly", name);
     if( z ) sqlite3_result_error(ctx, z, -1);
     else sqlite3_result_error_nomem(ctx);
     sqlite3_free(z);

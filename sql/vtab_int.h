@@ -9,11 +9,14 @@
 **   vec_each.c     the table-valued function vec_each
 **   vtab_args.c    arguments of CREATE VIRTUAL TABLE that are not columns
 **   vtab_conn.c    one engine handle per (connection, file); transactions
+**   host.c, host_txn.c   storage in shadow tables of the SQLite database
 **   vtab_token.c   the host table vecdb_txn and the two-phase protocol
 **   vtab_durable.c when a commit of the host is on disk
 **   vtab_detach.c  tables whose DROP keeps the collection
 **   vtab_guard.c   keeps CREATE, DROP and RENAME inside the transaction
-**   vtab.c         the modules: tables, cursors, columns
+**   vtab.c         the modules: cursors, columns, transactions
+**   vtab_make.c    CREATE, connect, DROP, RENAME
+**   vtab_columns.c what columns a table has
 **   vtab_plan.c    xBestIndex; alone encodes and decodes plans
 **   vtab_filter.c  xFilter: a plan and its values become engine statements
 **   vtab_term.c    WHERE terms become filter text, parameters and keys
@@ -96,6 +99,10 @@ struct sql_last {
   vecdb_search_info info;     /* what the engine did; plan NULL: not yet */
 };
 
+/* Tables with file= can be used by top-level statements alone; by views and
+** triggers, too; or not at all. */
+enum { FILES_DIRECT, FILES_TRUSTED, FILES_OFF };
+
 /* State of the extension in one SQLite connection; owned by everything that
 ** is registered there. */
 struct sql_state {
@@ -105,6 +112,8 @@ struct sql_state {
   struct sql_conn *conns;     /* open .vdb files */
   struct sql_table *tables;   /* connected tables */
   char *default_file;         /* for CREATE without file=, or NULL */
+  int files;                  /* FILES_*: what file= may do */
+  sqlite3_int64 cache_bytes;  /* budget of a table stored in its database */
   int is_readonly;            /* open files for reading only */
   const struct vecdb_file_ops *file;  /* not NULL: replaces the OS (tests) */
   volatile int *interrupted;  /* not 0 there: stop; NULL: nobody asks */
@@ -113,12 +122,15 @@ struct sql_state {
 };
 void vdb_state_unref(void *st);
 
-/* An open .vdb, shared by all tables of a connection that live in it. */
+/* An open .vdb, shared by all tables of a connection that live in it; or one
+** table that is stored in its SQLite database. */
+struct sql_host;
 struct sql_conn {
   struct sql_conn *next;
   struct sql_state *st;
   vecdb *eng;
   char *path;                 /* absolute; with st, the key of this struct */
+  struct sql_host *store;     /* pages are rows of shadow tables; NULL: file */
   char *host;                 /* schema that owns the commits; NULL: one-phase*/
   sqlite3_stmt *read_token;   /* asks it for the token; kept between reads */
   int n_ref;                  /* tables, and 1 while in a transaction */
@@ -143,6 +155,7 @@ struct sql_args {
   char *collection;           /* collection=, or NULL */
   int durability;             /* durability=: DURABILITY_*, 0 when not given */
   char *schema;               /* the other arguments, joined; "" when none */
+  int is_background;          /* optimize=background is among them */
 };
 int vdb_args_parse(int argc, const char *const *argv, struct sql_args *out,
                    char **err);
@@ -150,8 +163,6 @@ void vdb_args_clear(struct sql_args *a);
 /* Absolute path of `file` as seen from schema `schema`. */
 int vdb_args_path(sqlite3 *db, const char *schema, const char *file,
                   char **path, char **err);
-/* True if `file` cannot leave the folder of its host. */
-int vdb_args_path_is_beside(const char *file);
 /* True if the schema is stored in a file (else memory or temp). */
 int vdb_host_is_file(sqlite3 *db, const char *schema);
 
@@ -160,6 +171,12 @@ int vdb_host_is_file(sqlite3 *db, const char *schema);
 int vdb_conn_open(struct sql_state *st, const char *path, const char *schema,
                   uint32_t open_flags, struct sql_conn **out, char **err);
 void vdb_conn_unref(struct sql_conn *c);
+/* A handle without an engine yet, and making it known; path names it. */
+int vdb_conn_alloc(struct sql_state *st, const char *path,
+                   struct sql_conn **out);
+void vdb_conn_list(struct sql_conn *c);
+/* End the read transaction of the cursors, if it is open. */
+void vdb_conn_unpin(struct sql_conn *c);
 /* Let the engine look at st->interrupted while it works. */
 void vdb_conn_watch_interrupt(struct sql_conn *c);
 /* The transaction callbacks of SQLite; begin may be called at any time before
@@ -181,6 +198,32 @@ void vdb_conn_end_read(struct sql_conn *c);
 /* The engine's last error as SQLite code; *err (may be NULL) its sentence. */
 int vdb_conn_error(struct sql_conn *c, int engine_rc, char **err);
 int vdb_sql_code(int engine_rc);
+
+#define VDB_HOST_CACHE_DEFAULT ((sqlite3_int64)1 << 30)
+/* host.c, host_txn.c: storage in shadow tables. open finds the handle of a
+** table or makes one; the caller owns a reference. create makes the shadow
+** tables, too, and begins a transaction. drop works without a handle. */
+int vdb_host_open(struct sql_state *st, const char *schema, const char *name,
+                  uint32_t flags, struct sql_conn **out, char **err);
+int vdb_host_create(struct sql_state *st, const char *schema, const char *name,
+                    struct sql_conn **out, char **err);
+int vdb_host_drop(struct sql_conn *c, struct sql_state *st, const char *schema,
+                  const char *name, char **err);
+/* Rename the shadow tables; begins a transaction. */
+int vdb_host_rename(struct sql_conn *c, const char *name, char **err);
+/* What vdb_conn_.. of a handle with a store do; engine codes from commit and
+** rollback. */
+int vdb_host_lock(struct sql_conn *c, char **err);
+int vdb_host_sync(struct sql_conn *c, char **err);
+int vdb_host_commit(struct sql_conn *c);
+int vdb_host_rollback(struct sql_conn *c);
+int vdb_host_rollback_to(struct sql_conn *c, int i, char **err);
+void vdb_host_release(struct sql_conn *c, int i);
+/* The last failure of SQLite, if the engine's is that; else SQLITE_OK. */
+int vdb_host_error(struct sql_conn *c, int engine_rc, char **err);
+/* Before the engine is closed: nothing is written any more. */
+void vdb_host_abandon(struct sql_host *h);
+void vdb_host_free(struct sql_host *h);
 
 /* vtab_token.c */
 int vdb_token_create_table(struct sql_conn *c, const char *schema, char **err);
@@ -232,6 +275,8 @@ struct sql_table {
   struct sql_conn *conn;
   vecdb_collection *coll;     /* NULL: could not be opened */
   char *broken;               /* why not; the table can only be dropped */
+  int rc_broken;              /* the code for that */
+  int is_hosted;              /* stored in shadow tables of its database */
   char *schema, *name;        /* of the virtual table in SQLite */
   char *collection;           /* its name in the file */
   int is_named;               /* collection= was given */
@@ -258,6 +303,24 @@ void vdb_table_forget_statements(struct sql_table *t);
 int vdb_table_detach(struct sql_table *t);
 int vdb_detach_take(struct sql_table *t, int *was_detached);
 int vdb_detach_rename(struct sql_table *t, const char *name_to);
+/* vtab_make.c: methods of the module */
+int vdb_table_create(sqlite3 *db, void *aux, int argc, const char *const *argv,
+                     sqlite3_vtab **out, char **err);
+int vdb_table_connect(sqlite3 *db, void *aux, int argc, const char *const *argv,
+                      sqlite3_vtab **out, char **err);
+int vdb_table_disconnect(sqlite3_vtab *vtab);
+int vdb_table_destroy(sqlite3_vtab *vtab);
+int vdb_table_rename(sqlite3_vtab *vtab, const char *name);
+/* vtab_columns.c: tell SQLite the columns; take them from the collection;
+** compare it with a text; and, for a table that is broken, with *err as the
+** reason, take them from a text. */
+int vdb_table_declare(sqlite3 *db, struct sql_table *t, char **err);
+int vdb_table_read_columns(struct sql_table *t, vecdb_collection *coll,
+                           char **err);
+int vdb_table_check_columns(struct sql_table *t, const char *schema,
+                            char **err);
+int vdb_table_break(struct sql_table *t, const char *schema, int rc,
+                    char **err);
 /* The connected table "t" or "schema.t"; connects it when needed. */
 int vdb_table_find(struct sql_state *st, const char *name,
                    struct sql_table **out, char **err);
@@ -395,6 +458,8 @@ void vdb_mmr_free(struct sql_mmr *m);
 /* ---- Writing ------------------------------------------------------------ */
 int vdb_table_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
                      sqlite3_int64 *rowid);
+/* Examine everything; CORRUPT_VTAB with the first finding. */
+int vdb_table_check(struct sql_table *t, int is_quick, char **err);
 int vdb_table_command(struct sql_table *t, sqlite3_value *cmd,
                       sqlite3_value *args);
 

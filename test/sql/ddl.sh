@@ -36,14 +36,14 @@ mkdir -p sub
 is beside_the_host '0' "ATTACH 'sub/h.db' AS h; CREATE VIRTUAL TABLE h.t USING vecdb(file='y.vdb', v float[1]); SELECT count(*) FROM h.t;"
 if [ -f sub/y.vdb ]; then passed; else failed file_beside_host; fi
 
-# No file= needs a default.
-fails no_file "needs file='name.vdb'" "CREATE VIRTUAL TABLE n USING vecdb(v float[2]);"
+# Without file=: the default file in memory, else the database itself.
+is no_file '0' "CREATE VIRTUAL TABLE n USING vecdb(v float[2]); SELECT count(*) FROM n; DROP TABLE n;"
 export DB=:memory:
 is default_file '0
 1' "SELECT vecdb_config('default_file','$PWD/def.vdb') IS NULL; CREATE VIRTUAL TABLE n USING vecdb(v float[2]); INSERT INTO n(v) VALUES('[1,2]'); SELECT count(*) FROM n;"
 is default_file_reads '1' "CREATE TEMP TABLE x AS SELECT vecdb_config('default_file','$PWD/def.vdb'); CREATE VIRTUAL TABLE temp.n USING vecdb(); SELECT count(*) FROM n;"
 fails readonly 'read' "CREATE TEMP TABLE x AS SELECT vecdb_config('readonly',1); CREATE VIRTUAL TABLE n USING vecdb(file='def.vdb', collection='n'); INSERT INTO n(v) VALUES('[1,2]');"
-fails config_unknown 'unknown setting "nosuch"; known: default_file' "SELECT vecdb_config('nosuch');"
+fails config_unknown 'unknown setting "nosuch"; known: cache_bytes, default_file, files, readonly' "SELECT vecdb_config('nosuch');"
 export DB=host.db
 
 # What the grammar refuses, by sentence.

@@ -53,6 +53,8 @@ COMMIT;
 SELECT count(*) FROM t;" | tail -n 1)
 if [ "$out" = 31 ]; then passed; else failed goes_on "$out"; fi
 
+on_files || finish
+
 # A file that is gone, or is another one.
 mv t.vdb kept.vdb
 fails file_gone 't.vdb' "SELECT count(*) FROM t;"

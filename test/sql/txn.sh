@@ -94,6 +94,8 @@ is waits_for_the_lock '1,2,3,4|1|1|1' ".timeout 5000
 $(ins t 4) $IDS"
 wait
 
+on_files || finish
+
 # Tables in temp and in memory commit in one phase.
 fresh
 is temp_table '2' "CREATE VIRTUAL TABLE temp.x USING vecdb(file='tmp.vdb', v float[2]); INSERT INTO x(v) VALUES('[1,2]'),('[2,3]');

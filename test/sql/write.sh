@@ -104,13 +104,22 @@ is delete_text 'a,b,c,e' "DELETE FROM kt WHERE name='nobody'; SELECT group_conca
 is delete_all '0' "DELETE FROM r; SELECT count(*) FROM r;"
 is insert_after_delete_all '1' "INSERT INTO r(v) VALUES('[1,2]'); SELECT count(*) FROM r WHERE v MATCH '[0,0]' AND k=9;"
 
-# Triggers and views: for files beside the host.
-is trigger '1' "CREATE TABLE doc(id INTEGER PRIMARY KEY, e);
+# Triggers and views, in files when they are trusted.
+is trigger 'trusted
+1' "SELECT vecdb_config('files','trusted');
+CREATE TABLE doc(id INTEGER PRIMARY KEY, e);
 CREATE TRIGGER doc_i AFTER INSERT ON doc BEGIN INSERT INTO r(rowid,v) VALUES(new.id,new.e); END;
 INSERT INTO doc VALUES(500,'[3,1]'); SELECT count(*) FROM r WHERE rowid=500;"
 
-fails view_of_far_file 'unsafe use' "CREATE VIRTUAL TABLE far USING vecdb(file='$PWD/far.vdb', v float[1]); CREATE VIEW fv AS SELECT * FROM far; SELECT * FROM fv;"
-is view_of_near_file '1' "CREATE VIEW rv AS SELECT * FROM r; SELECT count(*)>0 FROM rv;"
+if on_files; then
+fails view_of_file 'unsafe use' "CREATE VIRTUAL TABLE far USING vecdb(file='far.vdb', v float[1]); CREATE VIEW fv AS SELECT * FROM far; SELECT * FROM fv;"
+fails trigger_on_file 'unsafe use' "INSERT INTO doc VALUES(501,'[3,1]');"
+fails files_off 'is switched off' "CREATE TEMP TABLE x AS SELECT vecdb_config('files','off'); SELECT count(*) FROM far;"
+fails files_off_create 'is switched off' "CREATE TEMP TABLE x AS SELECT vecdb_config('files','off'); CREATE VIRTUAL TABLE far2 USING vecdb(file='far2.vdb', v float[1]);"
+if [ ! -e far2.vdb ]; then passed; else failed files_off_made_one; fi
+fails config_in_a_view 'unsafe use' "CREATE VIEW cv AS SELECT vecdb_config('files','trusted'); SELECT * FROM cv;"
+fi
+is view '1' "CREATE TEMP TABLE x AS SELECT vecdb_config('files','trusted'); CREATE VIEW rv AS SELECT * FROM r; SELECT count(*)>0 FROM rv;"
 
 # Space of deleted rows is used again.
 setup "CREATE VIRTUAL TABLE loop USING vecdb(file='loop.vdb', id integer primary key, v float[64]);"
@@ -119,9 +128,10 @@ fill() {
 INSERT INTO loop(id,v) SELECT n, vec_f32(zeroblob(256)) FROM n; DELETE FROM loop; INSERT INTO loop(loop) VALUES('optimize');" >/dev/null
 }
 fill; fill; fill
-before=$(wc -c <loop.vdb)
+size() { if on_files; then wc -c <loop.vdb; else wc -c <host.db; fi; }
+before=$(size)
 fill; fill; fill; fill; fill; fill
-after=$(wc -c <loop.vdb)
+after=$(size)
 if [ "$after" -le $((before * 3 / 2)) ]; then passed; else failed space "$before $after"; fi
 
 # Ties and zero vectors under cosine.
