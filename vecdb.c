@@ -19,12 +19,15 @@
 
 #include <math.h>
 #include <pthread.h>
+#include <stdlib.h>
 
+#include "gpu/gpu.h"
 #include "pager/file.h"
 #include "pager/pager.h"
 #include "simd/simd.h"
 #include "store/batch.h"
 #include "store/collection.h"
+#include "store/device.h"
 #include "store/session.h"
 #include "store/stmt.h"
 #include "store/store.h"
@@ -312,6 +315,24 @@ static int progress_relay(void *arg, const char *phase, const char *unit,
   return db->progress(db->progress_arg, &p);
 }
 
+/* The default is of the environment. */
+static int open_set_gpu(vecdb *db, uint32_t gpu){
+  const char *z = getenv("VECDB_GPU");
+  if( gpu>VECDB_GPU_REQUIRE ){
+    return vdb_error(&db->err, VECDB_RANGE, "gpu %u is not in 0..3", gpu);
+  }
+  db->ss.gpu = gpu ? (int)gpu : VECDB_GPU_OFF;
+  if( gpu==VECDB_GPU_DEFAULT && z && z[0] ){
+    db->ss.gpu = vdb_device_mode(z);
+    if( db->ss.gpu==0 ){
+      db->ss.gpu = VECDB_GPU_OFF;
+      return vdb_error(&db->err, VECDB_RANGE, "VECDB_GPU=%.40s is none of "
+                       "off, auto, require", z);
+    }
+  }
+  return VECDB_OK;
+}
+
 static int db_open(vecdb *db, const char *path, uint32_t flags,
                    const vecdb_options *opt){
   vecdb_options o = VECDB_OPTIONS_INIT;
@@ -342,6 +363,7 @@ static int db_open(vecdb *db, const char *path, uint32_t flags,
   cfg.store = o.store ? &db->store : NULL;
   cfg.file = o.file;
   cfg.interrupted = &db->ss.interrupted;
+  TRY( open_set_gpu(db, o.gpu) );
   db->ss.n_thread = o.threads;
   TRY( vdb_store_open(&cfg, &db->err, &db->ss.st) );
   vdb_store_set_threads(db->ss.st, o.threads);
@@ -666,7 +688,7 @@ int vecdb_uuid(vecdb *db, unsigned char uuid[16]){
 }
 
 int vecdb_set(vecdb *db, const char *name, int64_t value){
-  static const char *const known[] = { "busy_ms", "sync", "threads",
+  static const char *const known[] = { "busy_ms", "gpu", "sync", "threads",
                                        "wal_bytes", NULL };
   const char *near;
   int rc = db_enter(db);
@@ -682,14 +704,35 @@ int vecdb_set(vecdb *db, const char *name, int64_t value){
     }
     return db_leave(db, rc);
   }
+  if( vdb_stricmp(name, "gpu")==0 ){
+    rc = value<0 || value>VECDB_GPU_REQUIRE
+       ? vdb_error(&db->err, VECDB_RANGE, "gpu %lld is not in 0..3",
+                   (long long)value)
+       : open_set_gpu(db, (uint32_t)value);
+    return db_leave(db, rc);
+  }
   rc = vdb_pager_set(vdb_store_pager(db->ss.st), name, value);
   if( rc==VECDB_NOTFOUND ){
     near = vdb_nearest_word(name, known);
     vdb_error(&db->err, rc, "no setting \"%.60s\"; %s%s%s", name,
-              near ? "did you mean \"" : "known are busy_ms, sync, threads, "
-              "wal_bytes", near ? near : "", near ? "\"?" : "");
+              near ? "did you mean \"" : "known are busy_ms, gpu, sync, "
+              "threads, wal_bytes", near ? near : "", near ? "\"?" : "");
   }
   return db_leave(db, rc);
+}
+
+/* ---- GPUs --------------------------------------------------------------- */
+
+int vecdb_config_gpu(const char *path){
+  return vdb_gpu_path_set(path);
+}
+
+int vecdb_gpu_status(char **json){
+  struct vdb_str s = VDB_STR_INIT;
+  if( json==NULL ) return VECDB_MISUSE;
+  vdb_gpu_status(&s);
+  *json = vdb_str_take(&s);
+  return *json ? VECDB_OK : VECDB_NOMEM;
 }
 
 /* ---- Collections -------------------------------------------------------- */

@@ -151,6 +151,11 @@ enum { VECDB_SYNC_FULL = 0,             /* a commit that returned is durable */
        VECDB_SYNC_NORMAL = 1,           /* after a power cut a prefix is kept */
        VECDB_SYNC_OFF = 2 };            /* the operating system decides */
 
+enum { VECDB_GPU_DEFAULT = 0,           /* $VECDB_GPU, else off */
+       VECDB_GPU_OFF = 1,
+       VECDB_GPU_AUTO = 2,              /* a GPU where it is there and faster */
+       VECDB_GPU_REQUIRE = 3 };         /* VECDB_GPU if there is none */
+
 struct vecdb_page_store;                /* below: an outside page store */
 struct vecdb_file_ops;                  /* the file layer, for tests */
 
@@ -170,8 +175,11 @@ typedef struct vecdb_options {
   uint64_t fixed_seed;       /* not 0: uuid and salts from it (tests) */
   const struct vecdb_page_store *store; /* not NULL: pages live there */
   const struct vecdb_file_ops *file;    /* not NULL: replaces the OS (tests) */
+  uint32_t gpu;              /* VECDB_GPU_*: for vecdb_search_many */
+  uint32_t reserved;
 } vecdb_options;
-#define VECDB_OPTIONS_INIT { sizeof(vecdb_options),0,0,0,0,0,0,0,0,NULL,NULL }
+#define VECDB_OPTIONS_INIT \
+  { sizeof(vecdb_options),0,0,0,0,0,0,0,0,NULL,NULL,0,0 }
 
 /* Open path. opt may be NULL. On failure *out is still a handle unless the
 ** code is VECDB_NOMEM: ask it for vecdb_errmsg, then close it.
@@ -311,9 +319,21 @@ VECDB_API int vecdb_stat(vecdb *db, vecdb_stats *out);
 /* The 16 bytes that name this database: given at creation, kept by copies. */
 VECDB_API int vecdb_uuid(vecdb *db, unsigned char uuid[16]);
 
-/* Named settings of one handle: "busy_ms", "threads", "sync", "wal_bytes".
-** NOTFOUND names the nearest known one. */
+/* Named settings of one handle: "busy_ms", "threads", "sync", "wal_bytes",
+** "gpu" (VECDB_GPU_*). NOTFOUND names the nearest known one. */
 VECDB_API int vecdb_set(vecdb *db, const char *name, int64_t value);
+
+/* ---- GPUs -----------------------------------------------------------------
+**
+** A plugin, libvecdb_gpu.so, does exact batches (vecdb_search_many) and builds
+** of graphs (VECDB_OPTIMIZE_GPU) on a GPU. It is loaded when it is first asked
+** for, never before, and stays. Answers are those of the CPU, to the bit. */
+
+/* Where the plugin is; NULL: $VECDB_GPU_PLUGIN ("none": nowhere), else beside
+** the library. For the process; MISUSE once it was looked for. */
+VECDB_API int vecdb_config_gpu(const char *path);
+/* JSON: state of the plugin and the device, counters. Free with vecdb_free. */
+VECDB_API int vecdb_gpu_status(char **json);
 
 /* ---- Collections ---------------------------------------------------------
 **

@@ -128,6 +128,7 @@ struct coll {
   uint64_t segs_version;                /* seg_version they were read at */
   uint64_t tidy_version;                /* seg_version found tidy */
   struct graph_cache *graphs;           /* graphs.h; NULL: not read yet */
+  struct device_hold *device;           /* device.c, by vector number */
   struct live_map *live;
   uint64_t live_version;                /* version it shows */
   bool     live_follows;                /* and the running change, too */
@@ -274,6 +275,7 @@ uint32_t vdb_seg_capacity(const struct coll *c, int i_vec);
 
 /* ---- graphs.c ------------------------------------------------------------ */
 void vdb_graphs_clear(struct coll *c);             /* the cache */
+void vdb_device_clear(struct coll *c);             /* what GPUs hold */
 int  vdb_graphs_destroy(struct coll *c);           /* free all of the file's */
 int  vdb_graphs_stats(struct coll *c, vecdb_collection_stats *out);
 

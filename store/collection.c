@@ -251,6 +251,7 @@ done:
 
 void vdb_coll_drop_caches(struct coll *c){
   vdb_graphs_clear(c);
+  vdb_device_clear(c);
   vdb_segs_clear(c);
   c->has_roots = false;
   vdb_live_unref(c->live);
@@ -305,6 +306,7 @@ done:
 /* Everything that follows from the schema text. */
 static void shape_clear(struct coll *c){
   vdb_graphs_clear(c);
+  vdb_device_clear(c);
   vdb_segs_clear(c);
   vdb_free(c->segs);
   vdb_free(c->root);

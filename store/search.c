@@ -19,6 +19,7 @@
 #include <stdlib.h>
 
 #include "simd/simd.h"
+#include "store/device.h"
 #include "store/graphs.h"
 #include "store/intset.h"
 #include "store/value.h"
@@ -454,11 +455,20 @@ static int search_batch_exact(struct session *ss, struct coll *c,
                      size_t *n_hit){
   struct search_watch w;
   struct flat_search s;
+  bool used;
   int rc;
   vdb_search_setup(ss, c, r, q, &w, &s);
   s.n_thread = ss->n_thread ? ss->n_thread : vdb_cpu_count();
-  rc = vdb_flat_knn_batch(&s, queries, stride, nq, (size_t)q->k, hit, n_hit);
-  if( rc==VECDB_OK ) ss->n_distance += nq*search_n_rows(r, q);
+  TRY( vdb_device_batch(ss, c, q, &s, queries, stride, nq, hit, n_hit,
+                        &used) );
+  if( used ){
+    ss->last.why = "by the GPU";
+  }else{
+    TRY( vdb_flat_knn_batch(&s, queries, stride, nq, (size_t)q->k, hit,
+                            n_hit) );
+  }
+  ss->n_distance += nq*search_n_rows(r, q);
+done:
   return rc;
 }
 

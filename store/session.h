@@ -40,6 +40,7 @@ struct session {
   size_t n_sp, n_sp_cap;
   volatile int interrupted;
   unsigned n_thread;           /* for batches; 0: cores */
+  int gpu;                     /* VECDB_GPU_OFF.. */
   uint64_t n_distance;         /* rows compared so far */
   struct search_note last;
   int64_t last_key;            /* integer key of the last insert */

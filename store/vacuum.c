@@ -101,6 +101,7 @@ static int copy_collection(struct coll *from, struct coll *to){
   to->s.delta_edits = from->s.delta_edits+1;
   to->has_segs = to->has_roots = false;
   vdb_graphs_clear(to);
+  vdb_device_clear(to);
   TRY( vdb_coll_state_write(to) );
 done:
   return rc;
@@ -258,7 +259,10 @@ static int vacuum_file(struct store *st){
   TRY( vdb_str_rc(&path) );
   unlink_copy(st, path.z);               /* of a vacuum that crashed */
   rc = vdb_store_copy(st, path.z);
-  for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_graphs_clear(c);
+  for(struct coll *c=st->coll; c!=NULL; c=c->next){
+    vdb_graphs_clear(c);
+    vdb_device_clear(c);
+  }
   if( rc==VECDB_OK ) rc = vdb_pager_replace_file(st->p, path.z);
   if( rc!=VECDB_OK ) unlink_copy(st, path.z);
   for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_coll_drop_caches(c);

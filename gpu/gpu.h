@@ -1,0 +1,57 @@
+/* gpu.h -- the GPU plugin of this process, and rows that are resident on it.
+**
+** Used by   store/device.c, vecdb.c (configuration, status).
+** Threads   any: one lock serialises everything that touches the device.
+** Errors    VDB_GPU_ codes of plugin.h.
+**
+** The plugin is looked for when vdb_gpu_start is first called, that is when a
+** user has asked for a GPU, and stays until the process ends. What was found,
+** or why nothing was, is remembered.
+**
+** A piece is a set of rows that its owner knows how to read. It becomes
+** resident when it is first used and may be dropped for others at any time
+** between two calls; the next call brings it back. So a piece stands for
+** rows that never change.
+*/
+#ifndef VDB_GPU_H
+#define VDB_GPU_H
+#include "gpu/plugin.h"
+#include "util/str.h"
+
+/* ---- The plugin ---------------------------------------------------------- */
+
+/* Load the plugin and open its device, once. */
+int vdb_gpu_start(void);
+/* The name of a code ("NO_DEVICE"), and a sentence about the last failure of
+** that code if there was one, else about the code. */
+const char *vdb_gpu_code_name(int code);
+const char *vdb_gpu_why(int code);
+/* Where to look first; NULL: nowhere special. MISUSE once something was
+** loaded. VECDB_ codes. */
+int vdb_gpu_path_set(const char *path);
+/* Bytes that pieces may take together. 0 before the start. */
+uint64_t vdb_gpu_budget(void);
+/* JSON: plugin, device, memory, counters, the last fallback. Starts it. */
+void vdb_gpu_status(struct vdb_str *out);
+/* Something was done on the CPU although a GPU was wanted: for the status,
+** and once per code and process for the log. */
+void vdb_gpu_note_fallback(const char *what, int code);
+/* As vdb_gpu_api.control; NO_PLUGIN before the start. For tests. */
+int vdb_gpu_control(uint32_t what, uint64_t value);
+
+/* ---- Pieces -------------------------------------------------------------- */
+
+struct gpu_piece;
+/* NOMEM, UNSUPPORTED. */
+int  vdb_gpu_piece_create(struct gpu_piece **out);
+void vdb_gpu_piece_destroy(struct gpu_piece *p);        /* NULL is fine */
+/* Bytes that the rows would take on the device. */
+int  vdb_gpu_piece_size(const vdb_gpu_source *src, uint64_t *bytes);
+/* Make it resident, if it is not, and do this. `src` is that of every call. */
+int  vdb_gpu_piece_knn(struct gpu_piece *p, const vdb_gpu_source *src,
+                       const vdb_gpu_knn *q);
+int  vdb_gpu_piece_prune(struct gpu_piece *p, const vdb_gpu_source *src,
+                         const vdb_gpu_prune *q);
+/* Is it resident at the moment? A guess for the planner. */
+bool vdb_gpu_piece_is_resident(const struct gpu_piece *p);
+#endif

@@ -1,0 +1,140 @@
+/* piece.c -- rows that are resident on the device, by least recent use.
+**
+** INVARIANTS  (the lock is held)
+**   P1  A piece is in the list iff it has rows on the device; newest first.
+**   P2  sz_resident is the sum of their sizes.
+**   P3  Before rows are attached, oldest pieces are dropped until the new one
+**       fits the budget; when the device has less than that, until none is
+**       left, then the code is OOM.
+*/
+#include "gpu/gpu_int.h"
+
+#include "util/mem.h"
+
+struct gpu_piece {
+  vdb_gpu_rows *rows;              /* NULL: not resident */
+  uint64_t sz;
+  struct gpu_piece *newer, *older;
+};
+
+static void list_remove(struct gpu_process *g, struct gpu_piece *p){
+  if( p->newer ) p->newer->older = p->older;
+  else g->newest = p->older;
+  if( p->older ) p->older->newer = p->newer;
+  else g->oldest = p->newer;
+  p->newer = p->older = NULL;
+  g->sz_resident -= p->sz;
+}
+
+static void list_add(struct gpu_process *g, struct gpu_piece *p){
+  p->older = g->newest;
+  if( g->newest ) g->newest->newer = p;
+  g->newest = p;
+  if( g->oldest==NULL ) g->oldest = p;
+  g->sz_resident += p->sz;
+}
+
+static void piece_drop(struct gpu_process *g, struct gpu_piece *p){
+  if( p->rows==NULL ) return;
+  list_remove(g, p);
+  g->api->detach(p->rows);
+  p->rows = NULL;
+}
+
+static int piece_attach(struct gpu_process *g, struct gpu_piece *p,
+                        const vdb_gpu_source *src){
+  uint64_t sz = 0;
+  int code;
+  if( p->rows ){
+    list_remove(g, p);
+    list_add(g, p);
+    return VDB_GPU_OK;
+  }
+  code = g->api->estimate(g->dev, src, &sz);
+  if( code!=VDB_GPU_OK ) return code;
+  if( sz>g->sz_budget ) return VDB_GPU_OOM;
+  while( g->oldest && g->sz_resident>g->sz_budget-sz ){
+    piece_drop(g, g->oldest);
+    g->n_drop++;
+  }
+  while( (code = g->api->attach(g->dev, src, &p->rows))==VDB_GPU_OOM
+      && g->oldest ){
+    piece_drop(g, g->oldest);
+    g->n_drop++;
+  }
+  if( code!=VDB_GPU_OK ){
+    p->rows = NULL;
+    return code;
+  }
+  p->sz = sz;
+  list_add(g, p);
+  return VDB_GPU_OK;
+}
+
+/* One request. The caller's own pieces are the newest, so when the request
+** itself finds too little memory it is repeated without those of others. */
+static int piece_call(struct gpu_piece *p, const vdb_gpu_source *src,
+                      const vdb_gpu_knn *q, const vdb_gpu_prune *t){
+  struct gpu_process *g = &vdb_gpu_process;
+  int code;
+  pthread_mutex_lock(&g->lock);
+  code = vdb_gpu_start_locked(g);
+  if( code==VDB_GPU_OK ) code = piece_attach(g, p, src);
+  while( code==VDB_GPU_OK ){
+    g->n_call++;
+    code = q ? g->api->knn(p->rows, q) : g->api->prune(p->rows, t);
+    if( code!=VDB_GPU_OOM || g->oldest==p ) break;
+    piece_drop(g, g->oldest);
+    g->n_drop++;
+    code = VDB_GPU_OK;
+  }
+  code = vdb_gpu_result(g, code);
+  pthread_mutex_unlock(&g->lock);
+  return code;
+}
+
+int vdb_gpu_piece_create(struct gpu_piece **out){
+  *out = vdb_calloc(1, sizeof(**out));
+  return *out ? VDB_GPU_OK : VDB_GPU_NOMEM;
+}
+
+void vdb_gpu_piece_destroy(struct gpu_piece *p){
+  struct gpu_process *g = &vdb_gpu_process;
+  if( p==NULL ) return;
+  pthread_mutex_lock(&g->lock);
+  /* In a child of a fork the device is not ours to talk to. */
+  if( p->rows && vdb_gpu_start_locked(g)==VDB_GPU_FORKED ) list_remove(g, p);
+  else piece_drop(g, p);
+  pthread_mutex_unlock(&g->lock);
+  vdb_free(p);
+}
+
+int vdb_gpu_piece_size(const vdb_gpu_source *src, uint64_t *bytes){
+  struct gpu_process *g = &vdb_gpu_process;
+  int code;
+  *bytes = 0;
+  pthread_mutex_lock(&g->lock);
+  code = vdb_gpu_start_locked(g);
+  if( code==VDB_GPU_OK ) code = g->api->estimate(g->dev, src, bytes);
+  pthread_mutex_unlock(&g->lock);
+  return code;
+}
+
+int vdb_gpu_piece_knn(struct gpu_piece *p, const vdb_gpu_source *src,
+                      const vdb_gpu_knn *q){
+  return piece_call(p, src, q, NULL);
+}
+
+int vdb_gpu_piece_prune(struct gpu_piece *p, const vdb_gpu_source *src,
+                        const vdb_gpu_prune *q){
+  return piece_call(p, src, NULL, q);
+}
+
+bool vdb_gpu_piece_is_resident(const struct gpu_piece *p){
+  struct gpu_process *g = &vdb_gpu_process;
+  bool is;
+  pthread_mutex_lock(&g->lock);
+  is = p->rows!=NULL;
+  pthread_mutex_unlock(&g->lock);
+  return is;
+}
