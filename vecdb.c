@@ -977,7 +977,8 @@ int vecdb_optimize(vecdb_collection *c, const vecdb_optimize_options *opt){
   if( rc!=VECDB_OK ) return rc;
   if( opt ) rc = struct_read(db, "vecdb_optimize_options", opt, &o, sizeof(o));
   if( rc==VECDB_OK
-   && (o.flags & ~(VECDB_OPTIMIZE_SEAL|VECDB_OPTIMIZE_ALL)) ){
+   && (o.flags & ~(VECDB_OPTIMIZE_SEAL|VECDB_OPTIMIZE_ALL
+                   |VECDB_OPTIMIZE_GPU|VECDB_OPTIMIZE_GPU_OR_CPU)) ){
     rc = vdb_error(&db->err, VECDB_MISUSE, "optimize: unknown flags 0x%x",
                    o.flags);
   }

@@ -175,7 +175,7 @@ typedef struct vecdb_options {
   uint64_t fixed_seed;       /* not 0: uuid and salts from it (tests) */
   const struct vecdb_page_store *store; /* not NULL: pages live there */
   const struct vecdb_file_ops *file;    /* not NULL: replaces the OS (tests) */
-  uint32_t gpu;              /* VECDB_GPU_*: for vecdb_search_many */
+  uint32_t gpu;              /* VECDB_GPU_*: for exact searches of k rows */
   uint32_t reserved;
 } vecdb_options;
 #define VECDB_OPTIONS_INIT \
@@ -325,9 +325,10 @@ VECDB_API int vecdb_set(vecdb *db, const char *name, int64_t value);
 
 /* ---- GPUs -----------------------------------------------------------------
 **
-** A plugin, libvecdb_gpu.so, does exact batches (vecdb_search_many) and builds
-** of graphs (VECDB_OPTIMIZE_GPU) on a GPU. It is loaded when it is first asked
-** for, never before, and stays. Answers are those of the CPU, to the bit. */
+** A plugin, libvecdb_gpu.so, does exact searches (the more, the larger the
+** batch of vecdb_search_many) and builds of graphs (VECDB_OPTIMIZE_GPU) on a
+** GPU. It is loaded when it is first asked for, never before, and stays.
+** Answers are those of the CPU, to the bit. */
 
 /* Where the plugin is; NULL: $VECDB_GPU_PLUGIN ("none": nowhere), else beside
 ** the library. For the process; MISUSE once it was looked for. */
@@ -413,6 +414,10 @@ typedef struct vecdb_optimize_options {
 } vecdb_optimize_options;
 #define VECDB_OPTIMIZE_SEAL  0x1u      /* only seal the delta */
 #define VECDB_OPTIMIZE_ALL   0x2u      /* rewrite clean segments too */
+#define VECDB_OPTIMIZE_GPU   0x10u     /* graphs by exact lists of neighbours
+                                       ** from a GPU; VECDB_GPU without one */
+#define VECDB_OPTIMIZE_GPU_OR_CPU 0x20u  /* the same, and without one as if it
+                                       ** were not asked for */
 VECDB_API int vecdb_optimize(vecdb_collection *c,
                              const vecdb_optimize_options *opt);
 /* Set a persistent table option ("recall", "ef", "optimize", "merge_rows"):

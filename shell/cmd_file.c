@@ -144,10 +144,10 @@ void cmd_optimize_table(struct shell *sh, const char *name, uint32_t flags){
 
 bool cmd_optimize(struct shell *sh, int argc, char **argv){
   uint32_t flags = 0;
-  if( argc>3 ) return false;
-  if( argc==3 ){
-    if( strcmp(argv[2], "all")!=0 ) return false;
-    flags = VECDB_OPTIMIZE_ALL;
+  for(int i=2; i<argc; i++){
+    if( strcmp(argv[i], "all")==0 ) flags |= VECDB_OPTIMIZE_ALL;
+    else if( strcmp(argv[i], "device=gpu")==0 ) flags |= VECDB_OPTIMIZE_GPU;
+    else return false;
   }
   if( !no_transaction(sh, "optimize") ) return true;
   if( argc>=2 ) cmd_optimize_table(sh, argv[1], flags);

@@ -92,6 +92,28 @@ bool cmd_width(struct shell *sh, int argc, char **argv){
   return true;
 }
 
+int shell_gpu_mode(const char *z){
+  return !strcmp(z, "off") ? VECDB_GPU_OFF : !strcmp(z, "auto") ? VECDB_GPU_AUTO
+       : !strcmp(z, "require") ? VECDB_GPU_REQUIRE : 0;
+}
+
+/* For the shell's own handle and for SQL. */
+bool cmd_gpu(struct shell *sh, int argc, char **argv){
+  char *json = NULL;
+  int rc;
+  if( argc>2 || (argc==2 && shell_gpu_mode(argv[1])==0) ) return false;
+  if( argc==2 ){
+    sh->gpu = shell_gpu_mode(argv[1]);
+    rc = vecdb_set(sh->db, "gpu", sh->gpu);
+    if( rc!=VECDB_OK ) cmd_vecdb_error(sh, rc);
+    (void)shell_gpu_apply(sh);
+    return true;
+  }
+  if( vecdb_gpu_status(&json)==VECDB_OK ) fprintf(sh->out, "%s\n", json);
+  vecdb_free(json);
+  return true;
+}
+
 bool cmd_timeout(struct shell *sh, int argc, char **argv){
   char *end;
   long v;

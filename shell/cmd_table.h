@@ -23,6 +23,7 @@
   X("eqp",        cmd_eqp,        "on|off|full",        "show the plan of every query; full: what it really did") \
   X("explain",    cmd_explain,    "SQL",                "the plan of one query") \
   X("bail",       cmd_bail,       "on|off",             "stop a script at the first error") \
+  X("gpu",        cmd_gpu,        "[off|auto|require]", "whether exact searches may use a GPU; alone: what there is") \
   X("timeout",    cmd_timeout,    "MS",                 "wait this long for locks") \
   X("show",       cmd_show,       "",                   "current settings") \
   X("knn",        cmd_knn,        "TABLE QUERY K",      "nearest rows; QUERY is JSON or KEY=n for a row's own vector") \
@@ -31,7 +32,7 @@
   X("wal",        cmd_wal,        "",                   "size and state of the log") \
   X("backup",     cmd_backup,     "FILE",               "a consistent copy, while others write") \
   X("vacuum",     cmd_vacuum,     "",                   "rebuild the file without free space") \
-  X("optimize",   cmd_optimize,   "[TABLE] [all]",      "merge what is unmerged, drop dead rows") \
+  X("optimize",   cmd_optimize,   "[TABLE] [all] [device=gpu]", "merge what is unmerged, drop dead rows") \
   X("dump",       cmd_dump,       "[TABLE]",            "SQL that makes the tables and rows again") \
   X("export",     cmd_export,     "TABLE FILE [COLUMN]","vectors to fvecs, bvecs, fbin, u8bin, i8bin or npy; rows to csv, tsv or jsonl") \
   X("read",       cmd_read,       "FILE",               "run a file of SQL and dot-commands") \

@@ -72,6 +72,7 @@ static int vecdb_handle_open(struct shell *sh, const char *path){
   vecdb_options opt = VECDB_OPTIONS_INIT;
   int rc;
   opt.threads = (uint32_t)sh->n_thread;
+  opt.gpu = (uint32_t)sh->gpu;
   opt.busy_ms = (uint32_t)sh->busy_ms;
   opt.cache_bytes = (uint64_t)sh->cache_bytes;
   rc = vecdb_open(path, sh->open_flags, &opt, &sh->db);
@@ -95,6 +96,11 @@ static int sql_exec_bound(struct shell *sh, const char *sql, const char *arg){
   return rc;
 }
 
+int shell_gpu_apply(struct shell *sh){
+  static const char *const name[] = { "off", "off", "auto", "require" };
+  return sql_exec_bound(sh, "SELECT vecdb_config('gpu', ?1)", name[sh->gpu]);
+}
+
 /* An in-memory host with the module registered and pointed at our file. */
 static int sqlite_handle_open(struct shell *sh){
   int rc = sqlite3_open(":memory:", &sh->sql);
@@ -107,6 +113,7 @@ static int sqlite_handle_open(struct shell *sh){
   if( rc==SQLITE_OK && (sh->open_flags & VECDB_OPEN_READONLY) ){
     rc = sql_exec_bound(sh, "SELECT vecdb_config('readonly', ?1)", "1");
   }
+  if( rc==SQLITE_OK && sh->gpu ) rc = shell_gpu_apply(sh);
   if( rc!=SQLITE_OK ){
     shell_error(sh, shell_exit_of_sqlite(rc), "%s",
                 sh->sql ? sqlite3_errmsg(sh->sql) : sqlite3_errstr(rc));
@@ -214,6 +221,7 @@ static const char usage_text[] =
 "  -separator S       between columns of list mode\n"
 "  -nullvalue S       text for NULL\n"
 "  -threads N         threads for batches and builds\n"
+"  -gpu MODE          off, auto or require: a GPU for exact searches\n"
 "  -memory SIZE       cache budget, with K, M or G\n"
 "  -timeout MS        wait this long for locks\n"
 "  -stats             figures after each statement\n"
@@ -282,6 +290,10 @@ static bool value_parse(struct shell *sh, struct options *o, const char *z,
   else if( !strcmp(z, "threads") ){
     *ok = v!=NULL && size_parse(v, &n) && n<=1024;
     sh->n_thread = (int)n;
+  }
+  else if( !strcmp(z, "gpu") ){
+    *ok = v!=NULL && shell_gpu_mode(v)!=0;
+    if( *ok ) sh->gpu = shell_gpu_mode(v);
   }
   else if( !strcmp(z, "memory") ) *ok = v!=NULL && size_parse(v, &sh->cache_bytes);
   else if( !strcmp(z, "timeout") ){

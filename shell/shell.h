@@ -57,6 +57,7 @@ struct shell {
   bool     bail, echo, timer, stats;
   int      eqp;                   /* 0 off, 1 on, 2 full */
   int      n_thread;              /* 0: default */
+  int      gpu;                   /* VECDB_GPU_*; 0: default */
   long     busy_ms;
   long long cache_bytes;
   bool     quit;                  /* .quit was given */
@@ -71,6 +72,10 @@ struct shell {
 extern struct shell *shell_current;         /* for the signal handler */
 int  shell_open(struct shell *sh, const char *path);
 void shell_close(struct shell *sh);
+/* Tell the SQL handle what sh->gpu is. */
+int  shell_gpu_apply(struct shell *sh);
+/* VECDB_GPU_* by name; 0 if it is none. */
+int  shell_gpu_mode(const char *z);
 /* A fresh SQL handle on the open file, everything mounted. */
 int  shell_reopen_sql(struct shell *sh);
 /* Mount collections that have no table yet: ours made through vecdb.h, and

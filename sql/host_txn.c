@@ -175,6 +175,7 @@ static int host_conn_create(struct sql_state *st, const char *schema,
   if( rc==SQLITE_OK ){
     opt.store = &c->store->ops;
     opt.cache_bytes = (uint64_t)st->cache_bytes;
+    opt.gpu = (uint32_t)st->gpu;
     opt.fixed_seed = 1;
     rc = vecdb_open(c->path, flags, &opt, &c->eng);
     if( rc!=VECDB_OK ){

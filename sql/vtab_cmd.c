@@ -1,7 +1,8 @@
 /* vtab_cmd.c -- INSERT INTO t(t) VALUES('command').
 **
 ** A command runs in the transaction of the INSERT. `name=value` sets an option
-** of the table that stays; a word alone does something now.
+** of the table that stays (gpu= one of the connection); a word alone does
+** something now.
 */
 #include "sql/vtab_int.h"
 
@@ -100,13 +101,34 @@ static int command_unknown(struct sql_table *t, const char *z){
   sqlite3_str_appendf(s, "unknown command \"%s\" for table \"%s\"; known: ", z,
                       t->name);
   for(i=0; i<N_COMMAND; i++) sqlite3_str_appendf(s, "%s, ", commands[i].name);
-  sqlite3_str_appendall(s, "ef=, recall=, optimize=, merge_rows=");
+  sqlite3_str_appendall(s, "ef=, recall=, optimize=, merge_rows=, gpu=");
   return vdb_table_set_error(t, SQLITE_ERROR, sqlite3_str_finish(s));
+}
+
+/* VECDB_GPU_OFF.. by name; VECDB_GPU_DEFAULT if it is none of them. */
+int vdb_gpu_mode(const char *z){
+  static const char *const name[] = { "off", "auto", "require" };
+  for(int i=0; i<3; i++){
+    if( sqlite3_stricmp(name[i], z)==0 ) return VECDB_GPU_OFF+i;
+  }
+  return VECDB_GPU_DEFAULT;
+}
+
+/* gpu=off|auto|require: of the file's handle, not kept. */
+static int command_gpu(struct sql_table *t, const char *z){
+  int mode = vdb_gpu_mode(z), rc;
+  if( mode==VECDB_GPU_DEFAULT ){
+    return vdb_table_set_error(t, SQLITE_ERROR, sqlite3_mprintf(
+        "gpu must be off, auto or require, found \"%s\"", z));
+  }
+  rc = vecdb_set(t->conn->eng, "gpu", mode);
+  return rc==VECDB_OK ? SQLITE_OK : vdb_table_error(t, rc);
 }
 
 static int command_option(struct sql_table *t, const char *z, const char *eq){
   int rc, n = (int)(eq - z);
   size_t i;
+  if( n==3 && sqlite3_strnicmp(z, "gpu", 3)==0 ) return command_gpu(t, eq+1);
   for(i=0; i<N_OPTION; i++){
     if( sqlite3_strnicmp(options[i].name, z, n)==0 && options[i].name[n]==0 ){
       if( t->is_hosted && sqlite3_strnicmp(eq + 1, "background", 10)==0 ){
@@ -122,6 +144,34 @@ static int command_option(struct sql_table *t, const char *z, const char *eq){
   return command_unknown(t, z);
 }
 
+/* "optimize [device=cpu|gpu] [fallback=cpu]", "rebuild ..": the words
+** after the command. */
+static int command_build(struct sql_table *t, const char *z, uint32_t flags){
+  static const struct { const char *word; uint32_t flags; } words[] = {
+    { "device=cpu",   0 },
+    { "device=gpu",   VECDB_OPTIMIZE_GPU },
+    { "fallback=cpu", VECDB_OPTIMIZE_GPU_OR_CPU },
+  };
+  uint32_t more = 0;
+  while( *z ){
+    size_t i, n = strcspn(z, " ");
+    for(i=0; i<3; i++){
+      if( n==strlen(words[i].word)
+       && sqlite3_strnicmp(z, words[i].word, (int)n)==0 ) break;
+    }
+    if( i==3 ){
+      return vdb_table_set_error(t, SQLITE_ERROR, sqlite3_mprintf(
+          "optimize takes device=gpu and fallback=cpu, found \"%.40s\"", z));
+    }
+    more |= words[i].flags;
+    z += n;
+    z += strspn(z, " ");
+  }
+  if( !(more & VECDB_OPTIMIZE_GPU) ) more = 0;
+  if( more & VECDB_OPTIMIZE_GPU_OR_CPU ) more = VECDB_OPTIMIZE_GPU_OR_CPU;
+  return optimize_with(t, flags | more);
+}
+
 int vdb_table_command(struct sql_table *t, sqlite3_value *cmd,
                       sqlite3_value *args){
   const char *z = (const char*)sqlite3_value_text(cmd);
@@ -132,6 +182,12 @@ int vdb_table_command(struct sql_table *t, sqlite3_value *cmd,
   if( args && sqlite3_value_type(args)!=SQLITE_NULL ){
     return vdb_table_set_error(t, SQLITE_ERROR, sqlite3_mprintf(
         "command \"%s\" takes no args", z));
+  }
+  if( sqlite3_strnicmp(z, "optimize ", 9)==0 ){
+    return command_build(t, z+9, 0);
+  }
+  if( sqlite3_strnicmp(z, "rebuild ", 8)==0 ){
+    return command_build(t, z+8, VECDB_OPTIMIZE_ALL);
   }
   eq = strchr(z, '=');
   if( eq ) return command_option(t, z, eq);

@@ -248,6 +248,24 @@ static void config_cache(sqlite3_context *ctx, struct sql_state *st,
   sqlite3_result_int64(ctx, n);
 }
 
+/* The setting 'gpu': of all files that are open, and of those to come. */
+static int config_gpu(sqlite3_context *ctx, struct sql_state *st,
+                      const char *z){
+  int mode = vdb_gpu_mode(z);
+  struct sql_conn *c;
+  if( mode==VECDB_GPU_DEFAULT ){
+    char *err = sqlite3_mprintf("gpu must be off, auto or require, found "
+                                "\"%s\"", z);
+    if( err ) sqlite3_result_error(ctx, err, -1);
+    else sqlite3_result_error_nomem(ctx);
+    sqlite3_free(err);
+    return 0;
+  }
+  st->gpu = mode;
+  for(c=st->conns; c; c=c->next) (void)vecdb_set(c->eng, "gpu", mode);
+  return 1;
+}
+
 /* vecdb_config(name [,value]): settings of this connection. Returns the value
 ** in force. 'interrupt' takes a pointer, bound by sqlite3_bind_pointer as a
 ** "vecdb_interrupt", to a volatile int that stops long work when it is not 0;
@@ -280,6 +298,10 @@ static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
     config_files(ctx, st, n==2 ? a[1] : NULL);
   }else if( strcmp(name, "cache_bytes")==0 ){
     config_cache(ctx, st, n==2 ? a[1] : NULL);
+  }else if( strcmp(name, "gpu")==0 ){
+    static const char *const mode[] = { "default", "off", "auto", "require" };
+    if( n==2 && !config_gpu(ctx, st, arg_text(a[1])) ) return;
+    sqlite3_result_text(ctx, mode[st->gpu], -1, SQLITE_STATIC);
   }else if( strcmp(name, "interrupt")==0 && n==2 ){
     struct sql_conn *c;
     st->interrupted = sqlite3_value_pointer(a[1], "vecdb_interrupt");
@@ -288,7 +310,7 @@ static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
     st->file = sqlite3_value_pointer(a[1], "vecdb_file_layer");
   }else{
     char *z = sqlite3_mprintf("unknown setting \"%s\"; known: cache_bytes, "
-                              "default_file, files, readonly", name);
+                              "default_file, files, gpu, readonly", name);
     if( z ) sqlite3_result_error(ctx, z, -1);
     else sqlite3_result_error_nomem(ctx);
     sqlite3_free(z);
@@ -378,6 +400,16 @@ void vdb_fn_not_like(sqlite3_context *ctx, int n, sqlite3_value **a){
   sqlite3_result_int(ctx, sqlite3_strlike(pattern, z, 0)!=0);
 }
 
+/* vecdb_gpu_status(): JSON; looks for the plugin. */
+static void fn_gpu_status(sqlite3_context *ctx, int n, sqlite3_value **a){
+  char *json = NULL;
+  (void)n;
+  (void)a;
+  if( vecdb_gpu_status(&json)!=VECDB_OK ) sqlite3_result_error_nomem(ctx);
+  else sqlite3_result_text(ctx, json, -1, SQLITE_TRANSIENT);
+  vecdb_free(json);
+}
+
 int vdb_info_register(struct sql_state *st){
   enum { PURE = SQLITE_UTF8 | SQLITE_INNOCUOUS | SQLITE_DETERMINISTIC,
          DIRECT = SQLITE_UTF8 | SQLITE_DIRECTONLY };
@@ -389,6 +421,7 @@ int vdb_info_register(struct sql_state *st){
     { "vecdb_version",  0, PURE,   fn_version },
     { "vecdb_config",   1, DIRECT, fn_config },
     { "vecdb_config",   2, DIRECT, fn_config },
+    { "vecdb_gpu_status", 0, DIRECT, fn_gpu_status },
     { "vecdb_resolve",  2, DIRECT, fn_resolve },
     { "vecdb_rrf",      1, PURE,   fn_rrf },
     { "vecdb_rrf",      2, PURE,   fn_rrf },

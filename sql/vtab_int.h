@@ -116,6 +116,7 @@ struct sql_state {
   sqlite3_int64 cache_bytes;  /* budget of a table stored in its database */
   int is_readonly;            /* open files for reading only */
   const struct vecdb_file_ops *file;  /* not NULL: replaces the OS (tests) */
+  int gpu;                    /* VECDB_GPU_*, for files to be opened */
   volatile int *interrupted;  /* not 0 there: stop; NULL: nobody asks */
   int i_level;                /* innermost savepoint, as the guard knows; -1 */
   struct sql_last last;
@@ -460,6 +461,7 @@ int vdb_table_update(sqlite3_vtab *vtab, int argc, sqlite3_value **argv,
                      sqlite3_int64 *rowid);
 /* Examine everything; CORRUPT_VTAB with the first finding. */
 int vdb_table_check(struct sql_table *t, int is_quick, char **err);
+int vdb_gpu_mode(const char *z);                 /* VECDB_GPU_* */
 int vdb_table_command(struct sql_table *t, sqlite3_value *cmd,
                       sqlite3_value *args);
 

@@ -361,8 +361,10 @@ static int search_one_exact(struct session *ss, struct coll *c,
                    const struct coll_runs *r, const struct search_request *q,
                    const void *query, struct vdb_hit **hit, size_t *n_hit){
   uint64_t n_rows = search_n_rows(r, q), k = q->k<n_rows ? q->k : n_rows;
+  struct search_request p = *q;
   struct search_watch w;
   struct flat_search s;
+  bool used;
   int rc = VECDB_OK;
   *hit = NULL;
   *n_hit = 0;
@@ -373,7 +375,11 @@ static int search_one_exact(struct session *ss, struct coll *c,
   }else{
     *hit = vdb_malloc_array((size_t)k, sizeof(**hit));
     if( *hit==NULL ) TRY( VECDB_NOMEM );
-    TRY( vdb_flat_knn(&s, query, (size_t)k, *hit, n_hit) );
+    p.k = k;
+    TRY( vdb_device_batch(ss, c, &p, &s, query, vdb_vector_bytes(s.type, s.dim),
+                          1, *hit, n_hit, &used) );
+    if( used ) ss->last.why = "by the GPU";
+    else TRY( vdb_flat_knn(&s, query, (size_t)k, *hit, n_hit) );
   }
   ss->n_distance += n_rows;
 done:
