@@ -17,7 +17,7 @@ struct gpu_piece {
   struct gpu_piece *newer, *older;
 };
 
-static void list_remove(struct gpu_process *g, struct gpu_piece *p){
+static void piece_unlink(struct gpu_process *g, struct gpu_piece *p){
   if( p->newer ) p->newer->older = p->older;
   else g->newest = p->older;
   if( p->older ) p->older->newer = p->newer;
@@ -26,7 +26,7 @@ static void list_remove(struct gpu_process *g, struct gpu_piece *p){
   g->sz_resident -= p->sz;
 }
 
-static void list_add(struct gpu_process *g, struct gpu_piece *p){
+static void piece_link(struct gpu_process *g, struct gpu_piece *p){
   p->older = g->newest;
   if( g->newest ) g->newest->newer = p;
   g->newest = p;
@@ -36,7 +36,7 @@ static void list_add(struct gpu_process *g, struct gpu_piece *p){
 
 static void piece_drop(struct gpu_process *g, struct gpu_piece *p){
   if( p->rows==NULL ) return;
-  list_remove(g, p);
+  piece_unlink(g, p);
   g->api->detach(p->rows);
   p->rows = NULL;
 }
@@ -46,8 +46,8 @@ static int piece_attach(struct gpu_process *g, struct gpu_piece *p,
   uint64_t sz = 0;
   int code;
   if( p->rows ){
-    list_remove(g, p);
-    list_add(g, p);
+    piece_unlink(g, p);
+    piece_link(g, p);
     return VDB_GPU_OK;
   }
   code = g->api->estimate(g->dev, src, &sz);
@@ -67,7 +67,7 @@ static int piece_attach(struct gpu_process *g, struct gpu_piece *p,
     return code;
   }
   p->sz = sz;
-  list_add(g, p);
+  piece_link(g, p);
   return VDB_GPU_OK;
 }
 
@@ -103,7 +103,7 @@ void vdb_gpu_piece_destroy(struct gpu_piece *p){
   if( p==NULL ) return;
   pthread_mutex_lock(&g->lock);
   /* In a child of a fork the device is not ours to talk to. */
-  if( p->rows && vdb_gpu_start_locked(g)==VDB_GPU_FORKED ) list_remove(g, p);
+  if( p->rows && vdb_gpu_start_locked(g)==VDB_GPU_FORKED ) piece_unlink(g, p);
   else piece_drop(g, p);
   pthread_mutex_unlock(&g->lock);
   vdb_free(p);

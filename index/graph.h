@@ -47,6 +47,21 @@ enum vdb_graph_nav {
 
 /* ---- Build --------------------------------------------------------------- */
 
+/* Exact neighbours computed elsewhere, on a GPU say. */
+struct vdb_graph_rows {
+  uint32_t n, d;
+  int (*fetch)(void *arg, uint32_t i, float *vec);  /* calling thread only */
+  int (*progress)(void *arg, double done);          /* rc; 0..1 */
+  void *arg;
+};
+struct vdb_graph_lister {
+  /* near[i*k..]: the k rows nearest to row i by l2, itself left out, ordered by
+  ** (distance, row); SLOT_NONE where there are no more. */
+  int (*lists)(void *arg, const struct vdb_graph_rows *rows, uint32_t k,
+               uint32_t *near);
+  void *arg;
+};
+
 struct vdb_graph_opts {
   uint32_t n_lanes;       /* neighbours per block: 32 (0) or 64 */
   uint32_t nav;           /* VDB_NAV_*; a wish: BYTES is taken only if exact */
@@ -62,6 +77,8 @@ struct vdb_graph_opts {
                           ** needs the blocks, and per row 4*dims_code + 4*
                           ** n_lanes + 420 bytes */
   bool no_calibration;    /* leave the table of recall empty */
+  const struct vdb_graph_lister *lister;  /* not NULL: candidates are lists of
+                          ** 2 neighbours per lane, 4 more bytes for each */
 };
 
 struct vdb_graph_source {

@@ -154,7 +154,8 @@ static void node_choose(struct graph_builder *b, struct build_worker *w,
                         const struct graph_walk *k, uint32_t slot){
   uint32_t i = slot - b->lo, n;
   struct graph_near *out = b->batch + (size_t)i*b->n_lanes;
-  cand_from_walk(b, w, k, slot);
+  if( b->near ) vdb_graph_cand_listed(b, w, slot);
+  else cand_from_walk(b, w, k, slot);
   if( b->is_second ) cand_from_lanes(b, w, slot);
   cand_sort(w);
   n = vdb_graph_prune(b, w, b->n_lanes);
@@ -176,7 +177,7 @@ static int batch_search(void *arg, size_t i_task, unsigned worker){
   int rc = VECDB_OK;
   for(uint32_t s=lo; s<hi; s+=WALKS){
     unsigned n = hi-s<WALKS ? hi-s : WALKS;
-    TRY( vdb_graph_find(b, w, s, n, ef) );
+    if( b->near==NULL ) TRY( vdb_graph_find(b, w, s, n, ef) );
     for(unsigned i=0; i<n; i++) node_choose(b, w, &w->walk[i], s+i);
   }
 done:
@@ -318,7 +319,8 @@ static int passes_run(struct graph_builder *b){
   uint32_t most = batch_max(b);
   int rc = VECDB_OK;
   b->is_second = false;
-  for(b->lo=1; b->lo<b->n_nodes; b->lo=b->hi){
+  TRY( vdb_graph_lists_load(b) );
+  for(b->lo=1; b->lo<b->n_nodes && b->near==NULL; b->lo=b->hi){
     uint32_t n = b->lo<most ? b->lo : most;
     b->hi = b->n_nodes-b->lo<n ? b->n_nodes : b->lo+n;
     router_open(b, b->lo);
@@ -406,6 +408,7 @@ static void build_clear(struct graph_builder *b){
   vdb_free(b->n_spare);
   vdb_free(b->n_own);
   vdb_free(b->fixed);
+  vdb_free(b->near);
   vdb_free(b->batch);
   vdb_free(b->n_batch);
   vdb_free(b->edge);
@@ -478,6 +481,7 @@ int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost){
   opts.list1 = PROBE_LIST1;
   opts.list2 = PROBE_LIST2;
   opts.n_router = opts.n_seed = 0;
+  opts.lister = NULL;
   rc = build_run(&t);
   *cost = t.cost;
   build_clear(&t);

@@ -48,6 +48,7 @@ struct graph_builder {
   uint8_t *n_own;               /* n_nodes: lanes when pass 2 ended */
   uint64_t *fixed;              /* n_nodes: lanes that repair must keep */
   struct build_worker *worker;  /* n_thread */
+  uint32_t *near, n_near;       /* graph_lists.c: n_near by node, or NULL */
   /* The batch at hand. */
   uint32_t lo, hi;              /* slots */
   bool is_second;               /* pass 2 */
@@ -111,6 +112,11 @@ int vdb_graph_load_rows(struct graph_builder *b);
 int vdb_graph_fill_router(struct graph_builder *b);
 /* More entries: the nodes whose bit is clear, as far as there is room. */
 int vdb_graph_router_cover(struct graph_builder *b, const uint64_t *reached);
+/* graph_lists.c: near[], if the options have a lister; then the candidates of a
+** node. */
+int vdb_graph_lists_load(struct graph_builder *b);
+void vdb_graph_cand_listed(const struct graph_builder *b,
+                           struct build_worker *w, uint32_t slot);
 /* graph_fix.c: every node can be reached from the router. */
 int vdb_graph_repair(struct graph_builder *b);
 /* graph_calib.c: begin computes the truth of rows held out; end(NULL) is

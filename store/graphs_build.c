@@ -14,7 +14,9 @@
 #include "util/common.h"
 #include "store/graphs.h"
 
+#include "gpu/gpu.h"
 #include "simd/simd.h"
+#include "store/device.h"
 #include "util/pool.h"
 
 #define GRAPH_ROWS_MIN      20000u
@@ -235,7 +237,8 @@ static void options_set(const struct coll *c, int v,
   o->seed = GRAPH_SEED;
 }
 
-static int column_build(struct coll *c, int v){
+static int column_build(struct coll *c, int v,
+                        const struct vdb_graph_lister *lister){
   struct graph_build b = { .c = c, .v = v, .header = VDB_STR_INIT };
   struct vdb_graph_source src = { 0 };
   struct vdb_graph_sink sink = { group_write, header_keep, build_progress,
@@ -252,11 +255,34 @@ static int column_build(struct coll *c, int v){
   src.key = b.key;
   src.arg = &b;
   options_set(c, v, &opts);
+  opts.lister = lister;
   TRY( vdb_graph_build(&src, &opts, &sink) );
   TRY( record_write(&b) );
 done:
   build_end(&b);
   return rc;
+}
+
+static int gpu_refused(struct coll *c, int code){
+  return vdb_error(vdb_coll_err(c), VECDB_GPU, "optimize: device=gpu: %s (%s)",
+                   vdb_gpu_why(code), vdb_gpu_code_name(code));
+}
+
+/* With lists of neighbours from a GPU, if the flags say so. It is asked before
+** anything is written, so that without one the CPU can begin anew. */
+static int column_build_by(struct coll *c, int v, unsigned flags){
+  struct device_lister gpu = { 0 };
+  struct vdb_graph_lister lister = { vdb_device_lists, &gpu };
+  int rc;
+
+  if( !(flags & (VECDB_OPTIMIZE_GPU|VECDB_OPTIMIZE_GPU_OR_CPU)) ){
+    return column_build(c, v, NULL);
+  }
+  rc = column_build(c, v, &lister);
+  if( rc!=VECDB_GPU ) return rc;
+  if( flags & VECDB_OPTIMIZE_GPU ) return gpu_refused(c, gpu.code);
+  vdb_gpu_note_fallback("optimize", gpu.code);
+  return column_build(c, v, NULL);
 }
 
 /* ---- Deciding ----------------------------------------------------------- */
@@ -285,6 +311,9 @@ int vdb_graphs_optimize(struct coll *c, unsigned flags){
   struct live_map *live = NULL;
   int rc = VECDB_OK;
 
+  if( (flags & VECDB_OPTIMIZE_GPU) && vdb_gpu_start()!=VDB_GPU_OK ){
+    TRY( gpu_refused(c, vdb_gpu_start()) );
+  }
   for(int v=0; v<c->schema->n_vector; v++){
     bool build;
     if( !vdb_graphs_possible(c, v) ) continue;
@@ -296,7 +325,7 @@ int vdb_graphs_optimize(struct coll *c, unsigned flags){
     if( !build ) continue;
     vdb_coll_change_begin(c);
     TRY( vdb_graphs_drop(c, v) );
-    TRY( column_build(c, v) );
+    TRY( column_build_by(c, v, flags) );
     TRY( vdb_coll_state_write(c) );
   }
 done:
