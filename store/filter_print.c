@@ -29,6 +29,10 @@ static void print_value(const struct vdb_value *v, struct vdb_str *s){
       break;
     case VECDB_REAL:
       n = vdb_print_double(buf, v->r);
+      if( v->r-v->r!=0 ){                /* an infinity is written so */
+        vdb_str_addz(s, v->r<0 ? "-1e999" : "1e999");
+        break;
+      }
       vdb_str_add(s, buf, n);
       if( memchr(buf, '.', n)==NULL && memchr(buf, 'e', n)==NULL ){
         vdb_str_addz(s, ".0");

@@ -75,6 +75,12 @@ static int check_columns(struct check *k){
   rc = vdb_coll_roots(c);
   if( rc!=VECDB_OK ) return check_failed(k, rc);
   for(int i=0; i<c->schema->n_col; i++){
+    int role = c->schema->col[i].role;
+    if( c->root[i].cells==0 && c->s.n_live_sealed>0 &&
+        role!=VECDB_ROLE_VECTOR && role!=VECDB_ROLE_AUX ){
+      vdb_census_report(k->census, 2, k->object, "column \"%s\" has no cells",
+                        c->schema->col[i].name);
+    }
     if( c->root[i].cells!=0 ){
       CHECK_TRY( k, vdb_parray_check(c->p, k->census, c->root[i].cells,
                                      c->schema->col[i].name) );
@@ -270,11 +276,21 @@ done:
   return rc;
 }
 
+static bool has_texts(const struct schema *schema){
+  for(int i=0; i<schema->n_col; i++){
+    if( schema->col[i].role==VECDB_ROLE_AUX ||
+        schema->col[i].type==VECDB_TEXT ) return true;
+  }
+  return false;
+}
+
 static int check_values(struct check *k, const struct live_map *live){
   struct vdb_str buf = VDB_STR_INIT;
   int rc = VECDB_OK;
 
-  if( k->c->s.heap==0 || vdb_census_is_quick(k->census) ) return VECDB_OK;
+  if( !has_texts(k->c->schema) || vdb_census_is_quick(k->census) ){
+    return VECDB_OK;
+  }
   for(uint64_t s=0; s<live->n_bit; s++){
     if( !vdb_bit_get(live->word, (size_t)s) ) continue;
     TRY( check_row_values(k, (slot_no)s, &buf) );

@@ -412,6 +412,7 @@ static const struct { const char *text, *want; } printed[] = {
   { "s collate nocase = 'it''s'", "(\"s\" COLLATE NOCASE = 'it''s')" },
   { "f=-1.5 or f=.5 or f=3.", "((\"f\" = -1.5) OR (\"f\" = 0.5) OR (\"f\" = "
                               "3.0))" },
+  { "f<1e999 and f>-1e999", "((\"f\" < 1e999) AND (\"f\" > -1e999))" },
   { "i in (?3, ?1, ?, x'00ff')", "(\"i\" IN (?3, ?1, ?4, x'00ff'))" },
   { "y like 'a!%' escape '!'", "(\"y\" LIKE 'a!%' ESCAPE '!')" },
 };
