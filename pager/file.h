@@ -115,6 +115,8 @@ int  vdb_file_mem_peek(struct vecdb_file_ops *ops, const char *path,
                        const unsigned char **p, size_t *n);
 int  vdb_file_mem_poke(struct vecdb_file_ops *ops, const char *path,
                        const unsigned char *p, size_t n);
+/* From now on no file grows beyond sz bytes (FULL); 0: no limit. */
+void vdb_file_mem_limit(struct vecdb_file_ops *ops, size_t sz);
 /* As if the machine had been switched off: files that were ever shared
 ** memory are emptied, others stay. No file may be open. */
 void vdb_file_mem_reboot(struct vecdb_file_ops *ops);

@@ -57,6 +57,7 @@ struct ram_node {                   /* a file */
   uint64_t ino;                     /* never used twice in a world */
   unsigned n_name, n_open;          /* what keeps it alive: names, opens */
   bool was_shared;                  /* shm_map was called on it */
+  size_t sz_max;                    /* what the disk has room for; 0: no end */
 };
 
 struct ram_name {                   /* a directory entry */
@@ -69,6 +70,7 @@ struct ram_world {
   struct vecdb_file_ops ops;        /* what the user holds; must be first */
   pthread_mutex_t mutex;            /* over everything below */
   struct ram_name *names;
+  size_t sz_max;                    /* of nodes to come */
   struct vdb_rng rng;
   uint64_t dev, next_ino;           /* identities of files */
   int64_t now_ms;
@@ -118,6 +120,7 @@ static int ram_node_reserve(struct ram_node *n, size_t sz){
   size_t n_cap = 4096;
   struct ram_buffer *b;
 
+  if( n->sz_max && sz>n->sz_max ) return VECDB_FULL;
   if( n->buf && n->buf->n_cap>=sz ) return VECDB_OK;
   while( n_cap<sz ){
     if( !vdb_mul_sz(n_cap, 2, &n_cap) ) return VECDB_FULL;
@@ -191,6 +194,7 @@ static struct ram_name *ram_create(struct ram_world *w, const char *path){
   }
   memcpy(name->path, path, n);
   node->ino = ++w->next_ino;
+  node->sz_max = w->sz_max;
   node->n_name = 1;
   name->node = node;
   name->next = w->names;
@@ -650,6 +654,14 @@ int vdb_file_mem_create(uint64_t seed, struct vecdb_file_ops **out){
   pthread_mutex_init(&w->mutex, NULL);
   *out = &w->ops;
   return VECDB_OK;
+}
+
+void vdb_file_mem_limit(struct vecdb_file_ops *ops, size_t sz){
+  struct ram_world *w = (struct ram_world*)(void*)ops;
+  ram_enter(w);
+  w->sz_max = sz;
+  for(struct ram_name *n=w->names; n; n=n->next) n->node->sz_max = sz;
+  ram_leave(w);
 }
 
 void vdb_file_mem_destroy(struct vecdb_file_ops *ops){

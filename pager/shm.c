@@ -76,13 +76,35 @@ static void state_decode(const uint64_t *w, struct log_state *st){
   memcpy(st->prep_host, &w[SHMHDR_PREPHOST/8], 16);
 }
 
-static bool hdr_load(struct fstore *fs, size_t off, uint64_t *w){
-  for(size_t i=0; i<HDR_WORDS; i++) w[i] = fs->ops->shm_load(fs->shm, off+8*i);
-  return w[SHMHDR_CHANGE/8]!=0 && w[SHMHDR_CHECK/8]==hdr_hash(w);
+/* Could a writer have published this? The hash is no secret, so whoever may
+** write shared memory can make it right; what follows from the state (page
+** numbers, offsets, sizes of tables) must not depend on their good will. */
+static bool state_is_sane(const struct fstore *fs, const uint64_t *w){
+  uint64_t n_frame = w[SHMHDR_NFRAME/8], off = w[SHMHDR_OFFEND/8];
+  uint64_t txid = w[SHMHDR_TXID/8], used = w[SHMHDR_TXIDUSED/8];
+  uint64_t prep = w[SHMHDR_PREPTXID/8], pg_first = fs->base.pg_first;
+
+  if( w[SHMHDR_NPAGE/8]<=pg_first || w[SHMHDR_NPAGE/8]>UINT32_MAX ) return false;
+  if( txid>used || used>=TXID_MAX ) return false;
+  if( n_frame>UINT32_MAX || w[SHMHDR_NVISIBLE/8]>n_frame
+      || w[SHMHDR_SYNCED/8]>n_frame || w[SHMHDR_CRC/8]>UINT32_MAX ){
+    return false;
+  }
+  if( prep!=0 && (prep<=txid || prep>used || w[SHMHDR_PREPNPAGE/8]<=pg_first
+                  || w[SHMHDR_PREPNPAGE/8]>UINT32_MAX) ) return false;
+  if( off==0 ) return n_frame==0;
+  return off>=WALHDR_SIZE + n_frame*(FRAME_SIZE+COMMIT_SIZE)
+      && off<=WALHDR_SIZE + n_frame*(FRAME_SIZE+(uint64_t)fs->sz_page);
 }
 
-/* Both copies bad: a writer died while it began a file, or the bytes were
-** damaged. Whoever gets the write lock rebuilds them from the log. */
+static bool hdr_load(struct fstore *fs, size_t off, uint64_t *w){
+  for(size_t i=0; i<HDR_WORDS; i++) w[i] = fs->ops->shm_load(fs->shm, off+8*i);
+  return w[SHMHDR_CHANGE/8]!=0 && w[SHMHDR_CHECK/8]==hdr_hash(w)
+      && state_is_sane(fs, w);
+}
+
+/* Both copies bad: a writer died while it began a file, the bytes were
+** damaged, or somebody lies. Whoever gets the write lock rebuilds them from the log. */
 static int hdr_rebuild(struct fstore *fs){
   int rc;
 

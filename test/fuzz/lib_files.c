@@ -154,6 +154,7 @@ struct vecdb_file_ops *files_world(const struct file_pair *f){
   if( f->log ){
     FUZZ_OK( vdb_file_mem_poke(mem, "x.vdb-wal", f->log, f->n_log) );
   }
+  vdb_file_mem_limit(mem, 16<<20);     /* a size in the bytes may be a lie */
   return mem;
 }
 
