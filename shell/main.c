@@ -101,6 +101,16 @@ int shell_gpu_apply(struct shell *sh){
   return sql_exec_bound(sh, "SELECT vecdb_config('gpu', ?1)", name[sh->gpu]);
 }
 
+/* With -safe: no other file, whether by ATTACH or by VACUUM INTO. */
+static int safe_authorize(void *arg, int action, const char *a1,
+                          const char *a2, const char *schema,
+                          const char *trigger){
+  (void)arg; (void)a2; (void)schema; (void)trigger;
+  if( action!=SQLITE_ATTACH ) return SQLITE_OK;
+  return a1!=NULL && (a1[0]==0 || strcmp(a1, ":memory:")==0) ? SQLITE_OK
+                                                             : SQLITE_DENY;
+}
+
 /* An in-memory host with the module registered and pointed at our file. */
 static int sqlite_handle_open(struct shell *sh){
   int rc = sqlite3_open(":memory:", &sh->sql);
@@ -114,6 +124,10 @@ static int sqlite_handle_open(struct shell *sh){
     rc = sql_exec_bound(sh, "SELECT vecdb_config('readonly', ?1)", "1");
   }
   if( rc==SQLITE_OK && sh->gpu ) rc = shell_gpu_apply(sh);
+  if( rc==SQLITE_OK && sh->safe ){
+    rc = sql_exec_bound(sh, "SELECT vecdb_config('files', ?1)", "confined");
+    sqlite3_set_authorizer(sh->sql, safe_authorize, NULL);
+  }
   if( rc!=SQLITE_OK ){
     shell_error(sh, shell_exit_of_sqlite(rc), "%s",
                 sh->sql ? sqlite3_errmsg(sh->sql) : sqlite3_errstr(rc));

@@ -220,16 +220,17 @@ static void fn_version(sqlite3_context *ctx, int n, sqlite3_value **a){
 }
 
 /* 'files': what file= may do. */
-static const char *const files_words[] = { "direct", "trusted", "off" };
+static const char *const files_words[] = { "direct", "trusted", "off",
+                                         "confined" };
 
 static void config_files(sqlite3_context *ctx, struct sql_state *st,
                         sqlite3_value *v){
   int i;
-  for(i=0; v && i<3; i++){
+  for(i=0; v && i<4; i++){
     if( strcmp(files_words[i], arg_text(v))==0 ) break;
   }
-  if( i==3 ){
-    sqlite3_result_error(ctx, "files is one of direct, trusted, off", -1);
+  if( i==4 ){
+    sqlite3_result_error(ctx, "files is one of direct, trusted, off, confined", -1);
     return;
   }
   if( v ) st->files = i;
@@ -275,7 +276,12 @@ static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
   struct sql_state *st = vdb_function_state(ctx);
   const char *name = arg_text(a[0]);
 
-  if( strcmp(name, "default_file")==0 ){
+  if( st->files==FILES_CONFINED && n==2
+      && (strcmp(name, "default_file")==0 || strcmp(name, "files")==0
+          || strcmp(name, "readonly")==0) ){
+    sqlite3_result_error(ctx, "settings of a confined connection are fixed",
+                         -1);
+  }else if( strcmp(name, "default_file")==0 ){
     if( n==2 ){
       char *z = NULL;
       if( sqlite3_value_type(a[1])!=SQLITE_NULL ){

@@ -69,15 +69,40 @@ static int table_alloc(struct sql_state *st, const char *const *argv,
 
 /* ---- Create and connect ------------------------------------------------- */
 
+/* A confined connection knows one file. */
+static int path_confine(struct sql_state *st, char **path, char **err){
+  char *own = NULL;
+  int rc = vdb_args_path(st->db, "temp", st->default_file ? st->default_file
+                                                          : "", &own, err);
+  if( rc==SQLITE_OK && strcmp(own, *path)!=0 ){
+    rc = vdb_sql_fail(err, SQLITE_AUTH, "cannot open \"%s\": the connection is "
+                      "confined to \"%s\"", *path, own);
+  }
+  if( rc!=SQLITE_OK ){
+    sqlite3_free(*path);
+    *path = NULL;
+  }
+  sqlite3_free(own);
+  return rc;
+}
+
 static int find_path(struct sql_state *st, const char *schema,
                      const struct sql_args *args, char **path, char **err){
+  int rc;
+
   if( args->file && st->files==FILES_OFF ){
     return vdb_sql_fail(err, SQLITE_AUTH, "cannot open \"%s\": file= is "
                         "switched off, vecdb_config('files','off')",
                         args->file);
   }
-  if( args->file ) return vdb_args_path(st->db, schema, args->file, path, err);
-  return vdb_args_path(st->db, "temp", st->default_file, path, err);
+  if( args->file==NULL ){
+    return vdb_args_path(st->db, "temp", st->default_file, path, err);
+  }
+  rc = vdb_args_path(st->db, schema, args->file, path, err);
+  if( rc==SQLITE_OK && st->files==FILES_CONFINED ){
+    rc = path_confine(st, path, err);
+  }
+  return rc;
 }
 
 static int is_readonly(struct sql_state *st, const char *schema){
@@ -258,7 +283,7 @@ static int table_make(sqlite3 *db, struct sql_state *st, int argc,
   if( t->is_hosted ){
     sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
   }else if( vdb_host_is_file(db, t->schema)
-         && st->files!=FILES_TRUSTED ){
+         && st->files!=FILES_TRUSTED && st->files!=FILES_CONFINED ){
     sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
   }
   t->next = st->tables;

@@ -187,10 +187,10 @@ static uint64_t fuzz_run(const struct settings *s){
     if( s->seconds>0 && n%64==0 && clock_s() - t_begin>s->seconds ) break;
   }
   free(buf);
-  printf("  %s: %llu executions, %zu inputs, %.0f a second\n",
+  dprintf(1, "  %s: %llu executions, %zu inputs, %.0f a second\n",
          fuzz_target.name, (unsigned long long)n, pool.n,
          (double)n/(clock_s() - t_begin));
-  printf("figure fuzz-%s %llu\n", fuzz_target.name, (unsigned long long)n);
+  dprintf(1, "figure fuzz-%s %llu\n", fuzz_target.name, (unsigned long long)n);
   return n;
 }
 
@@ -212,7 +212,6 @@ int main(int argc, char **argv){
   size_t n_file = 0;
   int i = 1;
 
-  setvbuf(stdout, NULL, _IOLBF, 0);
   fuzz_begin(argv[0]);
   for(; i<argc && argv[i][0]=='-'; i+=2){
     const char *z = value_of(argc, argv, i);
@@ -237,6 +236,6 @@ int main(int argc, char **argv){
     fuzz_run(&s);
     pool_free();
   }
-  printf("1 passed, 0 failed\n");
+  dprintf(1, "1 passed, 0 failed\n");
   return 0;
 }

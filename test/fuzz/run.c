@@ -84,11 +84,11 @@ static void input_save(void){
 void fuzz_fail(const char *fmt, ...){
   va_list ap;
   fflush(stdout);
-  fprintf(stderr, "FAIL %s: ", fuzz_target.name);
+  dprintf(2, "FAIL %s: ", fuzz_target.name);       /* stderr may be away */
   va_start(ap, fmt);
-  vfprintf(stderr, fmt, ap);
+  vdprintf(2, fmt, ap);
   va_end(ap);
-  fprintf(stderr, "\n");
+  dprintf(2, "\n");
   abort();
 }
 

@@ -141,6 +141,19 @@ run 1 -readonly x.vdb "DELETE FROM docs"
 has 'read-only refuses writes' 'read' "$out"
 run 1 -safe x.vdb ".shell echo hi"
 has 'safe mode' 'not allowed with -safe' "$out"
+# SQL has doors to other files, too.
+run 1 -safe x.vdb "ATTACH 'other.db' AS o; CREATE TABLE o.t(a)"
+run 1 -safe x.vdb "CREATE TABLE a(b); VACUUM INTO 'other.db'"
+run 1 -safe x.vdb \
+  "CREATE VIRTUAL TABLE o USING vecdb(file='other.vdb', v float[2])"
+has 'safe mode keeps to its file' 'confined to' "$out"
+run 1 -safe x.vdb "SELECT vecdb_config('default_file', 'other.vdb');
+  CREATE VIRTUAL TABLE o USING vecdb(v float[2])"
+run 1 -safe x.vdb "SELECT vecdb_config('files', 'direct')"
+is 'safe mode makes no files' '' "$(ls other.* 2>/dev/null)"
+run 0 -safe x.vdb "ATTACH ':memory:' AS m; CREATE VIRTUAL TABLE inside USING
+  vecdb(v float[2]); INSERT INTO inside(v) VALUES('[1,2]'); VACUUM;
+  DROP TABLE inside"
 dd if=x.vdb of=cut.vdb bs=4096 count=2 2>/dev/null
 run 4 cut.vdb "SELECT 1"
 

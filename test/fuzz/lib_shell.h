@@ -1,0 +1,25 @@
+/* lib_shell.h -- the shell inside a fuzz target.
+**
+** Used by   f_shell, f_import. Programs that are started, and files other than
+**           the shell's own that are opened for writing, fail the target.
+*/
+#ifndef LIB_SHELL_H
+#define LIB_SHELL_H
+#include <sqlite3.h>
+
+#include "fuzz/fuzz.h"
+#include "shell/shell.h"
+
+/* Once: where files go, limits of SQLite, no output. */
+void shell_world_begin(void);
+/* A shell with a database of its own, and `sql` run in it (may be NULL). */
+void shell_begin(struct shell *sh, bool is_safe, const char *sql);
+/* The next statement may take as long again. */
+void shell_renew(struct shell *sh);
+/* Run text as a script. */
+void shell_feed(struct shell *sh, const void *p, size_t n);
+/* Close it; nothing of SQLite's memory may be left. */
+void shell_end(struct shell *sh);
+/* A folder for the target's own files, without slash at the end. */
+const char *shell_folder(void);
+#endif
