@@ -100,8 +100,8 @@ struct sql_last {
 };
 
 /* Tables with file= can be used by top-level statements alone; by views and
-** triggers, too; or not at all; or by all, but only with the default file,
-** and this, once said, stays (for SQL that nobody vouches for). */
+** triggers, too; or not at all; or as at first, but only with the default
+** file, and this, once said, stays (for SQL that nobody vouches for). */
 enum { FILES_DIRECT, FILES_TRUSTED, FILES_OFF, FILES_CONFINED };
 
 /* State of the extension in one SQLite connection; owned by everything that

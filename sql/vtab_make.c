@@ -283,7 +283,7 @@ static int table_make(sqlite3 *db, struct sql_state *st, int argc,
   if( t->is_hosted ){
     sqlite3_vtab_config(db, SQLITE_VTAB_INNOCUOUS);
   }else if( vdb_host_is_file(db, t->schema)
-         && st->files!=FILES_TRUSTED && st->files!=FILES_CONFINED ){
+         && st->files!=FILES_TRUSTED ){
     sqlite3_vtab_config(db, SQLITE_VTAB_DIRECTONLY);
   }
   t->next = st->tables;
