@@ -17,6 +17,7 @@
 **   -q N  queries                  -o FILE  JSON
 **   -R N,S  router entries, seeds
 **   -w FILE  write the index       -i FILE  read it instead of building
+**   -C       measure the table of recall anew
 ** Times are processor time of the process.
 */
 #include <math.h>
@@ -122,6 +123,22 @@ static void index_load(struct memory_index *m, const char *path){
   fclose(f);
 }
 
+/* A new table of recall. */
+static void index_measure(struct memory_index *m, struct vdb_graph **g,
+                          const struct vdb_graph_blocks *b, unsigned n_thread){
+  double t = seconds();
+  unsigned char *header;
+  if( vdb_graph_recalibrate(*g, b, n_thread, &header, &m->sz_header)!=VECDB_OK ){
+    die("recalibrate", "failed");
+  }
+  printf("table of recall: %.2f s\n", seconds()-t);
+  m->header = header;
+  vdb_graph_close(*g);
+  if( vdb_graph_open(m->header, m->sz_header, g)!=VECDB_OK ){
+    die("open", "failed");
+  }
+}
+
 /* ---- Measuring ----------------------------------------------------------- */
 
 struct setting { uint32_t ef; float stop; double recall, hops;
@@ -176,9 +193,9 @@ int main(int argc, char **argv){
   const char *save = NULL, *load = NULL;
   double *limit, t, t_build;
   uint32_t *n_hit, n_query = 0, k;
-  int n_set = 0, reps = 5, is_cosine = 0, opt;
+  int n_set = 0, reps = 5, is_cosine = 0, is_measured = 0, opt;
 
-  while( (opt = getopt(argc, argv, "t:b:p:l:r:s:cn:e:q:o:L:w:i:R:"))!=-1 ){
+  while( (opt = getopt(argc, argv, "t:b:p:l:r:s:cn:e:q:o:L:w:i:R:C"))!=-1 ){
     switch( opt ){
       case 't': o.n_thread = (uint32_t)strtoul(optarg, NULL, 10); break;
       case 'b': o.bits = (uint32_t)strtoul(optarg, NULL, 10); break;
@@ -198,6 +215,7 @@ int main(int argc, char **argv){
       case 'w': save = optarg; break;
       case 'i': load = optarg; break;
       case 'c': is_cosine = 1; break;
+      case 'C': is_measured = 1; break;
       default: usage();
     }
   }
@@ -226,6 +244,7 @@ int main(int argc, char **argv){
   vdb_graph_info(g, &info);
   blocks.base = m.group;
   blocks.n_slots = info.n_slots;
+  if( is_measured ) index_measure(&m, &g, &blocks, o.n_thread);
   {
     struct vdb_graph_report rep;
     int rc = vdb_graph_check(g, &blocks, &rep);

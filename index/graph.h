@@ -131,10 +131,10 @@ struct vdb_graph_info {
 };
 void vdb_graph_info(const struct vdb_graph *g, struct vdb_graph_info *out);
 
-/* What the table of recall says: the smallest ef whose recall of k neighbours
-** is at least `recall` (its lower bound, as measured on rows held out), and
-** the early stop that goes with it. ef is 0 if none reaches it: then only an
-** exact scan does. */
+/* What the table of recall says: the cheapest ef whose recall of k neighbours
+** is at least `recall` (cautiously: on rows held out, less half the standard
+** error), the early stop that goes with it, the recall to be expected. ef is 0
+** if none reaches it: then only an exact scan does. */
 struct vdb_graph_plan { uint32_t ef; float stop; float recall; };
 struct vdb_graph_plan vdb_graph_plan_recall(const struct vdb_graph *g,
                                             uint32_t k, double recall);
@@ -197,6 +197,13 @@ int vdb_graph_knn_many(struct vdb_graph_searcher *s,
                        const struct vdb_graph_blocks *b, const float *query,
                        size_t n, const struct vdb_graph_search *p,
                        struct vdb_graph_hit *hit, uint32_t *n_hit);
+
+/* Measure recall anew, on rows that live (b->live), and give a header that
+** differs from the old one in the table alone; free it with vdb_free(). Every
+** group must be in memory: b->load is not used. NOMEM, MISUSE. */
+int vdb_graph_recalibrate(const struct vdb_graph *g,
+                          const struct vdb_graph_blocks *b, unsigned n_thread,
+                          unsigned char **header, size_t *sz);
 
 /* ---- Check --------------------------------------------------------------- */
 

@@ -1,29 +1,43 @@
-/* graph_calib.c -- what a build measures on its own rows: which router suits,
+/* graph_calib.c -- what an index measures on its own rows: which router suits,
 ** and how much recall an effort buys.
 **
-** HELD OUT  Up to CAL_ROWS nodes, spread over the build order, are searched for
-**           as if they were not in the graph: a walk never expands them, and
-**           their true neighbours exclude them. Their distances to all nodes
-**           are computed exactly (in the navigation space).
+** HELD OUT  Up to CAL_ROWS nodes, chosen by the seed, are searched for as if
+**           they were not in the graph: a walk never expands them, and their
+**           true neighbours exclude them. Their distances to all nodes are
+**           computed exactly (in the navigation space). The way to a node that
+**           is left out is a little worse than that to a vector that never was
+**           there, so recall of real queries is rather higher.
 ** ROUTER    candidates of size and seeds; the one that makes recall 0.95 and
 **           0.99 cheapest, by a model of cost with fixed constants: measured
 **           times must not decide bytes.
 ** TABLE     recall for a grid of ef and early stop; kept are the settings that
-**           no cheaper one beats. The lower bound is the mean less 1.645
-**           standard errors.
+**           no cheaper one beats, and some for a hundred neighbours. The lower
+**           bound is the mean less half a standard error. ef is sought as long
+**           as it gains recall, so that hard data get large ones; without early
+**           stop first, then each stop where it may matter until it caps.
 */
 #include <math.h>
 #include <stdlib.h>
 
 #include "index/graph_build_int.h"
+#include "simd/simd.h"
+#include "util/bitset.h"
 #include "util/mem.h"
 #include "util/pool.h"
+#include "util/rng.h"
 
 #define CAL_ROWS     400u
+#define CAL_ROWS_FAR 200u       /* for large efforts */
 #define PROBE_ROWS   200u
+#define DEEP_ROWS    100u
 #define CAL_DEPTH    100u
 #define CAL_MIN      20u        /* fewer held-out rows say nothing */
 #define TRUTH_TILE   8          /* queries that share a pass over the rows */
+#define RECALL_FULL  0.9985     /* more is not sought */
+#define RECALL_FROM  0.85       /* early stop is tried from there on .. */
+#define HOPS_GAIN    1.01       /* .. until a larger ef walks no farther */
+#define LOW_ERRORS   0.5
+#define N_WIDE       22         /* rows of the table for ten neighbours */
 
 /* Nanoseconds, roughly; only ratios matter. */
 #define COST_HOP     60.0
@@ -32,31 +46,52 @@
 #define COST_CODE    0.06       /* dimension and bit of them */
 
 struct calib {
-  struct graph_builder *b;
+  struct vdb_graph *g;
+  const struct vdb_graph_blocks *blocks;
+  unsigned n_thread;
+  struct graph_walk *walk;      /* n_thread */
   uint32_t n;                   /* held-out rows */
   uint32_t *slot;
+  float *code;                  /* their vectors in the code space */
   float *kth10, *kth100;        /* distance of the last true neighbour */
   /* The setting being measured. */
-  uint32_t n_use, ef, k;
+  uint32_t ef, k;
   float stop;
   uint16_t *n_right;            /* by held-out row */
   uint32_t *n_hop;
 };
 
+/* All blocks are in memory. */
+static const unsigned char *calib_block(const struct calib *c, uint32_t slot){
+  const struct vdb_graph *g = c->g;
+  return c->blocks->base[slot >> g->shift]
+       + (size_t)(slot & ((1u<<g->shift)-1))*g->stride;
+}
+
 /* ---- Truth --------------------------------------------------------------- */
 
 static void nearest_add(float *list, uint32_t *n, float d2){
   uint32_t i = *n<CAL_DEPTH ? (*n)++ : CAL_DEPTH-1;
-  if( *n==CAL_DEPTH && i==CAL_DEPTH-1 && !(d2<list[i]) && list[i]<INFINITY ){
-    return;
-  }
   for(; i>0 && list[i-1]>d2; i--) list[i] = list[i-1];
   list[i] = d2;
 }
 
+/* A node and its chain: rows that may be returned. */
+static void nearest_add_node(const struct calib *c, const unsigned char *block,
+                             float *list, uint32_t *n, float d2){
+  for(uint32_t i=0; i<CAL_DEPTH; i++){
+    uint32_t dup = get_u32(block+GRAPHBLOCK_DUP);
+    if( graph_row_qualifies(c->blocks, get_u32(block+GRAPHBLOCK_ROW)) ){
+      nearest_add(list, n, d2);
+    }
+    if( dup>=c->g->n_slots ) break;
+    block = calib_block(c, dup);
+  }
+}
+
 static int truth_task(void *arg, size_t i_task, unsigned worker){
   struct calib *c = arg;
-  const struct vdb_graph *g = c->b->g;
+  const struct vdb_graph *g = c->g;
   struct graph_query q[TRUTH_TILE];
   uint32_t lo = (uint32_t)i_task*TRUTH_TILE, n[TRUTH_TILE] = { 0 };
   uint32_t n_q = c->n-lo<TRUTH_TILE ? c->n-lo : TRUTH_TILE;
@@ -68,15 +103,17 @@ static int truth_task(void *arg, size_t i_task, unsigned worker){
   for(uint32_t j=0; j<TRUTH_TILE*CAL_DEPTH; j++) list[j] = INFINITY;
   for(uint32_t j=0; j<n_q; j++){
     q[j].hi = hi + (size_t)j*g->dims_nav;
-    vdb_graph_query_block(g, build_block(c->b, c->slot[lo+j]), &q[j]);
+    vdb_graph_query_block(g, calib_block(c, c->slot[lo+j]), &q[j]);
   }
-  for(uint32_t s=0; s<c->b->n_nodes; s++){
-    const unsigned char *block = build_block(c->b, s);
-    __builtin_prefetch(build_block(c->b, s+2<c->b->n_nodes ? s+2 : s), 0, 3);
+  for(uint32_t s=0; s<g->n_nodes; s++){
+    const unsigned char *block = calib_block(c, s);
+    __builtin_prefetch(calib_block(c, s+2<g->n_nodes ? s+2 : s), 0, 3);
+    if( get_u16(block+GRAPHBLOCK_FLAGS)!=0 ) continue;
     for(uint32_t j=0; j<n_q; j++){
       float d2 = vdb_graph_d2(g, &q[j], block);
-      if( d2<list[j*CAL_DEPTH+CAL_DEPTH-1] && s!=c->slot[lo+j] ){
-        nearest_add(list + j*CAL_DEPTH, &n[j], d2);
+      float *near = list + j*CAL_DEPTH;
+      if( d2<near[CAL_DEPTH-1] && s!=c->slot[lo+j] ){
+        nearest_add_node(c, block, near, &n[j], d2);
       }
     }
   }
@@ -94,15 +131,15 @@ done:
 
 static int setting_task(void *arg, size_t i_task, unsigned worker){
   struct calib *c = arg;
-  struct graph_builder *b = c->b;
-  struct graph_walk *w = &b->worker[worker].walk[0];
+  struct graph_walk *w = &c->walk[worker];
   uint32_t slot = c->slot[i_task], n = 0;
   float kth = c->k>10 ? c->kth100[i_task] : c->kth10[i_task];
   int rc = VECDB_OK;
-  vdb_graph_query_block(b->g, build_block(b, slot), &w->q);
-  memcpy(w->xc, build_code(b, slot), b->g->dims_code*sizeof(float));
-  b->g->simd->prepare(&w->code, w->xc);
-  TRY( vdb_graph_walk_begin(w, &b->blocks, c->ef, c->k, c->stop) );
+  vdb_graph_query_block(c->g, calib_block(c, slot), &w->q);
+  memcpy(w->xc, c->code + i_task*c->g->dims_code,
+         c->g->dims_code*sizeof(float));
+  c->g->simd->prepare(&w->code, w->xc);
+  TRY( vdb_graph_walk_begin(w, c->blocks, c->ef, c->k, c->stop) );
   vdb_graph_walk_avoid(w, slot);
   TRY( vdb_graph_walk_run(w) );
   for(uint32_t i=0; i<w->n_hit; i++) n += w->hit[i].d2<=kth;
@@ -121,7 +158,7 @@ static int setting_measure(struct calib *c, uint32_t n, uint32_t ef,
   c->ef = ef;
   c->k = k;
   c->stop = stop;
-  TRY( vdb_pool_run(c->b->n_thread, n, setting_task, c) );
+  TRY( vdb_pool_run(c->n_thread, n, setting_task, c) );
   for(uint32_t i=0; i<n; i++){
     double r = (double)c->n_right[i]/k;
     sum += r;
@@ -130,7 +167,7 @@ static int setting_measure(struct calib *c, uint32_t n, uint32_t ef,
   }
   out->recall = sum/n;
   out->low = out->recall
-           - 1.645*sqrt(fmax(sum2/n - out->recall*out->recall, 0)/n);
+           - LOW_ERRORS*sqrt(fmax(sum2/n - out->recall*out->recall, 0)/n);
   out->hops = hops/n;
 done:
   return rc;
@@ -161,7 +198,7 @@ static void router_cut(struct vdb_graph *g, uint32_t n, uint32_t n_seed){
 
 static int router_cost(struct calib *c, double *cost){
   static const uint32_t ef[] = { 16, 32, 64, 128, 256 };
-  const struct vdb_graph *g = c->b->g;
+  const struct vdb_graph *g = c->g;
   struct measured m[VDB_ARRAY_LEN(ef)];
   double hop = COST_HOP + COST_LINE*(g->stride/64.0);
   double fixed = (COST_GROUP + COST_CODE*g->dims_code*g->bits)
@@ -178,8 +215,8 @@ done:
   return rc;
 }
 
-static int router_choose(struct calib *c){
-  struct vdb_graph *g = c->b->g;
+static int router_choose(struct calib *c, double *cost_best){
+  struct vdb_graph *g = c->g;
   const uint32_t small = graph_round_up(g->n_nodes/1024+1, 32);
   const uint32_t size[] = { small<64 ? 64 : small, 256, 2048, 256, 2048 };
   const uint32_t seed[] = { 4, 1, 4, 4, 1 };
@@ -195,7 +232,7 @@ static int router_choose(struct calib *c){
     best_n = size[i];
     best_seed = seed[i];
   }
-  c->b->cost = best;
+  *cost_best = best;
 done:
   router_cut(g, best_n, best_seed);
   return rc;
@@ -203,95 +240,208 @@ done:
 
 /* ---- The table ----------------------------------------------------------- */
 
+static const uint16_t cal_ef[] = {
+  10, 12, 14, 17, 20, 24, 28, 34, 40, 48, 57, 68, 80, 96, 114, 136, 160, 192,
+  228, 272, 320, 384, 456, 544, 640, 768, 912, 1088, 1280, 1536, 1824, 2048
+};
+static const float cal_stop[] = { 0.05f, 0.1f, 0.2f, 0.3f, 0.5f };
+enum { N_EF = VDB_ARRAY_LEN(cal_ef), N_STOP = VDB_ARRAY_LEN(cal_stop) };
+
+struct table { struct graph_cal e[N_EF*(N_STOP+1)]; uint32_t n; };
+
+static int table_add(struct calib *c, struct table *t, uint32_t ef,
+                     float stop){
+  struct graph_cal *e = &t->e[t->n];
+  uint32_t n = ef>256 && c->n>CAL_ROWS_FAR ? CAL_ROWS_FAR : c->n;
+  struct measured m;
+  int rc;
+  TRY( setting_measure(c, n, ef, 10, stop, &m) );
+  memset(e, 0, sizeof(*e));
+  e->ef = ef;
+  e->stop = stop;
+  e->recall10 = (float)m.recall;
+  e->low10 = (float)m.low;
+  e->hops = (float)m.hops;
+  t->n++;
+done:
+  return rc;
+}
+
+/* One early stop: every ef from n_from on, until recall is full or the stop
+** alone decides. */
+static int table_sweep(struct calib *c, struct table *t, uint32_t n_from,
+                       uint32_t n_end, float stop){
+  uint32_t first = t->n;
+  int rc = VECDB_OK;
+  for(uint32_t i=n_from; i<n_end; i++){
+    TRY( table_add(c, t, cal_ef[i], stop) );
+    if( t->e[t->n-1].recall10>=RECALL_FULL ) break;
+    if( stop>=0 && t->n-first>1
+     && t->e[t->n-1].hops<HOPS_GAIN*t->e[t->n-2].hops ) break;
+  }
+done:
+  return rc;
+}
+
 static int cal_compare(const void *a, const void *b){
   const struct graph_cal *x = a, *y = b;
   if( x->hops!=y->hops ) return x->hops<y->hops ? -1 : 1;
   return x->ef<y->ef ? -1 : x->ef>y->ef;
 }
 
-/* Keep what is better than everything cheaper, evenly thinned if too many. */
-static void table_keep(struct vdb_graph *g, struct graph_cal *t, uint32_t n){
+/* Of n settings in order of hops the one whose neighbours are nearest. */
+static uint32_t cal_crowded(const struct graph_cal *e, uint32_t n){
+  uint32_t best = 1;
+  for(uint32_t i=2; i+1<n; i++){
+    if( e[i+1].hops*e[best-1].hops < e[best+1].hops*e[i-1].hops ) best = i;
+  }
+  return best;
+}
+
+/* Keep what is better than everything cheaper, and of that not too much. */
+static void table_keep(struct vdb_graph *g, struct table *t){
   uint32_t m = 0;
-  qsort(t, n, sizeof(*t), cal_compare);
-  for(uint32_t i=0; i<n; i++){
-    if( m==0 || t[i].low10>t[m-1].low10 ) t[m++] = t[i];
+  qsort(t->e, t->n, sizeof(*t->e), cal_compare);
+  for(uint32_t i=0; i<t->n; i++){
+    if( m==0 || t->e[i].low10>t->e[m-1].low10 ) t->e[m++] = t->e[i];
   }
-  g->n_cal = m<GRAPH_CAL_MAX ? m : GRAPH_CAL_MAX;
-  for(uint32_t i=0; i<g->n_cal; i++){
-    g->cal[i] = t[g->n_cal<2 ? 0 : (uint64_t)i*(m-1)/(g->n_cal-1)];
+  while( m>N_WIDE ){
+    uint32_t i = cal_crowded(t->e, m--);
+    memmove(&t->e[i], &t->e[i+1], (m-i)*sizeof(t->e[0]));
   }
+  memcpy(g->cal, t->e, m*sizeof(t->e[0]));
+  g->n_cal = m;
+}
+
+/* Settings for a hundred neighbours. */
+static int table_deep(struct calib *c, uint32_t ef_max){
+  static const uint16_t ef[] = { 100, 125, 160, 200, 260, 340, 450, 600, 900,
+                                 1400 };
+  uint32_t n = c->n<DEEP_ROWS ? c->n : DEEP_ROWS;
+  int rc = VECDB_OK;
+  for(size_t i=0; i<VDB_ARRAY_LEN(ef) && c->g->n_cal<GRAPH_CAL_MAX; i++){
+    struct graph_cal *e = &c->g->cal[c->g->n_cal];
+    struct measured m;
+    if( ef[i]>ef_max ) break;
+    TRY( setting_measure(c, n, ef[i], CAL_DEPTH, -1, &m) );
+    memset(e, 0, sizeof(*e));
+    e->ef = ef[i];
+    e->stop = -1;
+    e->recall100 = (float)m.recall;
+    e->low100 = (float)m.low;
+    e->hops = (float)m.hops;
+    c->g->n_cal++;
+    if( m.recall>=RECALL_FULL ) break;
+  }
+done:
+  return rc;
 }
 
 static int table_measure(struct calib *c){
-  static const uint32_t ef[] = { 10, 14, 20, 28, 40, 60, 90, 140, 220, 360 };
-  /* An early stop that suits a target binds from some ef on and takes over
-  ** from the looser one before it; pairs that cannot win are left out. */
-  static const struct { float stop; uint32_t least, most; } how[] = {
-    { -1, 10, 140 }, { 0.05f, 20, 90 }, { 0.1f, 28, 140 }, { 0.2f, 40, 220 },
-    { 0.3f, 90, 360 }, { 0.5f, 140, 360 }
-  };
-  struct graph_cal t[VDB_ARRAY_LEN(ef)*VDB_ARRAY_LEN(how)];
-  uint32_t n = 0;
+  uint32_t ef_max = c->g->n_nodes/4, n_end = 1, n_from = 0, n;
+  struct table t = { .n = 0 };
   int rc = VECDB_OK;
-  for(size_t i=0; i<VDB_ARRAY_LEN(ef); i++){
-    for(size_t j=0; j<VDB_ARRAY_LEN(how); j++){
-      struct measured m;
-      struct graph_cal *e = &t[n];
-      if( ef[i]<how[j].least || ef[i]>how[j].most ) continue;
-      TRY( setting_measure(c, c->n, ef[i], 10, how[j].stop, &m) );
-      e->ef = ef[i];
-      e->stop = how[j].stop;
-      e->recall10 = (float)m.recall;
-      e->low10 = (float)m.low;
-      e->hops = (float)m.hops;
-      e->recall100 = e->low100 = 0;
-      n++;
-    }
+  while( n_end<N_EF && cal_ef[n_end]<=ef_max ) n_end++;
+  TRY( table_sweep(c, &t, 0, n_end, -1) );
+  n = t.n;
+  while( n_from<n && t.e[n_from].recall10<RECALL_FROM ) n_from++;
+  for(int i=0; i<N_STOP; i++){
+    TRY( table_sweep(c, &t, n_from, n, cal_stop[i]) );
   }
-  table_keep(c->b->g, t, n);
-  for(uint32_t i=0; i<c->b->g->n_cal; i++){
-    struct graph_cal *e = &c->b->g->cal[i];
-    struct measured m;
-    if( e->ef<CAL_DEPTH || c->b->n_nodes<=CAL_DEPTH ) continue;
-    TRY( setting_measure(c, c->n<100 ? c->n : 100, e->ef, CAL_DEPTH, e->stop,
-                         &m) );
-    e->recall100 = (float)m.recall;
-    e->low100 = (float)m.low;
-  }
+  table_keep(c->g, &t);
+  if( c->g->n_nodes>CAL_DEPTH ) TRY( table_deep(c, ef_max) );
+  c->g->stop = vdb_graph_plan_recall(c->g, 10, 0.95).stop;
 done:
   return rc;
 }
 
 /* ---- The whole ----------------------------------------------------------- */
 
-int vdb_graph_calib_begin(struct graph_builder *b, struct calib **out){
+static bool is_entry(const struct vdb_graph *g, uint32_t slot){
+  for(uint32_t i=0; i<g->router.n; i++){
+    if( g->router.slot[i]==slot ) return true;
+  }
+  return false;
+}
+
+/* Draws c->n nodes that live and, unless most are, are no entries of the
+** router; fewer if they are hard to find. */
+static int rows_draw(struct calib *c){
+  const struct vdb_graph *g = c->g;
+  uint64_t *drawn = vdb_calloc(vdb_bitset_words(g->n_nodes), 8);
+  bool spare_entries = g->router.n<g->n_nodes/2;
+  uint32_t n = 0;
+  struct vdb_rng r;
+  if( drawn==NULL ) return VECDB_NOMEM;
+  vdb_rng_init(&r, vdb_mix64(g->seed ^ 0x63616c69u));
+  for(uint32_t i=0; i<64*c->n && n<c->n; i++){
+    uint32_t s = (uint32_t)(((vdb_rng_u64(&r)>>32)*g->n_nodes)>>32);
+    const unsigned char *block = calib_block(c, s);
+    if( get_u16(block+GRAPHBLOCK_FLAGS)!=0 || vdb_bit_get(drawn, s)
+     || !graph_row_qualifies(c->blocks, get_u32(block+GRAPHBLOCK_ROW))
+     || (spare_entries && is_entry(g, s)) ) continue;
+    vdb_bit_set(drawn, s);
+    c->slot[n++] = s;
+  }
+  c->n = n;
+  vdb_free(drawn);
+  return VECDB_OK;
+}
+
+static int codes_read(struct calib *c){
+  float *tmp = vdb_malloc_aligned(c->g->dims_nav*sizeof(float));
+  if( tmp==NULL ) return VECDB_NOMEM;
+  for(uint32_t i=0; i<c->n; i++){
+    vdb_graph_to_code(c->g, calib_block(c, c->slot[i]),
+                      c->code + (size_t)i*c->g->dims_code, tmp);
+  }
+  vdb_free_aligned(tmp);
+  return VECDB_OK;
+}
+
+static int calib_open(struct vdb_graph *g, const struct vdb_graph_blocks *b,
+                      unsigned n_thread, struct calib **out){
   struct calib *c = vdb_calloc(1, sizeof(*c));
+  size_t n;
   int rc = VECDB_OK;
   *out = c;
   if( c==NULL ) return VECDB_NOMEM;
-  c->b = b;
-  c->n = b->n_nodes/20<CAL_ROWS ? b->n_nodes/20 : CAL_ROWS;
+  c->g = g;
+  c->blocks = b;
+  c->n = g->n_nodes/20<CAL_ROWS ? g->n_nodes/20 : CAL_ROWS;
   if( c->n<CAL_MIN ) c->n = 0;
-  c->slot = vdb_malloc_array((size_t)c->n+1, sizeof(*c->slot));
-  c->kth10 = vdb_malloc_array((size_t)c->n+1, sizeof(float));
-  c->kth100 = vdb_malloc_array((size_t)c->n+1, sizeof(float));
-  c->n_right = vdb_malloc_array((size_t)c->n+1, sizeof(*c->n_right));
-  c->n_hop = vdb_malloc_array((size_t)c->n+1, sizeof(*c->n_hop));
-  if( !c->slot || !c->kth10 || !c->kth100 || !c->n_right || !c->n_hop ){
-    TRY( VECDB_NOMEM );
+  n = (size_t)c->n+1;
+  c->walk = vdb_calloc(n_thread, sizeof(*c->walk));
+  c->slot = vdb_malloc_array(n, sizeof(*c->slot));
+  c->code = vdb_malloc_aligned(n*g->dims_code*sizeof(float));
+  c->kth10 = vdb_malloc_array(n, sizeof(float));
+  c->kth100 = vdb_malloc_array(n, sizeof(float));
+  c->n_right = vdb_malloc_array(n, sizeof(*c->n_right));
+  c->n_hop = vdb_malloc_array(n, sizeof(*c->n_hop));
+  if( !c->walk || !c->slot || !c->code || !c->kth10 || !c->kth100
+   || !c->n_right || !c->n_hop ) TRY( VECDB_NOMEM );
+  c->n_thread = n_thread;
+  for(unsigned i=0; i<n_thread; i++){
+    TRY( vdb_graph_walk_init(&c->walk[i], g) );
   }
-  /* In a random order themselves, so that the first ones are a sample. The
-  ** last nodes in build order: none of them is an entry of the router. */
-  for(uint32_t i=0; i<c->n; i++) c->slot[i] = b->n_nodes-1 - i;
-  TRY( vdb_pool_run(b->n_thread, (c->n + TRUTH_TILE-1)/TRUTH_TILE, truth_task,
+  TRY( rows_draw(c) );
+  TRY( codes_read(c) );
+  TRY( vdb_pool_run(n_thread, (c->n + TRUTH_TILE-1)/TRUTH_TILE, truth_task,
                     c) );
 done:
   return rc;
 }
 
+int vdb_graph_calib_begin(struct graph_builder *b, struct calib **out){
+  return calib_open(b->g, &b->blocks, b->n_thread, out);
+}
+
 void vdb_graph_calib_end(struct calib *c){
   if( c==NULL ) return;
+  for(unsigned i=0; i<c->n_thread; i++) vdb_graph_walk_clear(&c->walk[i]);
+  vdb_free(c->walk);
   vdb_free(c->slot);
+  vdb_free_aligned(c->code);
   vdb_free(c->kth10);
   vdb_free(c->kth100);
   vdb_free(c->n_right);
@@ -302,40 +452,87 @@ void vdb_graph_calib_end(struct calib *c){
 int vdb_graph_choose_router(struct graph_builder *b, struct calib *c){
   b->cost = INFINITY;
   if( b->opts->n_router || c->n==0 ) return VECDB_OK;
-  return router_choose(c);
+  return router_choose(c, &b->cost);
 }
 
 int vdb_graph_calibrate(struct graph_builder *b, struct calib *c){
-  int rc = VECDB_OK;
   b->g->n_cal = 0;
   b->g->stop = -1;
   if( c->n==0 || b->opts->no_calibration ) return VECDB_OK;
-  TRY( table_measure(c) );
-  b->g->stop = vdb_graph_plan_recall(b->g, 10, 0.95).stop;
+  return table_measure(c);
+}
+
+int vdb_graph_recalibrate(const struct vdb_graph *g,
+                          const struct vdb_graph_blocks *b, unsigned n_thread,
+                          unsigned char **header, size_t *sz){
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  struct vdb_graph copy = *g;          /* its tables are those of g */
+  struct calib *c = NULL;
+  int rc = VECDB_OK;
+  *header = NULL;
+  *sz = 0;
+  copy.n_cal = 0;
+  copy.stop = -1;
+  if( b->n_slots!=g->n_slots ) TRY( VECDB_MISUSE );
+  if( g->n_nodes>0 ){
+    TRY( calib_open(&copy, b, n_thread>0 ? n_thread : 1, &c) );
+    if( c->n>=CAL_MIN ) TRY( table_measure(c) );
+  }
+  TRY( vdb_graph_encode(&copy, header, sz) );
 done:
+  vdb_graph_calib_end(c);
+  vdb_fpmode_leave(fp);
   return rc;
+}
+
+/* ---- Using the table ----------------------------------------------------- */
+
+/* Between two measured settings of one early stop ef is interpolated, and so
+** is recall. The cheapest that suits; ef 0 if none does. */
+static struct vdb_graph_plan table_find(const struct vdb_graph *g,
+                                        bool is_deep, double recall){
+  const struct graph_cal *best = NULL, *less = NULL;
+  struct vdb_graph_plan p = { 0, -1, 0 };
+  double low, low0, mean, mean0, t;
+  for(uint32_t i=0; i<g->n_cal; i++){
+    const struct graph_cal *e = &g->cal[i];
+    low = is_deep ? e->low100 : e->low10;
+    if( low>=recall && (best==NULL || e->hops<best->hops) ) best = e;
+  }
+  if( best==NULL ) return p;
+  for(uint32_t i=0; i<g->n_cal; i++){
+    const struct graph_cal *e = &g->cal[i];
+    low = is_deep ? e->low100 : e->low10;
+    if( low<=0 || low>=recall || e->stop!=best->stop || e->ef>=best->ef ){
+      continue;
+    }
+    if( less==NULL || e->ef>less->ef ) less = e;
+  }
+  mean = is_deep ? best->recall100 : best->recall10;
+  p.ef = best->ef;
+  p.stop = best->stop;
+  p.recall = (float)mean;
+  if( less==NULL ) return p;
+  low = is_deep ? best->low100 : best->low10;
+  low0 = is_deep ? less->low100 : less->low10;
+  mean0 = is_deep ? less->recall100 : less->recall10;
+  t = (recall - low0)/(low - low0);
+  p.ef = (uint32_t)(less->ef*pow((double)best->ef/less->ef, t) + 0.999);
+  p.recall = (float)(mean0 + t*(mean - mean0));
+  return p;
 }
 
 struct vdb_graph_plan vdb_graph_plan_recall(const struct vdb_graph *g,
                                             uint32_t k, double recall){
-  struct vdb_graph_plan p = { 0, -1, 0 };
-  for(uint32_t i=0; i<g->n_cal; i++){
-    const struct graph_cal *e = &g->cal[i];
-    bool is_deep = k>10 && e->recall100>0;
-    double low = is_deep ? e->low100 : e->low10;
-    double least = 1.5*k + 0.5, ef = e->ef;
-    if( low<recall ) continue;
-    if( i && e[-1].stop==e->stop && e[-1].low10<recall && e->low10>recall
-     && e[-1].ef<e->ef && !is_deep ){
-      double t = (recall - e[-1].low10)/(e->low10 - e[-1].low10);
-      ef = e[-1].ef*pow((double)e->ef/e[-1].ef, t) + 0.999;
-    }
-    if( k>10 && ef<least ) ef = least;
-    if( ef>VDB_GRAPH_EF_MAX ) break;
-    p.ef = (uint32_t)ef;
-    p.stop = e->stop;
-    p.recall = is_deep ? e->recall100 : e->recall10;
-    break;
-  }
+  struct vdb_graph_plan p = table_find(g, false, recall), deep;
+  double ef, least = 1.5*k + 0.5, share = log10(k/10.0);
+  if( k<=10 || p.ef==0 ) return p;
+  deep = table_find(g, true, recall);
+  ef = least>p.ef ? least : p.ef;
+  if( deep.ef>p.ef ) ef = p.ef*pow((double)deep.ef/p.ef, share<1 ? share : 1);
+  if( k>100 ) ef *= k/100.0;
+  if( ef<1.1*k ) ef = 1.1*k;
+  p.ef = ef<=VDB_GRAPH_EF_MAX ? (uint32_t)(ef+0.999) : 0;
+  if( k>30 ) p.stop = -1;
   return p;
 }

@@ -275,6 +275,8 @@ static bool floats_are_sane(const float *x, size_t n, bool is_inf_ok){
   return true;
 }
 
+static bool share_is_sane(float x){ return x>=-1 && x<=1; }
+
 static int tables_check(const struct vdb_graph *g){
   const struct graph_router *r = &g->router;
   size_t n_code = g->is_prefix ? g->dims_code : 0;
@@ -285,8 +287,10 @@ static int tables_check(const struct vdb_graph *g){
   }
   for(uint32_t i=0; i<g->n_cal; i++){
     if( g->cal[i].ef<1 || g->cal[i].ef>VDB_GRAPH_EF_MAX
-     || (i && !(g->cal[i].low10>g->cal[i-1].low10))
-     || !(g->cal[i].stop>=-1 && g->cal[i].stop<=1e6f) ){
+     || !(g->cal[i].stop>=-1 && g->cal[i].stop<=1e6f)
+     || !share_is_sane(g->cal[i].recall10) || !share_is_sane(g->cal[i].low10)
+     || !share_is_sane(g->cal[i].recall100)
+     || !share_is_sane(g->cal[i].low100) || !(g->cal[i].hops>=0) ){
       return VECDB_CORRUPT_INDEX;
     }
   }

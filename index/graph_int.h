@@ -10,6 +10,7 @@
 #include "index/graph.h"
 #include "pager/format.h"
 #include "simd/code.h"
+#include "util/bitset.h"
 #include "util/bytes.h"
 
 #define GRAPH_DUP        1u     /* GRAPHBLOCK.FLAGS */
@@ -73,6 +74,15 @@ int vdb_graph_encode(const struct vdb_graph *g, unsigned char **out,
                      size_t *sz);
 
 /* ---- Blocks -------------------------------------------------------------- */
+
+/* May a search return this row? */
+static inline bool graph_row_qualifies(const struct vdb_graph_blocks *b,
+                                       uint32_t row){
+  if( b->live==NULL && b->filter==NULL ) return true;
+  if( row>=b->n_row ) return false;
+  return (b->live==NULL || vdb_bit_get(b->live, row))
+      && (b->filter==NULL || vdb_bit_get(b->filter, row));
+}
 
 static inline const unsigned char *graph_nav(const unsigned char *block){
   return block + GRAPHBLOCK_SIZE;

@@ -37,7 +37,6 @@
 
 #include "index/graph_int.h"
 #include "simd/simd.h"
-#include "util/bitset.h"
 #include "util/mem.h"
 
 #define SEEDS_MAX  64           /* router entries a walk starts from */
@@ -198,20 +197,13 @@ static const unsigned char *block_get(struct graph_walk *w, uint32_t slot){
 
 /* ---- Results ------------------------------------------------------------- */
 
-static bool row_qualifies(const struct vdb_graph_blocks *b, uint32_t row){
-  if( b->live==NULL && b->filter==NULL ) return true;
-  if( row>=b->n_row ) return false;
-  return (b->live==NULL || vdb_bit_get(b->live, row))
-      && (b->filter==NULL || vdb_bit_get(b->filter, row));
-}
-
 static void hit_insert(struct graph_walk *w, float d2,
                        const unsigned char *block, uint32_t slot){
   struct vdb_graph_hit h = { d2, slot, get_u32(block+GRAPHBLOCK_ROW),
                              get_f32(block+GRAPHBLOCK_ERR),
                              get_u64(block+GRAPHBLOCK_KEY) };
   uint32_t i;
-  if( !row_qualifies(w->b, h.row) ) return;
+  if( !graph_row_qualifies(w->b, h.row) ) return;
   i = w->n_hit<w->k ? w->n_hit++ : w->k;     /* there is room for k+1 */
   for(; i>0 && (w->hit[i-1].d2>d2
                 || (w->hit[i-1].d2==d2 && w->hit[i-1].key>h.key)); i--){
@@ -236,7 +228,7 @@ static void results_add(struct graph_walk *w, float d2,
     }
     block = block_get(w, slot);
     if( block==NULL ) return;
-    if( !row_qualifies(w->b, get_u32(block+GRAPHBLOCK_ROW)) ) continue;
+    if( !graph_row_qualifies(w->b, get_u32(block+GRAPHBLOCK_ROW)) ) continue;
     hit_insert(w, d2, block, slot);
     if( ++n_add>w->k ) return;
   }

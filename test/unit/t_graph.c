@@ -385,6 +385,64 @@ TEST(graph__plans_keep_their_promise){
   vdb_free(q.x);
 }
 
+/* Give the index the header that measuring anew makes. */
+static void measure_anew(struct built *m, unsigned n_thread){
+  unsigned char *header;
+  size_t sz;
+  REQUIRE(vdb_graph_recalibrate(m->g, &m->b, n_thread, &header, &sz)
+            ==VECDB_OK);
+  vdb_graph_searcher_destroy(m->s);
+  vdb_graph_close(m->g);
+  vdb_free(m->header);
+  m->header = header;
+  m->sz_header = sz;
+  REQUIRE(vdb_graph_open(m->header, m->sz_header, &m->g)==VECDB_OK);
+  REQUIRE(vdb_graph_searcher_create(m->g, &m->s)==VECDB_OK);
+}
+
+TEST(graph__measures_recall_anew){
+  struct vdb_graph_opts o = { .seed = 1, .no_calibration = true };
+  struct rows r = rows_make(MADE_FLOATS, 4000, 12, 21);
+  struct rows q = rows_make(MADE_FLOATS, 60, 12, 22);
+  uint64_t live[(4000+63)/64], want;
+  struct vdb_graph_plan p, all;
+  struct built m;
+  build(&m, &r, &o);
+  CHECK_U64(0, vdb_graph_plan_recall(m.g, 10, 0.9).ef);
+  measure_anew(&m, 1);
+  want = built_digest(&m);
+  all = vdb_graph_plan_recall(m.g, 10, 0.95);
+  CHECK(all.ef>=10 && recall_of(&m, &q, all.ef, NULL)>=0.92);
+  measure_anew(&m, 3);
+  CHECK_U64(want, built_digest(&m));
+  /* With three of four rows dead, more candidates are needed. */
+  for(size_t i=0; i<sizeof(live)/8; i++) live[i] = 0x1111111111111111u;
+  m.b.live = live;
+  m.b.n_row = r.n;
+  measure_anew(&m, 2);
+  p = vdb_graph_plan_recall(m.g, 10, 0.95);
+  CHECK(p.ef>all.ef);
+  CHECK(recall_of(&m, &q, p.ef, live)>=0.92);
+  built_close(&m);
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
+
+TEST(graph__plans_more_effort_for_more_neighbours){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_FLOATS, 4000, 12, 23);
+  uint32_t before = 0;
+  struct built m;
+  build(&m, &r, &o);
+  for(uint32_t k=10; k<=1280; k*=2){
+    uint32_t ef = vdb_graph_plan_recall(m.g, k, 0.95).ef;
+    CHECK(ef>=k && ef>=before);
+    before = ef;
+  }
+  built_close(&m);
+  vdb_free(r.x);
+}
+
 /* ---- Failure ------------------------------------------------------------- */
 
 static int stop_at_once(void *arg, double done){
