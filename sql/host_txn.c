@@ -150,15 +150,21 @@ static int host_new(struct sql_conn *c, const char *schema, const char *name){
   return h->schema && h->name ? SQLITE_OK : SQLITE_NOMEM;
 }
 
+/* What is uncommitted is looked for first: another connection may have renamed
+** a table, and its handle here, kept by a statement that was not used since,
+** still has the old name. */
 static struct sql_conn *host_find(struct sql_state *st, const char *schema,
                                   const char *name){
-  struct sql_conn *c;
+  struct sql_conn *c, *idle = NULL;
   for(c=st->conns; c; c=c->next){
     if( c->store && c->store->is_there
      && sqlite3_stricmp(c->store->schema, schema)==0
-     && sqlite3_stricmp(c->store->name, name)==0 ) break;
+     && sqlite3_stricmp(c->store->name, name)==0 ){
+      if( c->in_txn ) return c;
+      idle = c;
+    }
   }
-  return c;
+  return idle;
 }
 
 static int host_conn_create(struct sql_state *st, const char *schema,

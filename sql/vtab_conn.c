@@ -190,6 +190,9 @@ int vdb_conn_open(struct sql_state *st, const char *path, const char *schema,
 
 int vdb_conn_savepoint(struct sql_conn *c, int i, char **err){
   if( !c->in_txn ) return SQLITE_OK;
+  if( c->store && vecdb_in_transaction(c->eng)!=2 ){
+    return SQLITE_OK;                  /* a table whose CREATE was undone */
+  }
   while( c->i_mark<i ){                /* C1 */
     int rc = vecdb_savepoint(c->eng, (uint32_t)(c->i_mark + 1));
     if( rc!=VECDB_OK ) return vdb_conn_error(c, rc, err);
