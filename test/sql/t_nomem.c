@@ -35,9 +35,14 @@ static void install(void){
   sqlite3_config(SQLITE_CONFIG_MALLOC, &m);
 }
 
-static const char *const script[] = {
+static const char create_file[] =
   "CREATE VIRTUAL TABLE t USING vecdb(file='x.vdb', id integer primary key,"
-  " v float[2], i int, s text, +x blob)",
+  " v float[2], i int, s text, +x blob)";
+static const char create_hosted[] =
+  "CREATE VIRTUAL TABLE t USING vecdb(id integer primary key, v float[2], i int,"
+  " s text, +x blob)";
+
+static const char *const script[] = {
   "INSERT INTO t(id,v,i,s,x) VALUES(1,'[1,2]',1,'a',x'00'),"
   "(2,vec_f32('[2,3]'),2,'b',NULL),(3,vec_normalize('[3,3]'),NULL,'c',NULL)",
   "SELECT id, distance, vec_to_json(v), i, s, x FROM t WHERE v MATCH '[1,1]'"
@@ -58,22 +63,26 @@ static const char *const script[] = {
 };
 
 /* Run the script; statements that fail are passed over. Returns how many. */
-static int run_script(sqlite3 *db){
+static int run_statement(sqlite3 *db, const char *sql){
+  sqlite3_stmt *s = NULL;
+  int rc = sqlite3_prepare_v2(db, sql, -1, &s, NULL);
+  while( rc==SQLITE_OK || rc==SQLITE_ROW ){
+    if( (rc = sqlite3_step(s))==SQLITE_DONE ) break;
+  }
+  return sqlite3_finalize(s)!=SQLITE_OK || rc!=SQLITE_DONE;
+}
+
+static int run_script(sqlite3 *db, const char *create){
   size_t i;
-  int n_failed = 0;
+  int n_failed = run_statement(db, create);
   for(i=0; i<sizeof(script)/sizeof(script[0]); i++){
-    sqlite3_stmt *s = NULL;
-    int rc = sqlite3_prepare_v2(db, script[i], -1, &s, NULL);
-    while( rc==SQLITE_OK || rc==SQLITE_ROW ){
-      if( (rc = sqlite3_step(s))==SQLITE_DONE ) break;
-    }
-    if( sqlite3_finalize(s)!=SQLITE_OK || rc!=SQLITE_DONE ) n_failed++;
+    n_failed += run_statement(db, script[i]);
   }
   if( !sqlite3_get_autocommit(db) ) sqlite3_exec(db, "ROLLBACK", 0, 0, 0);
   return n_failed;
 }
 
-static int run_once(long long n){
+static int run_once(const char *create, long long n){
   sqlite3 *db = NULL;
   int n_failed = 0;
 
@@ -81,25 +90,35 @@ static int run_once(long long n){
   has_failed = 0;
   REQUIRE_INT(SQLITE_OK, sqlite3_open(scratch("host.db"), &db));
   n_until_failure = n;
-  if( sqlite3_vecdb_init(db, NULL, NULL)==SQLITE_OK ) n_failed = run_script(db);
+  if( sqlite3_vecdb_init(db, NULL, NULL)==SQLITE_OK ){
+    n_failed = run_script(db, create);
+  }
   n_until_failure = 0;
   CHECK_INT(SQLITE_OK, sqlite3_close(db));       /* BUSY: a statement is left */
   return n_failed;
 }
 
-TEST(nomem__fails_a_statement_and_nothing_else){
+static void fail_everywhere(const char *create){
   long long n, step = vt_scale()>10 ? 1 : 19;
   int n_bad = 0;
 
   install();
-  REQUIRE_INT(0, run_once(0));
+  REQUIRE_INT(0, run_once(create, 0));
   for(n=1; n<1000000; n+=step){
-    n_bad += run_once(n)>0;
+    n_bad += run_once(create, n)>0;
     if( !has_failed ) break;
     CHECK_INT(0, (int)(sqlite3_memory_used()));
   }
   CHECK( n>1000 );
   CHECK( n_bad>5 );
-  REQUIRE_INT(0, run_once(0));
+  REQUIRE_INT(0, run_once(create, 0));
   scratch_end();
+}
+
+TEST(nomem__fails_a_statement_and_nothing_else){
+  fail_everywhere(create_file);
+}
+
+TEST(nomem__in_shadow_tables_fails_a_statement_and_nothing_else){
+  fail_everywhere(create_hosted);
 }
