@@ -42,8 +42,8 @@ size_t vdb_flat_code_coarse(size_t dim){
 size_t vdb_flat_code_fine(size_t dim){
   return FLATFINE_SIZE + vdb_flat_code_dims(dim)/2;
 }
-size_t vdb_flat_code_unit(size_t dim){
-  return vdb_flat_code_coarse(dim) + 32*vdb_flat_code_fine(dim);
+size_t vdb_flat_code_unit(size_t dim, int bits){
+  return vdb_flat_code_coarse(dim) + (bits>4 ? 32*vdb_flat_code_fine(dim) : 0);
 }
 
 /* ---- The coder ----------------------------------------------------------- */
@@ -109,15 +109,17 @@ static int coder_draw_signs(struct flat_coder *k){
   return VECDB_OK;
 }
 
-int vdb_flat_coder_create(int metric, int type, size_t dim,
+int vdb_flat_coder_create(int metric, int type, size_t dim, int bits,
                           const float *centre, struct flat_coder **out){
   struct flat_coder *k = vdb_calloc(1, sizeof(*k));
   int rc = VECDB_OK;
 
   *out = NULL;
   if( k==NULL ) return VECDB_NOMEM;
+  k->n_ref = 1;
   k->metric = metric;
   k->type = type;
+  k->bits = bits;
   k->dim = dim;
   k->dims = vdb_flat_code_dims(dim);
   k->centre = vdb_malloc_aligned(k->dims*sizeof(float));
@@ -129,12 +131,12 @@ int vdb_flat_coder_create(int metric, int type, size_t dim,
   *out = k;
   k = NULL;
 done:
-  vdb_flat_coder_destroy(k);
+  vdb_flat_coder_unref(k);
   return rc;
 }
 
-void vdb_flat_coder_destroy(struct flat_coder *k){
-  if( k==NULL ) return;
+void vdb_flat_coder_unref(struct flat_coder *k){
+  if( k==NULL || --k->n_ref>0 ) return;
   vdb_free_aligned(k->centre);
   vdb_free_aligned(k->sign);
   vdb_free(k);
@@ -192,7 +194,7 @@ static bool row_quantise(const struct flat_coder *k, float n2,
       && level_measure(z->x8, z->r, n2, k->dims, &level[1]);
 }
 
-/* Row `vec` as one lane of a unit, which was zeroed. */
+/* Row `vec` as one lane of a unit, which was zeroed. fine: NULL without it. */
 static void row_encode(const struct flat_coder *k, const void *vec, size_t lane,
                        unsigned char *coarse, unsigned char *fine,
                        struct code_scratch *z){
@@ -209,7 +211,7 @@ static void row_encode(const struct flat_coder *k, const void *vec, size_t lane,
   }
   if( !ok ){
     put_f32(factor + FLATCODE_TAN, INFINITY);
-    put_f32(fine + FLATFINE_TAN, INFINITY);
+    if( fine ) put_f32(fine + FLATFINE_TAN, INFINITY);
     return;
   }
   vdb_code_put(coarse, lane, k->dims, 4, z->high);
@@ -217,6 +219,7 @@ static void row_encode(const struct flat_coder *k, const void *vec, size_t lane,
   put_f32(factor + FLATCODE_RESC, level[0].resc);
   put_f32(factor + FLATCODE_TAN, level[0].tan);
   put_f32(factor + FLATCODE_NORM, level[0].norm);
+  if( fine==NULL ) return;
   put_f32(fine + FLATFINE_RESC, level[1].resc);
   put_f32(fine + FLATFINE_TAN, level[1].tan);
   memcpy(fine + FLATFINE_SIZE, z->low, k->dims/2);
@@ -236,14 +239,14 @@ static int encode_task(void *arg, size_t i_task, unsigned worker){
   size_t sz2 = vdb_flat_code_fine(j->k->dim);
   size_t i = i_task*FLAT_UNITS_PER_TASK*32;
   size_t end = vdb_min_sz(i + FLAT_UNITS_PER_TASK*32, j->n);
-  unsigned char *fine = j->out + j->n_unit*sz1;
+  unsigned char *fine = j->k->bits>4 ? j->out + j->n_unit*sz1 : NULL;
   struct code_scratch z = { 0 };
   int rc = scratch_init(&z, j->k->dims) ? VECDB_OK : VECDB_NOMEM;
 
   VDB_UNUSED(worker);
   for(; i<end && rc==VECDB_OK; i++){
     row_encode(j->k, j->rows + i*j->stride, i%32, j->out + i/32*sz1,
-               fine + i*sz2, &z);
+               fine ? fine + i*sz2 : NULL, &z);
   }
   scratch_clear(&z);
   vdb_fpmode_leave(fp);
@@ -256,6 +259,6 @@ int vdb_flat_encode(const struct flat_coder *k, const void *rows,
   struct encode_job j = { k, rows, stride, n, vdb_flat_code_units(n), out };
   size_t n_task = (j.n_unit + FLAT_UNITS_PER_TASK-1)/FLAT_UNITS_PER_TASK;
 
-  memset(out, 0, j.n_unit*vdb_flat_code_unit(k->dim));
+  memset(out, 0, j.n_unit*vdb_flat_code_unit(k->dim, k->bits));
   return vdb_pool_run(n_thread, n_task, encode_task, &j);
 }

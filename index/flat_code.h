@@ -25,7 +25,8 @@
 **           the level 2 of all units (search reads them apart):
 **             level 1   32 lanes of 4-bit codes (simd/code.h), then FLATCODE
 **             level 2   32 times FLATFINE, then dims/2 bytes: the low half of
-**                       byte j is that of u_j, the high one of u_(j+dims/2)
+**                       byte j is that of u_j, the high one of u_(j+dims/2);
+**                       not there if the coder has 4 bits
 **           Rows that no bound holds for (norms out of range, zero vectors
 **           under cosine) have TAN = +inf and zeros: never left out. Lanes
 **           beyond the last row are zeros.
@@ -35,10 +36,11 @@
 #include "util/common.h"
 
 #define FLAT_CODE_DIM_MIN  64u         /* fewer dimensions: no codes */
-#define FLAT_CODE_BITS     8           /* both levels */
 
 struct flat_coder {
+  unsigned n_ref;                      /* of the thread that owns it */
   int metric, type;                    /* VECDB_L2.., VECDB_F32.. */
+  int bits;                            /* 4: level 1 alone; 8: both */
   size_t dim, dims;                    /* of rows, of codes */
   float *centre;                       /* dims; zeros from dim on */
   float *sign;                         /* 4*dims: the rotation */
@@ -51,7 +53,7 @@ bool vdb_flat_code_fits(int metric, int type, size_t dim);
 /* Dimensions of codes; bytes of a unit; of level 1 of a unit; of level 2 of a
 ** row. */
 size_t vdb_flat_code_dims(size_t dim);
-size_t vdb_flat_code_unit(size_t dim);
+size_t vdb_flat_code_unit(size_t dim, int bits);
 size_t vdb_flat_code_coarse(size_t dim);
 size_t vdb_flat_code_fine(size_t dim);
 static inline size_t vdb_flat_code_units(size_t n_row){
@@ -62,11 +64,15 @@ static inline size_t vdb_flat_code_units(size_t n_row){
 int  vdb_flat_code_centre(int metric, int type, size_t dim, const void *rows,
                           size_t stride, size_t n, float *centre);
 /* centre: dim floats, copied. NOMEM. */
-int  vdb_flat_coder_create(int metric, int type, size_t dim,
+int  vdb_flat_coder_create(int metric, int type, size_t dim, int bits,
                            const float *centre, struct flat_coder **out);
-void vdb_flat_coder_destroy(struct flat_coder *k);       /* NULL is fine */
+static inline struct flat_coder *flat_coder_ref(struct flat_coder *k){
+  if( k ) k->n_ref++;
+  return k;
+}
+void vdb_flat_coder_unref(struct flat_coder *k);         /* NULL is fine */
 
-/* Codes of n rows, vdb_flat_code_units(n)*vdb_flat_code_unit(dim) bytes; the
+/* Codes of n rows, units(n)*unit(dim, bits) bytes; the
 ** same on every machine and for every n_thread. NOMEM. */
 int  vdb_flat_encode(const struct flat_coder *k, const void *rows,
                      size_t stride, size_t n, unsigned n_thread,

@@ -234,12 +234,14 @@ static bool lane_stays(const struct coded *c, const struct span_unit *u,
                        unsigned lane, int32_t ip, float est){
   const unsigned char *factor = unit_coarse(c, u)
                               + VDB_CODE_GROUP_BYTES(c->k->dims, 4) + 4*lane;
-  const unsigned char *fine = unit_fine(c, u, lane);
+  const unsigned char *fine;
   double n2 = (double)get_f32(factor + FLATCODE_NORM2);
   double reach = row_reach(c, n2), e;
   double w = (double)c->bound.w*(double)get_f32(factor + FLATCODE_NORM);
   if( (double)est - (double)get_f32(factor + FLATCODE_TAN)*reach - w
       > (double)c->bound.limit ) return false;
+  if( c->k->bits==4 ) return true;
+  fine = unit_fine(c, u, lane);
   e = 16.0*ip + (double)c->simd->dot_low(fine + FLATFINE_SIZE,
                                (const int8_t*)c->code.table, c->k->dims);
   e = e*(double)c->code.delta + (double)c->kappa_fine;
@@ -330,7 +332,7 @@ static int unit_finish(struct coded *c, size_t i){
   uint32_t m;
   int rc = VECDB_OK;
   m = u->mask & c->simd->bounds(&c->bound, unit_factor(c, u), c->ip[i], est);
-  for(uint32_t t=m; t; t &= t-1){
+  for(uint32_t t=c->k->bits>4 ? m : 0; t; t &= t-1){
     const unsigned char *fine = unit_fine(c, u, (unsigned)__builtin_ctz(t));
     for(size_t at=0; at<vdb_flat_code_fine(c->s->dim); at+=64){
       __builtin_prefetch(fine+at);

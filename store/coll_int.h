@@ -37,9 +37,11 @@
 #include "util/mem.h"
 
 #define SEG_KIND_PLAIN     1            /* SEGKEY.KIND */
+#define SEG_KIND_CODER     2
 #define EXTENT_KIND_VECTORS 1           /* extent_spec.kind */
 #define EXTENT_KIND_SLOTMAP 2
 #define EXTENT_KIND_GRAPH   3
+#define EXTENT_KIND_CODES   4
 #define SLOT_MAX  0xfffffffdu           /* 2^32-2 slots, SLOT_NONE is none */
 #define DELTA_BYTES_MAX (16u<<20)       /* storage.md 7 */
 #define DELTA_ROWS_MIN  4096u
@@ -75,10 +77,14 @@ struct col_root { page_no cells, nulls; };
 struct seg {
   slot_no first, last;
   uint32_t n_row;
-  page_no data, map;
+  page_no data, map, codes;             /* extents; 0: it has none */
   txn_id  map_txid;                     /* map checked, as created by; else 0 */
 };
-struct seg_list { struct seg *seg; size_t n, n_cap; };
+struct seg_list {
+  struct seg *seg;
+  size_t n, n_cap;
+  struct flat_coder *coder;             /* of its codes; NULL: none yet */
+};
 
 /* Bitmap of live slots, shared with open searches. */
 struct live_map {
@@ -265,13 +271,41 @@ void vdb_segs_clear(struct coll *c);
 /* Pin a group's extents, checked. *slots is NULL for the identity. */
 int  vdb_seg_pin(struct coll *c, int i_vec, struct seg *g, struct extent *data,
                  struct extent *map, const slot_no **slots);
+void vdb_seg_key(unsigned char *key, int column, int kind, slot_no first);
 int  vdb_seg_vector(struct coll *c, int i_vec, slot_no slot,
                     unsigned char *out);
 /* Write rows as a new group (slots NULL: first..first+n-1) and enter it. */
 int  vdb_seg_write(struct coll *c, int i_vec, slot_no first, uint32_t n,
                    const slot_no *slots, const unsigned char *rows);
 int  vdb_seg_remove(struct coll *c, int i_vec, const struct seg *g);
+/* Give a group codes, or take them away (0). The old ones are freed. */
+int  vdb_seg_set_codes(struct coll *c, int i_vec, struct seg *g,
+                       page_no codes);
+/* Is `e` the extent that it should be, of this collection? */
+int  vdb_seg_check_extent(struct coll *c, const struct extent *e,
+                          uint32_t kind, uint32_t stride, uint32_t n_rec);
+/* Pin data and map, verifying the map alone. */
+int  vdb_seg_pin_raw(struct coll *c, int i_vec, struct seg *g,
+                     struct extent *data, struct extent *map,
+                     const slot_no **slots);
 uint32_t vdb_seg_capacity(const struct coll *c, int i_vec);
+
+/* ---- codes.c ------------------------------------------------------------- */
+/* The coder in a CODEREC of column v. */
+int  vdb_codes_decode(struct coll *c, int v, const unsigned char *val,
+                      size_t n_val, struct flat_coder **out);
+/* Should a group of n rows of column v have codes? */
+bool vdb_codes_wanted(const struct coll *c, int v, uint32_t n);
+/* Write codes of n rows; *codes names the extent. */
+int  vdb_codes_write(struct coll *c, int v, const unsigned char *rows,
+                     uint32_t n, page_no *codes);
+int  vdb_codes_pin(struct coll *c, int v, const struct seg *g,
+                   struct extent *out);
+/* Groups that should have codes get them, others lose them: for files of other
+** versions. Inside a write transaction. */
+int  vdb_codes_tidy(struct coll *c);
+/* Do the codes of a group say what its rows do? */
+int  vdb_codes_verify(struct coll *c, int v, struct seg *g, bool *ok);
 
 /* ---- graphs.c ------------------------------------------------------------ */
 void vdb_graphs_clear(struct coll *c);             /* the cache */

@@ -204,9 +204,10 @@ static int destroy_segments(struct coll *c){
   TRY( vdb_segs_load(c) );
   for(int v=0; v<c->schema->n_vector; v++){
     for(size_t i=0; i<c->segs[v].n; i++){
-      TRY( vdb_extent_free(c->p, c->segs[v].seg[i].data) );
-      if( c->segs[v].seg[i].map==0 ) continue;
-      TRY( vdb_extent_free(c->p, c->segs[v].seg[i].map) );
+      const struct seg *g = &c->segs[v].seg[i];
+      TRY( vdb_extent_free(c->p, g->data) );
+      if( g->map!=0 ) TRY( vdb_extent_free(c->p, g->map) );
+      if( g->codes!=0 ) TRY( vdb_extent_free(c->p, g->codes) );
     }
   }
   TRY( vdb_btree_destroy(c->p, c->s.segs) );
@@ -537,7 +538,7 @@ int vdb_coll_stats(struct coll *c, vecdb_collection_stats *out){
     for(size_t i=0; i<c->segs[v].n; i++){
       const struct seg *g = &c->segs[v].seg[i];
       out->n_segment++;
-      out->n_extent += g->map!=0 ? 2 : 1;
+      out->n_extent += 1 + (g->map!=0) + (g->codes!=0);
       out->vector_bytes += (uint64_t)g->n_row *
                            c->schema->col[c->vec_col[v]].sz_vec;
     }

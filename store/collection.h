@@ -156,6 +156,8 @@ struct coll_runs {
   uint64_t n_slot, n_row;              /* n_row: live ones */
   vdb_tie_fn tie;                      /* NULL: keys ascend with slots */
   void *tie_arg;
+  struct flat_source source;           /* opens runs, verifies rows */
+  const struct flat_coder *coder;      /* of the runs' codes, or NULL */
   void *hold;                          /* pins, references */
   bool is_rest;                        /* of vdb_coll_runs_open_rest */
 };
@@ -163,6 +165,9 @@ int  vdb_coll_runs_open(struct coll *c, int column, struct coll_runs *out);
 /* The same, and the runs cover only rows whose slot is at least `from`. */
 int  vdb_coll_runs_open_rest(struct coll *c, int column, slot_no from,
                              struct coll_runs *out);
+/* Runs are opened and rows verified when a search comes to them
+** (index.h, flat_source). This does it for all of them at once. */
+int  vdb_coll_runs_ready(struct coll_runs *r);
 /* To be asked after a search: a key that could not be read for a tie, or ABORT
 ** when the transaction has ended meanwhile. */
 int  vdb_coll_runs_error(const struct coll_runs *r);

@@ -287,6 +287,7 @@ int vdb_coll_optimize(struct coll *c, unsigned flags){
   t.n_small_min = 2;
   TRY( tidy_run(&t) );
   TRY( vdb_graphs_optimize(c, flags) );
+  TRY( vdb_codes_tidy(c) );
 done:
   return rc;
 }

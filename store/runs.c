@@ -1,10 +1,16 @@
 /* runs.c -- what a search of one vector column must look at.
 **
-** An open search holds: pins of the extents of all row groups, a reference to
-** the delta's mirror, and one to the bitmap of live slots. So neither later
+** An open search holds: pins of the extents of row groups, a reference to the
+** delta's mirror, and one to the bitmap of live slots. So neither later
 ** changes nor cache drops move the bytes under it. Pins cannot outlive the
 ** transaction: whoever ends one calls vdb_hold_end_all first, after which the
 ** search says ABORT.
+**
+** LAZY   A row group is pinned when a search first comes to a row of it that
+**        passes the filter (index.h, flat_source), and vectors are verified
+**        when they are about to be read: the first search of a big file costs
+**        what it looks at. Codes of a group are read as a whole, so they are
+**        verified when it is opened.
 **
 ** TIES   Equal distances are ordered by key. While keys ascend with slots (a
 **        flag of the collection) slots do as well and no callback is needed.
@@ -16,6 +22,7 @@
 #include <pthread.h>
 
 #include "util/common.h"
+#include "index/flat_code.h"
 #include "store/coll_int.h"
 
 #define TIE_BLOCK  64                    /* keys fetched together */
@@ -23,13 +30,20 @@
 
 struct tie_block { uint64_t block; int64_t key[TIE_BLOCK]; };
 
+/* The row group of a run: extents, once it has been opened. */
+struct hold_group { struct seg seg; struct extent data, map, codes; };
+
 struct coll_hold {
   struct store *st;                      /* NULL: the store is closed */
   struct coll *c;                        /* referenced */
   struct coll_hold *next;
-  struct extent *extent;                 /* pinned */
-  size_t n_extent;
+  int v;                                 /* vector column */
+  struct hold_group *group;              /* by run; the delta has none */
+  size_t n_group;
   struct flat_run *run;
+  size_t n_run;
+  slot_no from;                          /* rows below are left out */
+  struct flat_coder *coder;              /* referenced */
   struct live_map *live;
   struct delta_mirror *mirror;
   bool is_ended;                         /* its transaction is over */
@@ -135,10 +149,12 @@ static int tie_by_key(void *arg, slot_no a, slot_no b){
 /* ---- Opening and closing ------------------------------------------------- */
 
 static void hold_end(struct coll_hold *h){
-  for(size_t i=0; i<h->n_extent; i++){
-    vdb_extent_unpin(h->c->p, &h->extent[i]);
+  for(size_t i=0; i<h->n_group; i++){
+    vdb_extent_unpin(h->c->p, &h->group[i].data);
+    vdb_extent_unpin(h->c->p, &h->group[i].map);
+    vdb_extent_unpin(h->c->p, &h->group[i].codes);
   }
-  h->n_extent = 0;
+  h->n_group = 0;
   h->is_ended = true;
 }
 
@@ -172,7 +188,8 @@ static void hold_destroy(struct coll_hold *h){
   pthread_mutex_destroy(&h->lock);
   vdb_str_clear(&h->buf_a);
   vdb_str_clear(&h->buf_b);
-  vdb_free(h->extent);
+  vdb_flat_coder_unref(h->coder);
+  vdb_free(h->group);
   vdb_free(h->run);
   vdb_free(h->tie);
   vdb_free(h);
@@ -193,7 +210,8 @@ static int hold_create(struct coll *c, struct coll_hold **out){
   return VECDB_OK;
 }
 
-/* Leave out the rows of a run below `from`; slots ascend within it. */
+/* Leave out the rows of a run below `from`; slots ascend within it. Codes are
+** by units of rows, so what is cut does without. */
 static void run_trim(struct flat_run *run, slot_no from){
   uint32_t lo = 0, hi = run->n_rows;
 
@@ -208,53 +226,93 @@ static void run_trim(struct flat_run *run, slot_no from){
     }
     run->slots += lo;
   }
+  if( lo==0 ) return;
   run->vecs = (const char*)run->vecs + (size_t)lo*run->stride;
   run->n_rows -= lo;
+  run->codes = NULL;
+  run->n_codes = 0;
 }
 
-/* Pin every row group of vector column v with rows from `from` on; one run
-** each. */
-static int hold_pin(struct coll_hold *h, int v, slot_no from, size_t *n_run){
+/* Pin a group and complete its run. */
+static int group_open(struct coll_hold *h, size_t i){
+  struct hold_group *g = &h->group[i];
+  struct flat_run *run = &h->run[i];
+  const slot_no *slots;
+  int rc;
+
+  if( h->is_ended ) return VECDB_ABORT;
+  TRY( vdb_seg_pin_raw(h->c, h->v, &g->seg, &g->data, &g->map, &slots) );
+  if( run->n_codes>0 ) TRY( vdb_codes_pin(h->c, h->v, &g->seg, &g->codes) );
+  run->vecs = g->data.data;
+  run->codes = g->codes.data;
+  run->slots = slots;
+  run_trim(run, h->from);
+done:
+  return rc;
+}
+
+/* flat_source.open */
+static int hold_open(void *arg, const struct flat_run *run){
+  struct coll_hold *h = arg;
+  return group_open(h, (size_t)(run-h->run));
+}
+
+/* flat_source.touch; runs may have been trimmed at their beginning. */
+static int hold_touch(void *arg, const struct flat_run *run, size_t i,
+                      size_t n){
+  struct coll_hold *h = arg;
+  size_t at = (size_t)(run-h->run), off;
+
+  if( at>=h->n_group ) return h->is_ended ? VECDB_ABORT : VECDB_OK;
+  off = (size_t)((const unsigned char*)run->vecs - h->group[at].data.data);
+  return vdb_extent_verify(h->c->p, &h->group[at].data, off + i*run->stride,
+                           n*run->stride);
+}
+
+/* One run for every row group with rows from h->from on. A group that begins
+** before has to be opened at once: how many rows are left follows from it. */
+static int hold_groups(struct coll_hold *h){
   struct coll *c = h->c;
   struct seg_list *list;
   int rc;
 
   TRY( vdb_segs_load(c) );
-  list = &c->segs[v];
-  h->extent = vdb_calloc(2*list->n+1, sizeof(*h->extent));
+  list = &c->segs[h->v];
+  h->coder = flat_coder_ref(list->coder);
+  h->group = vdb_calloc(list->n+1, sizeof(*h->group));
   h->run = vdb_calloc(list->n+1, sizeof(*h->run));
-  if( h->extent==NULL || h->run==NULL ) TRY( VECDB_NOMEM );
+  if( h->group==NULL || h->run==NULL ) TRY( VECDB_NOMEM );
   for(size_t i=0; i<list->n; i++){
-    struct seg *g = &list->seg[i];
-    struct flat_run *run = &h->run[*n_run];
-    struct extent *e = &h->extent[h->n_extent];
-    if( g->last<from ) continue;
-    TRY( vdb_seg_pin(c, v, g, &e[0], &e[1], &run->slots) );
-    h->n_extent += 2;
-    run->vecs = e[0].data;
-    run->stride = e[0].spec.stride;
+    const struct seg *g = &list->seg[i];
+    struct flat_run *run = &h->run[h->n_group];
+    if( g->last<h->from ) continue;
+    h->group[h->n_group].seg = *g;
+    run->stride = c->schema->col[c->vec_col[h->v]].sz_vec;
     run->n_rows = g->n_row;
     run->slot_base = g->first;
+    run->slot_last = g->last;
     run->live = h->live->word;
-    run_trim(run, from);
-    ++*n_run;
+    run->n_codes = g->codes!=0 ? g->n_row : 0;
+    h->n_group++;
+    if( g->first<h->from ) TRY( group_open(h, h->n_group-1) );
   }
+  h->n_run = h->n_group;
 done:
   return rc;
 }
 
 /* The delta as one more run. */
-static void hold_add_delta(struct coll_hold *h, int v, size_t *n_run){
+static void hold_add_delta(struct coll_hold *h){
   struct coll *c = h->c;
-  struct flat_run *run = &h->run[*n_run];
+  struct flat_run *run = &h->run[h->n_run];
 
   if( coll_n_delta(c)==0 ) return;
-  run->vecs = h->mirror->vec[v];
-  run->stride = c->schema->col[c->vec_col[v]].sz_vec;
+  run->vecs = h->mirror->vec[h->v];
+  run->stride = c->schema->col[c->vec_col[h->v]].sz_vec;
   run->n_rows = coll_n_delta(c);
   run->slot_base = c->s.delta_first;
   run->live = h->live->word;
-  ++*n_run;
+  h->n_run++;
 }
 
 int vdb_coll_runs_open_rest(struct coll *c, int column, slot_no from,
@@ -269,13 +327,20 @@ int vdb_coll_runs_open_rest(struct coll *c, int column, slot_no from,
     TRY( VDB_INTERNAL(vdb_coll_err(c), "column %d holds no vectors", column) );
   }
   TRY( hold_create(c, &h) );
+  h->v = v;
+  h->from = from;
   TRY( vdb_live_ref(c, &h->live) );
   TRY( vdb_delta_sync(c) );
   h->mirror = c->mirror;
   h->mirror->n_ref++;
-  TRY( hold_pin(h, v, from, &out->n_run) );
-  hold_add_delta(h, v, &out->n_run);
+  TRY( hold_groups(h) );
+  hold_add_delta(h);
   out->run = h->run;
+  out->n_run = h->n_run;
+  out->source.open = hold_open;
+  out->source.touch = hold_touch;
+  out->source.arg = h;
+  out->coder = h->coder;
   out->live = h->live->word;
   out->n_slot = c->s.next_slot;
   out->n_row = vdb_coll_n_row(c);
@@ -292,6 +357,18 @@ done:
 
 int vdb_coll_runs_open(struct coll *c, int column, struct coll_runs *out){
   return vdb_coll_runs_open_rest(c, column, 0, out);
+}
+
+int vdb_coll_runs_ready(struct coll_runs *r){
+  struct coll_hold *h = r->hold;
+  int rc = VECDB_OK;
+
+  for(size_t i=0; i<h->n_group; i++){
+    if( h->run[i].vecs==NULL ) TRY( group_open(h, i) );
+    TRY( hold_touch(h, &h->run[i], 0, h->run[i].n_rows) );
+  }
+done:
+  return rc;
 }
 
 int vdb_coll_runs_error(const struct coll_runs *r){

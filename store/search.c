@@ -281,6 +281,8 @@ void vdb_search_setup(struct session *ss, struct coll *c,
   s->window = q->window;
   s->tie = r->tie;
   s->tie_arg = r->tie_arg;
+  s->coder = r->coder;
+  s->source = &r->source;
   s->progress = search_progress;
   s->progress_arg = w;
   s->n_thread = 1;

@@ -4,7 +4,8 @@
 ** in ascending order of slot. Its slots are first..last (n_row of them), or,
 ** after dead rows were left out, given by a second extent of u32. The tree
 ** COLL.SEGMENTS lists the groups by (column, kind, first slot); in memory they
-** are an array per vector column, read once per SEGVERSION.
+** are an array per vector column, read once per SEGVERSION. Beside the groups
+** of a column the tree holds what their codes refer to (codes.c).
 **
 ** What is read is checked: groups ascend, do not overlap, lie below
 ** delta_first; an extent has the stride, count and owner it should have; a
@@ -12,6 +13,7 @@
 ** bitmaps by its entries. A map is checked when it is first pinned.
 */
 #include "util/common.h"
+#include "index/flat_code.h"
 #include "store/coll_int.h"
 
 uint32_t vdb_seg_capacity(const struct coll *c, int i_vec){
@@ -21,6 +23,7 @@ uint32_t vdb_seg_capacity(const struct coll *c, int i_vec){
 void vdb_segs_clear(struct coll *c){
   for(int v=0; c->segs!=NULL && v<c->schema->n_vector; v++){
     vdb_free(c->segs[v].seg);
+    vdb_flat_coder_unref(c->segs[v].coder);
     memset(&c->segs[v], 0, sizeof(c->segs[v]));
   }
   c->has_segs = false;
@@ -33,34 +36,55 @@ int vdb_vector_number(const struct coll *c, int column){
   return -1;
 }
 
-static void seg_key(unsigned char *key, int column, slot_no first){
+void vdb_seg_key(unsigned char *key, int column, int kind, slot_no first){
   key[SEGKEY_COLUMN] = (unsigned char)(column>>8);
   key[SEGKEY_COLUMN+1] = (unsigned char)column;
   key[SEGKEY_KIND] = 0;
-  key[SEGKEY_KIND+1] = SEG_KIND_PLAIN;
+  key[SEGKEY_KIND+1] = (unsigned char)kind;
   put_key_u32(key+SEGKEY_FIRST, first);
+}
+
+static void seg_record(unsigned char *val, const struct seg *g){
+  memset(val, 0, SEGREC_SIZE);
+  put_u32(val+SEGREC_LAST, g->last);
+  put_u32(val+SEGREC_NROW, g->n_row);
+  put_u32(val+SEGREC_DATA, g->data);
+  put_u32(val+SEGREC_MAP, g->map);
+  put_u32(val+SEGREC_CODES, g->codes);
 }
 
 /* ---- Loading ------------------------------------------------------------- */
 
-/* One entry of the tree, checked on its own; *v is its vector column. */
-static int seg_decode(struct coll *c, const unsigned char *key, size_t n_key,
+/* The key of an entry: its vector column and kind. */
+static int seg_key_decode(struct coll *c, const unsigned char *key,
+                          size_t n_key, int *v, int *kind){
+  *v = -1;
+  *kind = 0;
+  if( n_key==SEGKEY_SIZE ){
+    *v = vdb_vector_number(c, key[SEGKEY_COLUMN]<<8 | key[SEGKEY_COLUMN+1]);
+    *kind = key[SEGKEY_KIND]<<8 | key[SEGKEY_KIND+1];
+  }
+  if( *v<0 || (*kind!=SEG_KIND_PLAIN && *kind!=SEG_KIND_CODER) ){
+    return COLL_CORRUPT(c, "a row group of an unknown column or kind");
+  }
+  return VECDB_OK;
+}
+
+/* A row group, checked on its own. */
+static int seg_decode(struct coll *c, const unsigned char *key, int v,
                       const unsigned char *val, size_t n_val,
-                      struct seg *g, int *v){
-  if( n_key!=SEGKEY_SIZE || n_val!=SEGREC_SIZE ){
+                      struct seg *g){
+  if( n_val!=SEGREC_SIZE ){
     return COLL_CORRUPT(c, "an entry of the row groups has a wrong size");
   }
   memset(g, 0, sizeof(*g));
-  *v = vdb_vector_number(c, key[SEGKEY_COLUMN]<<8 | key[SEGKEY_COLUMN+1]);
   g->first = get_key_u32(key+SEGKEY_FIRST);
   g->last = get_u32(val+SEGREC_LAST);
   g->n_row = get_u32(val+SEGREC_NROW);
   g->data = get_u32(val+SEGREC_DATA);
   g->map = get_u32(val+SEGREC_MAP);
-  if( *v<0 || key[SEGKEY_KIND]!=0 || key[SEGKEY_KIND+1]!=SEG_KIND_PLAIN ){
-    return COLL_CORRUPT(c, "a row group of an unknown column or kind");
-  }
-  if( g->n_row==0 || g->n_row>vdb_seg_capacity(c, *v) ||
+  g->codes = get_u32(val+SEGREC_CODES);
+  if( g->n_row==0 || g->n_row>vdb_seg_capacity(c, v) ||
       g->last<g->first || g->last>=c->s.delta_first ||
       g->n_row-1>g->last-g->first ||
       (g->map==0 && g->n_row-1!=g->last-g->first) ){
@@ -75,27 +99,52 @@ static int seg_list_add(struct seg_list *list, const struct seg *g){
   return rc;
 }
 
+static int seg_entry(struct coll *c, const unsigned char *key, size_t n_key,
+                     const unsigned char *val, size_t n_val){
+  struct seg_list *list;
+  struct seg g;
+  int v, kind, rc;
+
+  TRY( seg_key_decode(c, key, n_key, &v, &kind) );
+  list = &c->segs[v];
+  if( kind==SEG_KIND_CODER ){
+    if( list->coder!=NULL ) return COLL_CORRUPT(c, "codes with two centres");
+    TRY( vdb_codes_decode(c, v, val, n_val, &list->coder) );
+    return VECDB_OK;
+  }
+  TRY( seg_decode(c, key, v, val, n_val, &g) );
+  if( list->n>0 && list->seg[list->n-1].last>=g.first ){
+    TRY( COLL_CORRUPT(c, "two row groups overlap") );
+  }
+  TRY( seg_list_add(list, &g) );
+done:
+  return rc;
+}
+
 static int segs_read(struct coll *c){
   struct btree_cursor *k = NULL;
-  const unsigned char *key, *val;
+  unsigned char key[SEGKEY_SIZE+1];
+  const unsigned char *p, *val;
   size_t n_key, n_val;
-  struct seg g;
   bool at_end;
-  int v = 0, rc;
+  int rc;
 
   TRY( vdb_btree_cursor_open(c->p, c->s.segs, &k) );
   TRY( vdb_btree_first(k, &at_end) );
   while( !at_end ){
-    struct seg_list *list;
-    TRY( vdb_btree_key(k, &key, &n_key) );
+    TRY( vdb_btree_key(k, &p, &n_key) );
+    if( n_key>SEGKEY_SIZE ) n_key = SEGKEY_SIZE+1;
+    memcpy(key, p, n_key);
     TRY( vdb_btree_value(k, &val, &n_val) );
-    TRY( seg_decode(c, key, n_key, val, n_val, &g, &v) );
-    list = &c->segs[v];
-    if( list->n>0 && list->seg[list->n-1].last>=g.first ){
-      TRY( COLL_CORRUPT(c, "two row groups overlap") );
-    }
-    TRY( seg_list_add(list, &g) );
+    TRY( seg_entry(c, key, n_key, val, n_val) );
     TRY( vdb_btree_next(k, &at_end) );
+  }
+  for(int v=0; v<c->schema->n_vector; v++){
+    const struct seg_list *list = &c->segs[v];
+    for(size_t i=0; i<list->n && list->coder==NULL; i++){
+      if( list->seg[i].codes==0 ) continue;
+      TRY( COLL_CORRUPT(c, "codes without a centre") );
+    }
   }
 done:
   vdb_btree_cursor_close(k);
@@ -119,9 +168,8 @@ int vdb_segs_load(struct coll *c){
 
 /* ---- Reading ------------------------------------------------------------- */
 
-/* Is `e` the extent that a group of this collection should have? */
-static int check_extent(struct coll *c, const struct extent *e, uint32_t kind,
-                        uint32_t stride, uint32_t n_rec){
+int vdb_seg_check_extent(struct coll *c, const struct extent *e,
+                         uint32_t kind, uint32_t stride, uint32_t n_rec){
   if( e->spec.kind==kind && e->spec.stride==stride && e->spec.n_rec==n_rec &&
       e->spec.owner==c->id && e->sz==(size_t)stride*n_rec ){
     return VECDB_OK;
@@ -143,7 +191,7 @@ static int pin_map(struct coll *c, struct seg *g, struct extent *map,
   int rc;
 
   TRY( vdb_extent_pin(c->p, g->map, map) );
-  TRY( check_extent(c, map, EXTENT_KIND_SLOTMAP, 4, g->n_row) );
+  TRY( vdb_seg_check_extent(c, map, EXTENT_KIND_SLOTMAP, 4, g->n_row) );
   *slots = (const slot_no*)(const void*)map->data;
   if( g->map_txid==0 || g->map_txid!=map->txid ){
     TRY( check_map(c, g, *slots) );
@@ -153,10 +201,9 @@ done:
   return rc;
 }
 
-/* Pin a group whose vectors are not verified yet. */
-static int pin_raw(struct coll *c, int i_vec, struct seg *g,
-                   struct extent *data, struct extent *map,
-                   const slot_no **slots){
+int vdb_seg_pin_raw(struct coll *c, int i_vec, struct seg *g,
+                    struct extent *data, struct extent *map,
+                    const slot_no **slots){
   uint32_t sz = c->schema->col[c->vec_col[i_vec]].sz_vec;
   int rc;
 
@@ -164,7 +211,7 @@ static int pin_raw(struct coll *c, int i_vec, struct seg *g,
   memset(map, 0, sizeof(*map));
   *slots = NULL;
   TRY( vdb_extent_pin_raw(c->p, g->data, data) );
-  TRY( check_extent(c, data, EXTENT_KIND_VECTORS, sz, g->n_row) );
+  TRY( vdb_seg_check_extent(c, data, EXTENT_KIND_VECTORS, sz, g->n_row) );
   if( g->map!=0 ) TRY( pin_map(c, g, map, slots) );
 done:
   if( rc!=VECDB_OK ){
@@ -179,7 +226,7 @@ int vdb_seg_pin(struct coll *c, int i_vec, struct seg *g, struct extent *data,
                 struct extent *map, const slot_no **slots){
   int rc;
 
-  TRY( pin_raw(c, i_vec, g, data, map, slots) );
+  TRY( vdb_seg_pin_raw(c, i_vec, g, data, map, slots) );
   rc = vdb_extent_verify(c->p, data, 0, data->sz);
   if( rc!=VECDB_OK ){
     vdb_extent_unpin(c->p, data);
@@ -233,7 +280,7 @@ int vdb_seg_vector(struct coll *c, int i_vec, slot_no slot,
     TRY( COLL_CORRUPT(c, "a live slot is in no row group") );
   }
   g = &c->segs[i_vec].seg[i];
-  TRY( pin_raw(c, i_vec, g, &data, &map, &slots) );
+  TRY( vdb_seg_pin_raw(c, i_vec, g, &data, &map, &slots) );
   row = slots ? map_search(slots, g->n_row, slot) : slot-g->first;
   if( row==g->n_row ){
     TRY( COLL_CORRUPT(c, "a live slot is in no row group") );
@@ -273,22 +320,38 @@ int vdb_seg_write(struct coll *c, int i_vec, slot_no first, uint32_t n,
   int rc;
 
   memset(&g, 0, sizeof(g));
-  memset(val, 0, sizeof(val));
   TRY( vdb_segs_load(c) );
   g.first = first;
   g.last = slots ? slots[n-1] : first+n-1;
   g.n_row = n;
   TRY( vdb_extent_create(c->p, &spec, rows, &g.data) );
   if( slots!=NULL ) TRY( vdb_extent_create(c->p, &spec_map, slots, &g.map) );
-  seg_key(key, column, first);
-  put_u32(val+SEGREC_LAST, g.last);
-  put_u32(val+SEGREC_NROW, n);
-  put_u32(val+SEGREC_DATA, g.data);
-  put_u32(val+SEGREC_MAP, g.map);
+  if( vdb_codes_wanted(c, i_vec, n) ){
+    TRY( vdb_codes_write(c, i_vec, rows, n, &g.codes) );
+  }
+  vdb_seg_key(key, column, SEG_KIND_PLAIN, first);
+  seg_record(val, &g);
   TRY( vdb_btree_put(c->p, c->s.segs, key, sizeof(key), val, sizeof(val),
                      BTREE_INSERT) );
   TRY( seg_insert(c, i_vec, &g) );
   if( i_vec==0 ) c->s.n_row_sealed += n;
+  vdb_coll_structure_changed(c);
+done:
+  return rc;
+}
+
+int vdb_seg_set_codes(struct coll *c, int i_vec, struct seg *g,
+                      page_no codes){
+  unsigned char key[SEGKEY_SIZE], val[SEGREC_SIZE];
+  page_no old = g->codes;
+  int rc;
+
+  g->codes = codes;
+  vdb_seg_key(key, c->vec_col[i_vec], SEG_KIND_PLAIN, g->first);
+  seg_record(val, g);
+  TRY( vdb_btree_put(c->p, c->s.segs, key, sizeof(key), val, sizeof(val),
+                     BTREE_UPSERT) );
+  if( old!=0 ) TRY( vdb_extent_free(c->p, old) );
   vdb_coll_structure_changed(c);
 done:
   return rc;
@@ -301,10 +364,11 @@ int vdb_seg_remove(struct coll *c, int i_vec, const struct seg *g){
   size_t at;
   int rc;
 
-  seg_key(key, c->vec_col[i_vec], gone.first);
+  vdb_seg_key(key, c->vec_col[i_vec], SEG_KIND_PLAIN, gone.first);
   TRY( vdb_btree_delete(c->p, c->s.segs, key, sizeof(key)) );
   TRY( vdb_extent_free(c->p, gone.data) );
   if( gone.map!=0 ) TRY( vdb_extent_free(c->p, gone.map) );
+  if( gone.codes!=0 ) TRY( vdb_extent_free(c->p, gone.codes) );
   at = seg_search(list, gone.first);
   if( at<list->n && list->seg[at].first==gone.first ){
     memmove(&list->seg[at], &list->seg[at+1],

@@ -56,6 +56,9 @@ static int check_segment_extents(struct check *k, int v){
     if( g->map!=0 ){
       CHECK_TRY( k, vdb_extent_check(c->p, k->census, g->map, "slot map") );
     }
+    if( g->codes!=0 ){
+      CHECK_TRY( k, vdb_extent_check(c->p, k->census, g->codes, "codes") );
+    }
     if( vdb_census_is_quick(k->census) ) continue;
     rc = vdb_seg_pin(c, v, g, &data, &map, &slots);
     if( rc==VECDB_OK ){
@@ -157,6 +160,7 @@ done:
 static int check_groups(struct check *k, const struct live_map *live, int v){
   struct coll *c = k->c;
   uint64_t n_live = 0, n_row = 0;
+  bool ok = true;
   int rc = VECDB_OK;
 
   for(size_t i=0; i<c->segs[v].n; i++){
@@ -171,6 +175,14 @@ static int check_groups(struct check *k, const struct live_map *live, int v){
     n_row += g->n_row;
     vdb_extent_unpin(c->p, &data);
     vdb_extent_unpin(c->p, &map);
+    if( g->codes==0 || vdb_census_is_quick(k->census) ) continue;
+    rc = vdb_codes_verify(c, v, g, &ok);
+    if( rc!=VECDB_OK ) return rc;
+    if( !ok ){
+      vdb_census_report(k->census, 2, k->object, "slots %u..%u: the codes are "
+          "not those of the vectors; optimize writes new ones", g->first,
+          g->last);
+    }
   }
   check_count(k, "live rows in row groups", n_live, c->s.n_live_sealed);
   if( v==0 ) check_count(k, "rows in row groups", n_row, c->s.n_row_sealed);

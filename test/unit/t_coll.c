@@ -299,7 +299,8 @@ TEST(coll__caches_do_not_survive_a_rollback){
   for(int i=0; i<3; i++){
     OK(&s.db, vdb_store_begin_write(s.db.st));
     OK(&s.db, vdb_coll_insert(s.c, simple_row(&s, 2, 10+i), 0, NULL, NULL));
-    OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));       /* fill the caches */
+    OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+    OK(&s.db, vdb_coll_runs_ready(&runs));       /* fill the caches */
     REQUIRE_U64(1, runs.n_run);
     CHECK_INT(2, runs.run[0].n_rows);
     CHECK_DBL(10+i, ((const float*)runs.run[0].vecs)[2], 0);
@@ -310,6 +311,7 @@ TEST(coll__caches_do_not_survive_a_rollback){
   OK(&s.db, simple_insert(&s, 3, 33, NULL));
   OK(&s.db, vdb_store_begin_read(s.db.st));
   OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  OK(&s.db, vdb_coll_runs_ready(&runs));
   CHECK_DBL(33, ((const float*)runs.run[0].vecs)[2], 0);
   vdb_coll_runs_close(&runs);
   OK(&s.db, vdb_store_end_read(s.db.st));
@@ -327,6 +329,7 @@ TEST(coll__an_open_search_keeps_its_rows){
     OK(&s.db, vdb_coll_insert(s.c, simple_row(&s, i, i), 0, NULL, NULL));
   }
   OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  OK(&s.db, vdb_coll_runs_ready(&runs));
   for(int i=1; i<=100; i+=2){
     struct vdb_value key = { VECDB_INTEGER, i, 0, NULL, 0 };
     OK(&s.db, vdb_coll_delete(s.c, &key));
@@ -392,12 +395,14 @@ TEST(store__reading_goes_on_after_a_commit){
   simple_open(&s, DB_FILE, "v float[2], n int");
   OK(&s.db, vdb_store_read_begin(s.db.st, &r));
   OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  OK(&s.db, vdb_coll_runs_ready(&runs));
   CHECK_U64(0, runs.n_row);
   OK(&s.db, simple_insert(&s, 1, 1, NULL));
   CHECK_RC(VECDB_ABORT, vdb_coll_runs_error(&runs));
   vdb_coll_runs_close(&runs);
   CHECK_INT(PAGER_READ, vdb_pager_state(vdb_store_pager(s.db.st)));
   OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  OK(&s.db, vdb_coll_runs_ready(&runs));
   CHECK_U64(1, runs.n_row);
   CHECK_RC(VECDB_MISUSE, vdb_store_vacuum(s.db.st));
   vdb_coll_runs_close(&runs);
@@ -438,6 +443,7 @@ TEST(store__closing_ends_what_is_open){
   OK(&s.db, vdb_store_begin_write(s.db.st));
   OK(&s.db, vdb_coll_insert(s.c, simple_row(&s, 50, 1), 0, NULL, NULL));
   OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  OK(&s.db, vdb_coll_runs_ready(&runs));
   OK(&s.db, vdb_store_close(s.db.st));
   CHECK_RC(VECDB_ABORT, vdb_coll_runs_error(&runs));
   vdb_coll_runs_close(&runs);
@@ -460,6 +466,7 @@ static void check_ties(struct simple *s, const int64_t *want, size_t n){
 
   OK(&s->db, vdb_store_begin_read(s->db.st));
   OK(&s->db, vdb_coll_runs_open(s->c, 1, &runs));
+  OK(&s->db, vdb_coll_runs_ready(&runs));
   memset(&fs, 0, sizeof(fs));
   fs.metric = VECDB_L2;
   fs.type = VECDB_F32;
@@ -500,6 +507,7 @@ TEST(coll__equal_distances_are_ordered_by_key){
   }
   OK(&s.db, vdb_store_begin_read(s.db.st));
   OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  OK(&s.db, vdb_coll_runs_ready(&runs));
   CHECK(runs.tie==NULL);                     /* slots ascend with keys */
   vdb_coll_runs_close(&runs);
   OK(&s.db, vdb_store_end_read(s.db.st));
@@ -548,6 +556,7 @@ TEST(coll__ties_are_the_same_on_several_threads){
   OK(&s.db, vdb_store_commit(s.db.st));
   OK(&s.db, vdb_store_begin_read(s.db.st));
   OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  OK(&s.db, vdb_coll_runs_ready(&runs));
   memset(&fs, 0, sizeof(fs));
   fs.metric = VECDB_L2;
   fs.type = VECDB_F32;
@@ -822,6 +831,7 @@ static uint64_t digest_now(struct simple *s){
   OK(&s->db, vdb_coll_scan(s->c, 0, 0, SLOT_NONE, digest_chunk, &sum));
   OK(&s->db, vdb_coll_scan(s->c, 2, 0, SLOT_NONE, digest_chunk, &sum));
   OK(&s->db, vdb_coll_runs_open(s->c, 1, &runs));
+  OK(&s->db, vdb_coll_runs_ready(&runs));
   for(size_t i=0; i<runs.n_run; i++){
     const struct flat_run *r = &runs.run[i];
     for(uint32_t k=0; k<r->n_rows; k++){
@@ -893,6 +903,7 @@ TEST(coll__two_connections_show_the_same_rows){
     if( vdb_rng_below(&rng, 2) ){                 /* fill its caches */
       struct coll_runs runs;
       OK(&a->db, vdb_coll_runs_open(a->c, 1, &runs));
+      OK(&a->db, vdb_coll_runs_ready(&runs));
       vdb_coll_runs_close(&runs);
     }
     if( undo ) OK(&a->db, vdb_store_rollback(a->db.st));
@@ -932,6 +943,7 @@ TEST(coll__a_savepoint_brings_back_row_groups){
   OK(&s.db, bulk_range(&s, 20001, 30001, 7));      /* writes extents anew */
   OK(&s.db, vdb_store_rollback_to(s.db.st, sp));
   OK(&s.db, vdb_coll_runs_open(s.c, 1, &runs));
+  OK(&s.db, vdb_coll_runs_ready(&runs));
   REQUIRE_U64(1, runs.n_run);
   for(int i=1; i<=10000; i++){
     const float *v = runs.run[0].vecs;
@@ -1177,7 +1189,10 @@ static int script(struct simple *s){
   }
   if( rc==VECDB_OK ) rc = vdb_coll_delete(s->c, &key);
   if( rc==VECDB_OK ) rc = vdb_coll_runs_open(s->c, 1, &runs);
-  if( rc==VECDB_OK ) vdb_coll_runs_close(&runs);
+  if( rc==VECDB_OK ){
+    rc = vdb_coll_runs_ready(&runs);
+    vdb_coll_runs_close(&runs);
+  }
   if( rc==VECDB_OK ) rc = vdb_store_commit(st);
   if( rc!=VECDB_OK ){
     vdb_store_rollback(st);
@@ -1316,7 +1331,7 @@ static void use_everything(struct simple *s, struct vdb_rng *rng){
 
   if( vdb_coll_refresh(s->c)!=VECDB_OK ) return;
   if( vdb_coll_runs_open(s->c, 1, &runs)==VECDB_OK ){
-    check_readable(&runs);
+    if( vdb_coll_runs_ready(&runs)==VECDB_OK ) check_readable(&runs);
     vdb_coll_runs_close(&runs);
   }
   vdb_coll_scan(s->c, 2, 0, SLOT_NONE, count_chunk, &count);

@@ -62,6 +62,7 @@ struct world {
   struct flat_search coded, plain;
   struct flat_run run[RUNS], bare[RUNS];
   struct flat_coder *coder;
+  int bits;
   uint8_t *vecs[RUNS];
   unsigned char *codes[RUNS];
   slot_no *slots[RUNS];
@@ -111,12 +112,12 @@ static void world_encode(struct world *w, unsigned n_thread){
   const struct flat_search *s = &w->coded;
   CHECK_RC(VECDB_OK, vdb_flat_code_centre(s->metric, s->type, dim,
                      w->vecs[0], w->run[0].stride, w->run[0].n_rows, centre));
-  CHECK_RC(VECDB_OK, vdb_flat_coder_create(s->metric, s->type, dim, centre,
-                                           &w->coder));
+  CHECK_RC(VECDB_OK, vdb_flat_coder_create(s->metric, s->type, dim, w->bits,
+                                           centre, &w->coder));
   for(int i=0; i<N_CODED; i++){
     size_t n = w->run[i].n_rows;
     w->codes[i] = vdb_malloc_aligned(vdb_flat_code_units(n)*
-                                     vdb_flat_code_unit(dim));
+                                     vdb_flat_code_unit(dim, w->bits));
     CHECK_RC(VECDB_OK, vdb_flat_encode(w->coder, w->vecs[i],
                              w->run[i].stride, n, n_thread, w->codes[i]));
     w->run[i].codes = w->codes[i];
@@ -131,6 +132,7 @@ static void world_init(struct world *w, struct vdb_rng *r, int metric,
   slot_no slot = vdb_rng_below(r, 70);
   float x[DIM_MAX];
   memset(w, 0, sizeof(*w));
+  w->bits = kind==KIND_MIXED || vdb_rng_below(r, 4) ? 8 : 4;
   w->coded.metric = metric;
   w->coded.type = type;
   w->coded.dim = dim;
@@ -158,7 +160,7 @@ static void world_clear(struct world *w){
     vdb_free(w->slots[i]);
     vdb_free_aligned(w->codes[i]);
   }
-  vdb_flat_coder_destroy(w->coder);
+  vdb_flat_coder_unref(w->coder);
 }
 
 static void check_same(const struct vdb_hit *want, size_t n_want,
@@ -305,7 +307,7 @@ TEST(flatcode__bytes_are_the_same_everywhere){
     for(unsigned n_thread=1; n_thread<4; n_thread++){
       vdb_rng_init(&r, 9);
       world_init(&w, &r, VECDB_COSINE, VECDB_F32, 200, KIND_MIXED);
-      sz = vdb_flat_code_units(w.run[0].n_rows)*vdb_flat_code_unit(200);
+      sz = vdb_flat_code_units(w.run[0].n_rows)*vdb_flat_code_unit(200, 8);
       CHECK_RC(VECDB_OK, vdb_flat_encode(w.coder, w.vecs[0],
                w.run[0].stride, w.run[0].n_rows, n_thread, w.codes[0]));
       if( want==NULL ){

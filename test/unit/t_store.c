@@ -324,6 +324,7 @@ static void compare_runs(struct world *w, int column){
   uint64_t n = 0;
 
   OK(&w->db, vdb_coll_runs_open(w->c, column, &runs));
+  OK(&w->db, vdb_coll_runs_ready(&runs));
   CHECK_U64((uint64_t)w->now.n, runs.n_row);
   for(size_t i=0; i<runs.n_run; i++){
     const struct flat_run *r = &runs.run[i];
