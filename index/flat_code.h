@@ -12,11 +12,12 @@
 **           are; cosine: rows of length 1.
 **
 ** CODE      r = P(o - centre), P the rotation of simd/code.h, padded with
-**           zeros to `dims`, a multiple of 64. With step = 3*norm(r)/
-**           sqrt(dims)/128 a row is the bytes u_j = r_j/step + 127.5, rounded
-**           and limited to 0..255. Level 1 knows the high halves, level 2 all:
-**             x_j = 16*(u_j/16) - 120        x_j = u_j - 127.5
-**           (u_j/16 rounded down). For either,
+**           zeros to `dims`, a multiple of 64. With step = 2.8*norm(r)/
+**           sqrt(dims)/32 a row is the 6-bit numbers u_j = r_j/step + 31.5,
+**           rounded and limited to 0..63. Level 1 knows the high four bits,
+**           level 2 all:
+**             x_j = 4*(u_j/4) - 30        x_j = u_j - 31.5
+**           (u_j/4 rounded down). For either,
 **             s = norm2(r)/<x,r>,  tan = norm(s*x - r),
 **           s*x - r is orthogonal to r, which index/flat_coded.c makes a
 **           bound of.
@@ -24,9 +25,9 @@
 ** BYTES     n rows are (n+31)/32 units. First the level 1 of all units, then
 **           the level 2 of all units (search reads them apart):
 **             level 1   32 lanes of 4-bit codes (simd/code.h), then FLATCODE
-**             level 2   32 times FLATFINE, then dims/2 bytes: the low half of
-**                       byte j is that of u_j, the high one of u_(j+dims/2);
-**                       not there if the coder has 4 bits
+**             level 2   32 times FLATFINE, then dims/4 bytes, the low bits as
+**                       simd/code.h says (split); not there if the coder has
+**                       4 bits
 **           Rows that no bound holds for (norms out of range, zero vectors
 **           under cosine) have TAN = +inf and zeros: never left out. Lanes
 **           beyond the last row are zeros.
@@ -40,7 +41,7 @@
 struct flat_coder {
   unsigned n_ref;                      /* of the thread that owns it */
   int metric, type;                    /* VECDB_L2.., VECDB_F32.. */
-  int bits;                            /* 4: level 1 alone; 8: both */
+  int bits;                            /* 4: level 1 alone; 6: both */
   size_t dim, dims;                    /* of rows, of codes */
   float *centre;                       /* dims; zeros from dim on */
   float *sign;                         /* 4*dims: the rotation */

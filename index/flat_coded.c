@@ -52,6 +52,7 @@
 
 enum {
   SPAN_UNITS = 4096,             /* 131,072 rows: 128 bytes each of memory */
+  STEP_UNITS = 2,                /* looked at together in pass 2 */
   EXACT_BATCH = 64,              /* rows computed between looks at the cut */
   DIRECT_ROWS = 2,               /* so few rows of a unit: no codes */
   SEEDS_EXTRA = 32
@@ -71,6 +72,7 @@ struct coded {
   const struct flat_search *s;
   const struct flat_coder *k;
   const struct vdb_code_simd *simd;
+  size_t sz_coarse, sz_fine;     /* bytes of level 1 of a unit, 2 of a row */
   const struct vdb_query *query;
   struct flat_pick *pick;
   struct flat_poll *poll;
@@ -82,7 +84,7 @@ struct coded {
   double base;                   /* ip: <q,centre> */
   double gap;                    /* norm(q-z), rounded up */
   /* Of level 1; `reach` and `limit` follow the cut. Level 2 differs in
-  ** kappa, and in that ip has a factor of 16 less. */
+  ** kappa, and in that ip has a factor of 4 less. */
   struct vdb_code_bound bound;
   float kappa_fine;
   float cut;                     /* that limit and reach are for */
@@ -167,9 +169,9 @@ static bool query_prepare(struct coded *c, float *x){
   c->simd->prepare(&c->code, x);
   for(size_t i=0; i<k->dims; i++) c->sum += z[i];
   c->gap = bytes_gap(&c->code, x);
-  c->bound.delta = 16*c->code.delta;
-  c->bound.kappa = (float)(-120.0*(double)c->code.delta*c->sum);
-  c->kappa_fine = (float)(-127.5*(double)c->code.delta*c->sum);
+  c->bound.delta = 4*c->code.delta;
+  c->bound.kappa = (float)(-30.0*(double)c->code.delta*c->sum);
+  c->kappa_fine = (float)(-31.5*(double)c->code.delta*c->sum);
   bound_init(c, sqrt(double_dot(k->centre, k->centre, k->dims)));
   c->cut = NAN;
   limit_update(c);
@@ -210,13 +212,13 @@ done:
 
 static const unsigned char *unit_coarse(const struct coded *c,
                                         const struct span_unit *u){
-  return u->run->codes + u->i_unit*vdb_flat_code_coarse(c->s->dim);
+  return u->run->codes + u->i_unit*c->sz_coarse;
 }
 static const unsigned char *unit_fine(const struct coded *c,
                                       const struct span_unit *u, unsigned lane){
   size_t n = vdb_flat_code_units(u->run->n_codes);
-  return u->run->codes + n*vdb_flat_code_coarse(c->s->dim)
-       + ((size_t)u->i_unit*32 + lane)*vdb_flat_code_fine(c->s->dim);
+  return u->run->codes + n*c->sz_coarse
+       + ((size_t)u->i_unit*32 + lane)*c->sz_fine;
 }
 
 /* B2: the reach of one row, as its norm2 allows. */
@@ -242,7 +244,7 @@ static bool lane_stays(const struct coded *c, const struct span_unit *u,
       > (double)c->bound.limit ) return false;
   if( c->k->bits==4 ) return true;
   fine = unit_fine(c, u, lane);
-  e = 16.0*ip + (double)c->simd->dot_low(fine + FLATFINE_SIZE,
+  e = 4.0*ip + (double)c->simd->dot_low(fine + FLATFINE_SIZE,
                                (const int8_t*)c->code.table, c->k->dims);
   e = e*(double)c->code.delta + (double)c->kappa_fine;
   e = e*(double)get_f32(fine + FLATFINE_RESC)*(double)c->bound.c
@@ -325,23 +327,36 @@ static bool wants_seeds(const struct coded *c){
   return c->seed!=NULL && c->pick->top.n<c->pick->top.k;
 }
 
-/* Pass 2 of one unit. */
-static int unit_finish(struct coded *c, size_t i){
-  struct span_unit *u = &c->unit[i];
-  _Alignas(64) float est[32];
-  uint32_t m;
-  int rc = VECDB_OK;
-  m = u->mask & c->simd->bounds(&c->bound, unit_factor(c, u), c->ip[i], est);
-  for(uint32_t t=c->k->bits>4 ? m : 0; t; t &= t-1){
-    const unsigned char *fine = unit_fine(c, u, (unsigned)__builtin_ctz(t));
-    for(size_t at=0; at<vdb_flat_code_fine(c->s->dim); at+=64){
-      __builtin_prefetch(fine+at);
-    }
+/* Pass 2 by steps of STEP_UNITS units: first the lanes that level 1 leaves,
+** whose level 2 codes are asked for, then those one by one. */
+struct span_step {
+  _Alignas(64) float est[STEP_UNITS][32];
+  uint32_t mask[STEP_UNITS];
+};
+
+static void unit_look(const struct coded *c, size_t i, float *est,
+                      uint32_t *mask){
+  const struct span_unit *u = &c->unit[i];
+  size_t sz = c->sz_fine;
+  *mask = u->mask & c->simd->bounds(&c->bound, unit_factor(c, u), c->ip[i],
+                                    est);
+  for(uint32_t m=c->k->bits>4 ? *mask : 0; m; m &= m-1){
+    const unsigned char *fine = unit_fine(c, u, (unsigned)__builtin_ctz(m));
+    for(size_t at=0; at<sz; at+=64) __builtin_prefetch(fine+at);
   }
-  for(; m; m &= m-1){
-    unsigned l = (unsigned)__builtin_ctz(m);
-    if( lane_stays(c, u, l, c->ip[i][l], est[l]) ){
-      TRY( row_take(c, u->run, (size_t)u->i_unit*32 + l) );
+}
+
+static int span_step(struct coded *c, size_t i, size_t n){
+  struct span_step t;
+  int rc = VECDB_OK;
+  for(size_t j=0; j<n; j++) unit_look(c, i+j, t.est[j], &t.mask[j]);
+  for(size_t j=0; j<n; j++){
+    const struct span_unit *u = &c->unit[i+j];
+    for(uint32_t m=t.mask[j]; m; m &= m-1){
+      unsigned l = (unsigned)__builtin_ctz(m);
+      if( lane_stays(c, u, l, c->ip[i+j][l], t.est[j][l]) ){
+        TRY( row_take(c, u->run, (size_t)u->i_unit*32 + l) );
+      }
     }
   }
 done:
@@ -351,7 +366,9 @@ done:
 static int span_finish(struct coded *c){
   int rc = VECDB_OK;
   if( c->n_seed>0 ) TRY( seeds_compute(c) );
-  for(size_t i=0; i<c->n_unit; i++) TRY( unit_finish(c, i) );
+  for(size_t i=0; i<c->n_unit; i+=STEP_UNITS){
+    TRY( span_step(c, i, vdb_min_sz(STEP_UNITS, c->n_unit-i)) );
+  }
   TRY( rows_compute(c) );
   c->n_unit = 0;
   c->seed_cut = INFINITY;
@@ -374,6 +391,9 @@ static int unit_add(struct coded *c, const struct flat_run *run, size_t i,
   u->run = run;
   u->i_unit = (uint32_t)i;
   u->mask = mask;
+  for(size_t at=0; at<FLATCODE_SIZE; at+=64){
+    __builtin_prefetch(unit_factor(c, u) + at);
+  }
   c->simd->sums(&c->code, unit_coarse(c, u), c->ip[c->n_unit]);
   if( wants_seeds(c) ){
     (void)c->simd->bounds(&c->bound, unit_factor(c, u), c->ip[c->n_unit], est);
@@ -386,13 +406,28 @@ done:
 
 /* ---- Runs ---------------------------------------------------------------- */
 
+/* Bits slot..slot+31 of a bitmap of which n are needed; NULL: ones. */
+static uint32_t bits_at(const uint64_t *bits, size_t slot, size_t n){
+  size_t w = slot/64, shift = slot%64;
+  uint64_t m;
+  if( bits==NULL ) return 0xffffffffu;
+  m = bits[w]>>shift;
+  if( shift+n>64 ) m |= bits[w+1]<<(64-shift);
+  return (uint32_t)m;
+}
+
 /* Rows i*32.. of a run that pass. */
 static uint32_t unit_mask(const struct flat_search *s,
                           const struct flat_run *run, size_t i){
   size_t first = i*32, n = vdb_min_sz(32, run->n_rows-first);
   uint32_t m = 0;
+  if( run->slots==NULL ){
+    size_t slot = run->slot_base + first;
+    m = bits_at(run->live, slot, n) & bits_at(s->filter, slot, n);
+    return n<32 ? m & (((uint32_t)1<<n) - 1) : m;
+  }
   for(size_t l=0; l<n; l++){
-    size_t slot = run->slots ? run->slots[first+l] : run->slot_base+first+l;
+    slot_no slot = run->slots[first+l];
     bool on = (!run->live || vdb_bit_get(run->live, slot))
            && (!s->filter || vdb_bit_get(s->filter, slot));
     m |= (uint32_t)on << l;
@@ -402,7 +437,7 @@ static uint32_t unit_mask(const struct flat_search *s,
 
 static int run_scan(struct coded *c, const struct flat_run *run){
   size_t n = vdb_flat_code_units(run->n_rows);
-  size_t sz = vdb_flat_code_coarse(c->s->dim);
+  size_t sz = c->sz_coarse;
   int rc = VECDB_OK;
   if( !vdb_flat_passes(c->s, run) ) return VECDB_OK;
   TRY( vdb_flat_open(c->s, run) );
@@ -438,7 +473,9 @@ int vdb_flat_coded_scan(const struct flat_search *s,
                         const struct vdb_query *query, struct flat_poll *poll,
                         struct flat_pick *pick, bool *used){
   struct coded c = { .s = s, .k = s->coder, .simd = vdb_code_simd(),
-                     .query = query, .pick = pick, .poll = poll };
+                     .query = query, .pick = pick, .poll = poll,
+                     .sz_coarse = vdb_flat_code_coarse(s->dim),
+                     .sz_fine = vdb_flat_code_fine(s->dim) };
   size_t dims = s->coder->dims;
   float *x = vdb_malloc_aligned(dims*sizeof(*x));
   int rc = VECDB_OK;

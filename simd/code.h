@@ -172,12 +172,13 @@ struct vdb_code_simd {
   ** iff low[l] > limit. */
   uint32_t (*bounds)(const struct vdb_code_bound *b, const uint8_t *factor,
                      const int32_t *ip, float *est);
-  /* Codes of 8 bits in two halves: u = (r*inv + 127.5), rounded and limited
-  ** to 0..255; x8 = u - 127.5; high = u/16, x4 = 16*high - 120; and
-  ** low[j] = u[j]%16 | u[j+n/2]%16 << 4, n/2 bytes. n: a multiple of 64. */
+  /* Codes of 6 bits in two parts: u = (r*inv + 31.5), rounded and limited to
+  ** 0..63; x6 = u - 31.5; high = u/4, x4 = 4*high - 30; byte j of low holds
+  ** u%4 of elements j, j+n/4, j+n/2 and j+3n/4, the first in its lowest bits.
+  ** n: a multiple of 64. */
   void (*split)(const float *r, size_t n, float inv, uint8_t *high,
-                uint8_t *low, float *x4, float *x8);
-  /* Dot product of the low halves of n dimensions with signed bytes. */
+                uint8_t *low, float *x4, float *x6);
+  /* Dot product of the low parts of n dimensions with signed bytes. */
   int32_t (*dot_low)(const uint8_t *low, const int8_t *q, size_t n);
   /* Offer lanes, which nobody has checked, to the pool. A candidate that was
   ** met before, in another block, and not expanded moves up, or comes back

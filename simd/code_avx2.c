@@ -33,20 +33,20 @@ static inline uint32_t ci_dot(const uint8_t *u, const int8_t *q, size_t n){
   return m256i_sum(_mm256_add_epi32(s, t));
 }
 
-/* Two products are at most 2*15*128: four of them fit in 16 bits. */
+/* Two products are at most 2*3*128: four of them fit in 16 bits. */
 static inline uint32_t ci_low(const uint8_t *low, const int8_t *q, size_t n){
-  const __m256i four = _mm256_set1_epi8(15), one = _mm256_set1_epi16(1);
-  __m256i s = _mm256_setzero_si256();
-  for(size_t i=0; i<n/2; i+=32){
-    __m256i z = m256i_load(low+i);
-    __m256i a = _mm256_maddubs_epi16(_mm256_and_si256(z, four),
-                                     m256i_load(q+i));
-    __m256i b = _mm256_maddubs_epi16(
-                  _mm256_and_si256(_mm256_srli_epi16(z, 4), four),
-                  m256i_load(q+i+n/2));
-    s = _mm256_add_epi32(s, _mm256_madd_epi16(_mm256_add_epi16(a, b), one));
+  const __m128i three = _mm_set1_epi8(3), one = _mm_set1_epi16(1);
+  __m128i s = _mm_setzero_si128();
+  for(size_t i=0; i<n/4; i+=16){
+    __m128i z = m128i_load(low+i), t = _mm_setzero_si128();
+    for(int p=0; p<4; p++){
+      __m128i x = _mm_and_si128(_mm_srli_epi16(z, 2*p), three);
+      t = _mm_add_epi16(t, _mm_maddubs_epi16(x,
+                             m128i_load(q + i + (size_t)p*(n/4))));
+    }
+    s = _mm_add_epi32(s, _mm_madd_epi16(t, one));
   }
-  return m256i_sum(s);
+  return m256i_sum(_mm256_zextsi128_si256(s));
 }
 
 /* Eight lanes per register. Two products of a field are at most 2*15*128 and

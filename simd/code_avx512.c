@@ -25,16 +25,23 @@ static inline uint32_t ci_dot(const uint8_t *u, const int8_t *q, size_t n){
 }
 
 static inline uint32_t ci_low(const uint8_t *low, const int8_t *q, size_t n){
-  const __m512i four = _mm512_set1_epi8(15);
+  const __m512i three = _mm512_set1_epi8(3);
+  const size_t part = n/4;
   __m512i s = _mm512_setzero_si512(), t = s;
-  for(size_t i=0; i<n/2; i+=64){
-    __mmask64 m = n/2-i<64 ? 0xffffffffu : ~(__mmask64)0;
+  for(size_t i=0; i<part; i+=64){
+    __mmask64 m = part-i<64 ? ((__mmask64)1<<(part-i)) - 1 : ~(__mmask64)0;
     __m512i z = _mm512_maskz_loadu_epi8(m, low+i);
-    s = _mm512_dpbusd_epi32(s, _mm512_and_si512(z, four),
+    s = _mm512_dpbusd_epi32(s, _mm512_and_si512(z, three),
                             _mm512_maskz_loadu_epi8(m, q+i));
     t = _mm512_dpbusd_epi32(t,
-          _mm512_and_si512(_mm512_srli_epi16(z, 4), four),
-          _mm512_maskz_loadu_epi8(m, q+i+n/2));
+          _mm512_and_si512(_mm512_srli_epi16(z, 2), three),
+          _mm512_maskz_loadu_epi8(m, q+i+part));
+    s = _mm512_dpbusd_epi32(s,
+          _mm512_and_si512(_mm512_srli_epi16(z, 4), three),
+          _mm512_maskz_loadu_epi8(m, q+i+2*part));
+    t = _mm512_dpbusd_epi32(t,
+          _mm512_and_si512(_mm512_srli_epi16(z, 6), three),
+          _mm512_maskz_loadu_epi8(m, q+i+3*part));
   }
   return (uint32_t)_mm512_reduce_add_epi32(_mm512_add_epi32(s, t));
 }

@@ -2,8 +2,8 @@
 ** that code_kernels.inc adds to the vocabulary of isa_scalar.h.
 **
 **   ci_dot      sum of u8*s8 over n bytes (a multiple of 64), modulo 2^32
-**   ci_low      the same for n 4-bit numbers: byte j holds number j, and number
-**               j+n/2 in its high half
+**   ci_low      the same for n numbers of 2 bits, laid out as code.h says of
+**               `low`
 **   ci_fields   sums of a group of 2- or 4-bit codes with an s8 query
 **   ci_nibbles  sums of a group of 1-bit codes with a table of bytes
 **   cf_estimate the formula of code.h for 32 lanes
@@ -32,8 +32,8 @@ static inline uint32_t ci_dot(const uint8_t *u, const int8_t *q, size_t n){
 
 static inline uint32_t ci_low(const uint8_t *low, const int8_t *q, size_t n){
   uint32_t s = 0;
-  for(size_t i=0; i<n/2; i++){
-    s += (uint32_t)((low[i] & 15)*q[i] + (low[i]>>4)*q[i+n/2]);
+  for(size_t i=0; i<n; i++){
+    s += (uint32_t)((low[i%(n/4)] >> 2*(i/(n/4)) & 3)*q[i]);
   }
   return s;
 }

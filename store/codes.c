@@ -8,7 +8,7 @@
 **
 ** WHICH   Columns with index=flat of a type and metric that allow it, unless
 **   codec=none is said. bits=4 leaves out the second level; everything else
-**   means 8. Groups of fewer than CODES_ROWS_MIN rows have none. So schema and
+**   means 6. Groups of fewer than CODES_ROWS_MIN rows have none. So schema and
 **   counts alone decide, and files are the same everywhere. Columns that have
 **   or may get a graph have no codes: they are rarely searched exactly, and
 **   their bytes would lie idle.
@@ -28,7 +28,7 @@ static const struct schema_column *codes_column(const struct coll *c, int v){
 
 /* Of the codes to be written for a column. */
 static int codes_bits(const struct coll *c, int v){
-  return codes_column(c, v)->index.bits==4 ? 4 : 8;
+  return codes_column(c, v)->index.bits==4 ? 4 : 6;
 }
 
 static uint32_t codes_stride(const struct coll *c, int v, int bits){
@@ -46,7 +46,7 @@ int vdb_codes_decode(struct coll *c, int v, const unsigned char *val,
 
   if( n_val!=CODEREC_SIZE+4*(size_t)col->dims ||
       get_u32(val+CODEREC_VERSION)!=CODES_VERSION ||
-      get_u32(val+CODEREC_D)!=col->dims || (bits!=4 && bits!=8) ||
+      get_u32(val+CODEREC_D)!=col->dims || (bits!=4 && bits!=6) ||
       !vdb_flat_code_fits(col->metric, col->element, col->dims) ){
     return COLL_CORRUPT(c, "the centre of codes has a wrong form");
   }
@@ -107,7 +107,7 @@ done:
 
 bool vdb_codes_wanted(const struct coll *c, int v, uint32_t n){
   const struct schema_column *col = codes_column(c, v);
-  uint64_t sz = (uint64_t)vdb_flat_code_units(n)*codes_stride(c, v, 8);
+  uint64_t sz = (uint64_t)vdb_flat_code_units(n)*codes_stride(c, v, 6);
 
   return col->index.kind==INDEX_FLAT && col->index.codec!=CODEC_NONE &&
          vdb_flat_code_fits(col->metric, col->element, col->dims) &&

@@ -289,14 +289,14 @@ done:
   return rc;
 }
 
-/* bits=1|2|4, flat: 8 as well, or the length of an LSH code. */
+/* bits=1|2|4, flat: 6 as well, or the length of an LSH code. */
 static int check_bits(struct schema_lexer *x, const struct schema_index *ix){
   bool is_flat = ix->kind==INDEX_FLAT;
   if( ix->bits==0 || ix->codec==CODEC_LSH ) return VECDB_OK;
   if( ix->bits==1 || ix->bits==2 || ix->bits==4 ) return VECDB_OK;
-  if( is_flat && ix->bits==8 ) return VECDB_OK;
+  if( is_flat && ix->bits==6 ) return VECDB_OK;
   return vdb_error(x->err, VECDB_RANGE, "bits is %u, expected auto, 1, 2%s",
-                   ix->bits, is_flat ? ", 4 or 8" : " or 4");
+                   ix->bits, is_flat ? ", 4 or 6" : " or 4");
 }
 
 /* index = iname [ ( .. ) ], from the name on. */

@@ -132,7 +132,7 @@ static void world_init(struct world *w, struct vdb_rng *r, int metric,
   slot_no slot = vdb_rng_below(r, 70);
   float x[DIM_MAX];
   memset(w, 0, sizeof(*w));
-  w->bits = kind==KIND_MIXED || vdb_rng_below(r, 4) ? 8 : 4;
+  w->bits = kind==KIND_MIXED || vdb_rng_below(r, 4) ? 6 : 4;
   w->coded.metric = metric;
   w->coded.type = type;
   w->coded.dim = dim;
@@ -307,7 +307,7 @@ TEST(flatcode__bytes_are_the_same_everywhere){
     for(unsigned n_thread=1; n_thread<4; n_thread++){
       vdb_rng_init(&r, 9);
       world_init(&w, &r, VECDB_COSINE, VECDB_F32, 200, KIND_MIXED);
-      sz = vdb_flat_code_units(w.run[0].n_rows)*vdb_flat_code_unit(200, 8);
+      sz = vdb_flat_code_units(w.run[0].n_rows)*vdb_flat_code_unit(200, 6);
       CHECK_RC(VECDB_OK, vdb_flat_encode(w.coder, w.vecs[0],
                w.run[0].stride, w.run[0].n_rows, n_thread, w.codes[0]));
       if( want==NULL ){
@@ -342,7 +342,7 @@ TEST(flatcode__factors_bound_the_error_of_codes){
     simd->rotate(w.coder->sign, DIM, rr);
     vdb_code_get(unit, i%32, DIM, 4, high);
     for(size_t j=0; j<DIM; j++){
-      double x = 16.0*high[j] - 120, e = s*x - (double)rr[j];
+      double x = 4.0*high[j] - 30, e = s*x - (double)rr[j];
       n2 += (double)rr[j]*(double)rr[j];
       xr += x*(double)rr[j];
       err += e*e;
@@ -361,7 +361,7 @@ TEST(flatcode__low_halves_and_bounds_agree_on_all_paths){
   _Alignas(64) uint8_t factor[512];
   _Alignas(64) float est[2][32];
   _Alignas(64) int32_t ip[32];
-  uint8_t low[N/2];
+  uint8_t low[N/4];
   int8_t q[N];
   struct vdb_code_bound b = { 1, 2, 1, .01f, .2f, .1f, -3, 4 };
   struct vdb_rng r;
@@ -369,7 +369,7 @@ TEST(flatcode__low_halves_and_bounds_agree_on_all_paths){
   int32_t dot;
   vdb_rng_init(&r, vt_seed());
   for(int round=0; round<50; round++){
-    for(int i=0; i<N/2; i++) low[i] = (uint8_t)vdb_rng_u64(&r);
+    for(int i=0; i<N/4; i++) low[i] = (uint8_t)vdb_rng_u64(&r);
     for(int i=0; i<N; i++) q[i] = (int8_t)((int)vdb_rng_below(&r, 255)-127);
     for(int i=0; i<32; i++) ip[i] = (int32_t)vdb_rng_below(&r, 999);
     for(int i=0; i<128; i++){

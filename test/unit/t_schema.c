@@ -188,7 +188,7 @@ TEST(schema__refuses_what_makes_no_sense){
   check_refused(VECDB_RANGE, "page_size is 5000, expected a power of two in "
       "4096..65536", "v float[2], page_size=5000");
   check_refused(VECDB_RANGE, "column \"v\": bits is 3, expected auto, 1, "
-      "2, 4 or 8", "v float[2] index=flat(bits=3)");
+      "2, 4 or 6", "v float[2] index=flat(bits=3)");
 }
 
 TEST(schema__enforces_limits){
