@@ -280,13 +280,56 @@ static int elements_get(struct parray *a, struct page *root, uint64_t i,
   return rc;
 }
 
+/* One element of an array whose directory is the root: what reading a value of
+** a row comes to, without the arithmetic that the general case needs. *done is
+** false if this is another case. */
+static int element_get(struct pager *p, const struct page *root, uint64_t i,
+                       unsigned char *out, bool *done){
+  const unsigned char *d = root->data;
+  uint32_t usable = vdb_pager_usable(p), width = get_u32(d + PARRAYDIR_WIDTH);
+  uint32_t per, at;
+  struct page *pg = NULL;
+  page_no pgno;
+  int rc;
+
+  *done = false;
+  if( d[PARRAYDIR_HEIGHT]!=1 || width==0 || width>usable - PARRAYDATA_SIZE
+   || i>UINT32_MAX ) return VECDB_OK;
+  per = (usable - PARRAYDATA_SIZE)/width;
+  at = (uint32_t)i/per;
+  if( at>=(usable - PARRAYDIR_SIZE)/4 ) return VECDB_OK;
+  *done = true;
+  pgno = vdb_parray_entry(root, at);
+  if( pgno==0 ){
+    memset(out, 0, width);
+    return VECDB_OK;
+  }
+  rc = vdb_page_get(p, pgno, PAGE_PARRAY_DATA, &pg);
+  if( rc!=VECDB_OK ) return rc;
+  memcpy(out, pg->data + PARRAYDATA_SIZE + ((uint32_t)i - at*per)*width, width);
+  vdb_page_unpin(p, pg);
+  return VECDB_OK;
+}
+
+static int root_get(struct pager *p, page_no root, uint64_t i, void *out,
+                    bool *done){
+  struct page *pg = NULL;
+  int rc = vdb_page_get(p, root, PAGE_PARRAY_DIR, &pg);
+  if( rc==VECDB_OK ) rc = element_get(p, pg, i, out, done);
+  vdb_page_unpin(p, pg);
+  return rc;
+}
+
 int vdb_parray_get(struct pager *p, page_no root, uint64_t i, size_t n,
                    void *out){
   struct page *pg = NULL;
   struct parray a;
   uint64_t n_in = 0;                /* elements that may exist */
+  bool done = false;
   int rc;
 
+  if( n==1 ) TRY( root_get(p, root, i, out, &done) );
+  if( done ) return VECDB_OK;
   TRY( vdb_parray_open(&a, p, root, &pg) );
   if( i<a.n_elem_max ) n_in = n<a.n_elem_max-i ? n : a.n_elem_max-i;
   TRY( elements_get(&a, pg, i, i+n_in, out) );

@@ -26,6 +26,8 @@
 #define COST_BYTE_NS     0.05          /* .. each byte of it */
 #define COST_EF_NS       250.0         /* graph: each unit of ef */
 #define EF_RETRIES       4             /* doublings when too few are found */
+#define DIMS_FEW         1024          /* no memory is asked for below */
+#define HITS_FEW         64
 
 /* ---- Planning ----------------------------------------------------------- */
 
@@ -196,15 +198,39 @@ static int offer_slot(struct gsearch *g, slot_no slot){
   return vdb_topk_push(&g->top, vdb_key_distance(g->query.metric, key), slot);
 }
 
+/* The largest d2 of a graph's hit that has the bits which the stored row would
+** give; there are none above 0. Blocks must hold the very vector, in the
+** column's own space: floats, or integers, whose sums are exact, in whatever
+** order, below 2^24. */
+static float exact_below(const struct gsearch *g, const struct graph_seg *s){
+  const struct schema_column *col = &g->c->schema->col[g->q->column];
+  bool is_integer = col->element==VECDB_U8 || col->element==VECDB_I8;
+
+  if( col->metric!=VECDB_L2 ) return -1;
+  if( s->info.nav==VDB_NAV_F32 && col->element==VECDB_F32 ){
+    return __builtin_inff();
+  }
+  return s->info.nav==VDB_NAV_BYTES && (is_integer || col->element==VECDB_F32)
+       ? 16777216.0f : -1;
+}
+
 int vdb_gsearch_offer(struct gsearch *g, const struct graph_seg *s,
                       const struct vdb_graph_hit *hit, uint32_t n){
+  float exact = exact_below(g, s);
   int rc = VECDB_OK;
-  for(uint32_t i=0; i<n; i++) vdb_graph_row_hint(g->c, g->v, hit[i].row);
+
+  for(uint32_t i=0; i<n; i++){
+    if( !(hit[i].d2<exact) ) vdb_graph_row_hint(g->c, g->v, hit[i].row);
+  }
   for(uint32_t i=0; i<n && rc==VECDB_OK; i++){
     if( hit[i].row<s->first || hit[i].row>=s->end ){
       return COLL_CORRUPT(g->c, "a graph names rows outside of its range");
     }
-    rc = offer_slot(g, hit[i].row);
+    if( !(hit[i].d2<exact) ) rc = offer_slot(g, hit[i].row);
+    else{
+      rc = vdb_topk_push(&g->top, vdb_key_distance(VECDB_L2, hit[i].d2),
+                         hit[i].row);
+    }
   }
   return rc;
 }
@@ -282,17 +308,18 @@ done:
 /* All graphs of the column. */
 static int graphs_ask(struct gsearch *g, const float *vec, bool *is_short){
   struct graph_list *list = &g->c->graphs->list[g->v];
-  struct vdb_graph_hit *hit;
+  size_t n = g->k + vdb_max_sz(8, g->k/2);
+  struct vdb_graph_hit few[HITS_FEW], *hit = few;
   int rc = VECDB_OK;
 
   *is_short = false;
-  hit = vdb_malloc_array(g->k + vdb_max_sz(8, g->k/2), sizeof(*hit));
+  if( n>HITS_FEW ) hit = vdb_malloc_array(n, sizeof(*hit));
   if( hit==NULL ) return VECDB_NOMEM;
   for(size_t i=0; i<list->n && !*is_short; i++){
     TRY( graph_ask(g, &list->seg[i], vec, hit, is_short) );
   }
 done:
-  vdb_free(hit);
+  if( hit!=few ) vdb_free(hit);
   return rc;
 }
 
@@ -317,15 +344,18 @@ int vdb_graphs_search(struct session *ss, struct coll *c,
                       const struct search_request *q,
                       const struct graph_plan *plan, const void *query,
                       struct vdb_hit *hit, size_t *n_hit){
+  _Alignas(64) float small[DIMS_FEW];
   struct gsearch g;
-  float *vec = NULL;
+  float *vec = small;
   bool is_short;
   int rc;
 
   *n_hit = 0;
   TRY( vdb_gsearch_begin(&g, ss, c, r, q, plan) );
-  vec = vdb_malloc_aligned(vdb_graph_dims(c, g.v)*sizeof(*vec));
-  if( vec==NULL ) TRY( VECDB_NOMEM );
+  if( vdb_graph_dims(c, g.v)>DIMS_FEW ){
+    vec = vdb_malloc_aligned(vdb_graph_dims(c, g.v)*sizeof(*vec));
+    if( vec==NULL ) TRY( VECDB_NOMEM );
+  }
   if( !vdb_graph_vec(c, g.v, query, 0, true, vec) ) goto done;
   TRY( vdb_gsearch_query(&g, query) );
   TRY( graphs_ask(&g, vec, &is_short) );
@@ -334,6 +364,6 @@ int vdb_graphs_search(struct session *ss, struct coll *c,
   vdb_gsearch_take(&g, hit, n_hit);
 done:
   vdb_gsearch_end(&g);
-  vdb_free_aligned(vec);
+  if( vec!=small ) vdb_free_aligned(vec);
   return rc;
 }

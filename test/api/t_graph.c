@@ -328,6 +328,64 @@ TEST(graph__serves_every_metric_and_type){
   }
 }
 
+/* Distances have the bits that the function gives, wherever they come from:
+** blocks (integers, floats) or, where sums of squares are too large to be
+** exact, stored rows. */
+TEST(graph__reports_the_distance_to_the_bit){
+  enum { N = 2500, D = 300 };
+  static const struct { const char *type; int element; float top, step; }
+  kind[] = { { "uint8", VECDB_U8, 256, 1 }, { "float", VECDB_F32, 256, 1 },
+             { "float", VECDB_F32, 256, 0.5f }, { "float", VECDB_F32, 3, 0 } };
+  static float f[N*D];
+  static uint8_t u[N*D];
+  for(int i=0; i<4; i++){
+    vecdb *db = api_memory();
+    int d = kind[i].step>0 ? D : 20;
+    vecdb_column_data data = { sizeof(data), 1, VECDB_VECTOR,
+                               (uint32_t)kind[i].element, f, 0, NULL };
+    vecdb_search_options o = g_options(G_K, 100);
+    int64_t key[G_K];
+    float dist[G_K];
+    vecdb_collection *c;
+    uint64_t state = (uint64_t)i;
+    char schema[100];
+    for(int j=0; j<N*d; j++){
+      double x;
+      state = state*6364136223846793005u + 1442695040888963407u;
+      x = kind[i].top*(double)(state>>40)/(1<<24);
+      f[j] = kind[i].step>0 ? (float)(int)x : (float)x;
+      u[j] = (uint8_t)f[j];
+    }
+    if( kind[i].element==VECDB_U8 ) data.data = u;
+    snprintf(schema, sizeof(schema), "id integer primary key, v %s[%d] "
+             "index=graph", kind[i].type, d);
+    c = api_collection(db, "t", schema);
+    OK(db, vecdb_put_many(c, N, &data, 1, 0, NULL));
+    OK(db, g_optimize(c));
+    for(int j=0; j<20; j++){
+      const void *q = (const char*)data.data
+                    + (size_t)j*vecdb_vector_bytes(kind[i].element, (size_t)d);
+      float moved[D];
+      if( kind[i].element==VECDB_F32 ){
+        memcpy(moved, q, 4*(size_t)d);
+        for(int e=0; e<d; e+=3) moved[e] += kind[i].step>0 ? kind[i].step : 1;
+        q = moved;
+      }
+      OK(db, vecdb_search_many(c, &o, 1, kind[i].element, q, 0, key, dist,
+                               NULL));
+      for(int e=0; e<G_K; e++){
+        double want;
+        CHECK_RC(VECDB_OK, vecdb_distance(VECDB_L2, kind[i].element, (size_t)d,
+            q, (const char*)data.data + (size_t)(key[e]-1)
+               *vecdb_vector_bytes(kind[i].element, (size_t)d), &want));
+        if( !CHECK_DBL(want, (double)dist[e], 0) ) return;
+      }
+    }
+    CHECK_STR("graph", g_info(c).plan);
+    vecdb_close(db);
+  }
+}
+
 TEST(graph__orders_ties_by_text_and_by_unordered_keys){
   vecdb *db = api_memory();
   vecdb_collection *c = api_collection(db, "t", "name text primary key, "
