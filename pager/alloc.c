@@ -140,7 +140,7 @@ int vdb_alloc_page(struct pager *p, enum page_type type, struct page **out){
   }
   TRY( vdb_page_make(p, pgno, type, out) );
 done:
-  vdb_page_unpin(p, trunk);
+  if( MUTANT(9, rc==VECDB_OK, true) ) vdb_page_unpin(p, trunk);
   vdb_page_unpin(p, root);
   return rc;
 }

@@ -83,7 +83,8 @@ static inline v32 v32_add_abs(v32 s, v32 x){
   return z;
 }
 static inline float v32_fold(v32 s){
-  __m256 y = _mm256_add_ps(_mm256_add_ps(s.a, s.c), _mm256_add_ps(s.b, s.d));
+  __m256 y = _mm256_add_ps(_mm256_add_ps(s.a, MUTANT(10, s.b, s.c)),
+                           _mm256_add_ps(MUTANT(10, s.c, s.b), s.d));
   __m128 x = _mm_add_ps(_mm256_castps256_ps128(y),
                         _mm256_extractf128_ps(y, 1));
   x = _mm_add_ps(x, _mm_movehl_ps(x, x));

@@ -100,6 +100,11 @@ const char *vt_path(const char *name);
 
 /* How large a lab test should be: 1 in `make check`, 100 in check-full. */
 int vt_scale(void);
+/* Has a check of the running test failed so far? */
+bool vt_has_failed(void);
+/* A number that the test reached, for tools/figures. At full size fewer than
+** n_want (0: any) is a failure. */
+void vt_figure(const char *name, uint64_t n, uint64_t n_want);
 /* Base of the running test's randomness; printed when the test fails. */
 uint64_t vt_seed(void);
 /* Folder of a data set, NULL when it is not there (then SKIP). The string
@@ -224,6 +229,18 @@ static const char *vt_env(const char *name, const char *otherwise){
 int vt_scale(void){
   int n = atoi(vt_env("VECDB_LAB_SCALE", "1"));
   return n<1 ? 1 : n>100 ? 100 : n;
+}
+
+bool vt_has_failed(void){
+  return vt_now->n_failed>0;
+}
+
+void vt_figure(const char *name, uint64_t n, uint64_t n_want){
+  printf("figure %s %" PRIu64 "\n", name, n);
+  if( vt_scale()>=100 && n<n_want ){
+    vt_fail(__FILE__, __LINE__, "%s: %" PRIu64 ", expected at least %" PRIu64,
+            name, n, n_want);
+  }
 }
 
 uint64_t vt_seed(void){

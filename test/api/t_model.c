@@ -6,13 +6,18 @@
 ** runs in memory, on the pages of a host, and on a file; where something is
 ** kept, the handle is closed and opened from time to time, and on the file a
 ** second handle looks on.
+**
+** A run is many scripts, each with a database and a seed of its own: a failure
+** is found again by its seed in seconds, however long the run was.
 */
 #include "api/api.h"
 
 #include "unit/lib_host.h"
+#include <unistd.h>
+
 #include "util/rng.h"
 
-enum { DIMS = 8, KEY_MAX = 400 };
+enum { DIMS = 8, KEY_MAX = 400, N_OP_SCRIPT = 5000 };
 
 struct model_row {
   bool is_live, has_n;
@@ -36,6 +41,7 @@ struct world {
   struct vdb_rng rng;
   struct model m, saved[2];                /* now; at begin, at savepoint */
   bool in_tx, has_sp;
+  uint64_t n_op;                           /* operations and questions */
 };
 
 static uint32_t rnd(struct world *w, uint32_t n){
@@ -58,6 +64,7 @@ static void random_row(struct world *w, struct model_row *r){
 static void world_open(struct world *w, bool is_new){
   char schema[200];
   vecdb_options o = VECDB_OPTIONS_INIT;
+  o.sync = VECDB_SYNC_OFF;                 /* nobody cuts the power here */
   if( w->host ) o.store = &w->host->ops;
   w->db = w->path || w->host ? api_open(w->path ? w->path : "", &o)
                              : api_memory();
@@ -208,7 +215,7 @@ static void do_upkeep(struct world *w){
   vecdb_optimize_options o = { sizeof(o), 0 };
   switch( rnd(w, 5) ){
     case 0: case 1:
-      o.flags = rnd(w, 3);
+      o.flags = rnd(w, 8)==0 ? VECDB_OPTIMIZE_ALL : rnd(w, 2);
       OK(w->db, vecdb_optimize(w->c, &o));
       break;
     case 2:
@@ -317,8 +324,9 @@ static void check_other(struct world *w){
   OK(db, vecdb_close(db));
 }
 
-static void script(const char *path, struct host *host, const char *metric,
-                   int metric_no, uint64_t seed, int n_op){
+static uint64_t script(const char *path, struct host *host,
+                       const char *metric, int metric_no, uint64_t seed,
+                       int n_op){
   static struct world w;
   memset(&w, 0, sizeof(w));
   w.path = path;
@@ -328,6 +336,7 @@ static void script(const char *path, struct host *host, const char *metric,
   vdb_rng_init(&w.rng, seed);
   world_open(&w, true);
   for(int i=0; i<n_op; i++){
+    w.n_op++;
     switch( rnd(&w, 16) ){
       case 0: case 1: case 2: case 3: do_insert(&w); break;
       case 4: case 5: do_delete(&w); break;
@@ -336,8 +345,13 @@ static void script(const char *path, struct host *host, const char *metric,
       case 10: case 11: do_transaction(&w); break;
       case 12: check_search(&w, (int)rnd(&w, N_FILTER)); break;
       case 13: check_search(&w, 0); break;
-      case 14: if( rnd(&w, 4)==0 ) do_upkeep(&w); break;
-      default: if( rnd(&w, 8)==0 ) check_other(&w);
+      case 14:
+        if( rnd(&w, 4)==0 ) do_upkeep(&w);
+        else w.n_op--;
+        break;
+      default:
+        if( rnd(&w, 8)==0 ) check_other(&w);
+        else w.n_op--;
     }
     if( i%97==0 ) check_scan(&w, w.db, w.c, &w.m, (int)rnd(&w, N_FILTER));
   }
@@ -345,22 +359,43 @@ static void script(const char *path, struct host *host, const char *metric,
   check_scan(&w, w.db, w.c, &w.m, 0);
   OK(w.db, vecdb_check(w.db, 0, NULL, NULL));
   OK(w.db, vecdb_close(w.db));
+  return w.n_op;
 }
 
-TEST(model__agrees_in_memory){
-  int n = 2000*vt_scale();
-  script(NULL, NULL, "l2", VECDB_L2, vt_seed(), n);
-  script(NULL, NULL, "ip", VECDB_IP, vt_seed()+1, n);
-  script(NULL, NULL, "cosine", VECDB_COSINE, vt_seed()+2, n);
+enum place { IN_MEMORY, IN_HOST, IN_FILE };
+
+static uint64_t script_in(enum place place, uint64_t seed, int n_op){
+  static const struct { const char *name; int no; } metric[] = {
+    { "l2", VECDB_L2 }, { "ip", VECDB_IP }, { "cosine", VECDB_COSINE },
+    { "l1", VECDB_L1 }
+  };
+  struct host *host = place==IN_HOST ? host_create() : NULL;
+  const char *path = place==IN_FILE ? vt_path("t.vdb") : NULL;
+  size_t m = seed % (sizeof(metric)/sizeof(metric[0]));
+  uint64_t n = script(path, host, metric[m].name, metric[m].no, seed, n_op);
+  if( host ) host_destroy(host);
+  if( path ) unlink(path);
+  return n;
 }
 
-TEST(model__agrees_on_the_pages_of_a_host){
-  struct host *host = host_create();
-  script(NULL, host, "l2", VECDB_L2, vt_seed()+4, 1000*vt_scale());
-  host_destroy(host);
+/* n_want operations at full size, n_want/1600 times a smaller scale; in scripts
+** of at most N_OP_SCRIPT. */
+static void agree(enum place place, uint64_t n_want){
+  uint64_t n = 0, n_min = n_want/1600*(uint64_t)vt_scale();
+  uint64_t seed = vt_seed()*1000 + (uint64_t)place;
+  if( vt_scale()>=100 ) n_min = n_want;
+  while( n<n_min ){
+    int n_op = n_min-n<N_OP_SCRIPT ? (int)(n_min-n) + 10 : N_OP_SCRIPT;
+    n += script_in(place, seed, n_op);
+    if( vt_has_failed() ){
+      FAIL("seed of the script: %llu", (unsigned long long)seed);
+      break;
+    }
+    seed += 3;
+  }
+  vt_figure("model-operations", n, n_want);
 }
 
-TEST(model__agrees_on_a_file){
-  script(vt_path("t.vdb"), NULL, "l1", VECDB_L1, vt_seed()+3,
-         1000*vt_scale());
-}
+TEST(model__agrees_in_memory){ agree(IN_MEMORY, 8000000); }
+TEST(model__agrees_on_the_pages_of_a_host){ agree(IN_HOST, 1000000); }
+TEST(model__agrees_on_a_file){ agree(IN_FILE, 1000000); }

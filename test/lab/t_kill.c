@@ -260,7 +260,7 @@ static void arena_kill(struct arena *a, struct vdb_rng *r, int *n_kill){
 }
 
 static void kill_many(enum toy_kind kind){
-  int n_want = vt_scale()>=100 ? 200 : 5 + vt_scale();
+  int n_want = vt_scale()>=100 ? 500 : 5 + vt_scale();
   struct vdb_rng r;
   struct arena a;
   int n_kill = 0;
@@ -285,6 +285,7 @@ static void kill_many(enum toy_kind kind){
   printf("  %d kills, %llu commits\n", n_kill, (unsigned long long)a.n_commit);
   CHECK( !a.is_bad );
   CHECK( a.n_commit>0 );
+  vt_figure("kills", (uint64_t)n_kill, 500);
 }
 
 TEST(kill_pager__loses_no_acknowledged_commit){ kill_many(TOY_PAGER); }

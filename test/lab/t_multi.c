@@ -331,6 +331,7 @@ TEST(multi__keeps_sums_and_snapshots){
   n_read = processes_join(others, N_READER + 2, pipe_r[0]);
   printf("  %llu transactions, %llu reads and checkpoints\n",
          (unsigned long long)n_write, (unsigned long long)n_read);
+  vt_figure("process-transactions", n_write, 100000);
   REQUIRE_RC( VECDB_OK, bank_open(&b, false) );
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(b.p) );
   REQUIRE_RC( VECDB_OK, bank_load(&b) );

@@ -1,8 +1,9 @@
 /* t_sched.c -- many orders of what several connections do to each other.
 **
 ** Cast: two writers, two checkpointers, two readers, one that opens and
-** closes. In one run out of three somebody dies at a random step. Every
-** schedule starts from the same file, and must keep:
+** closes; of rows also one that merges and one that copies the file. In one
+** run out of three somebody dies at a random step. Every schedule starts from
+** the same file, and must keep:
 **
 **   1  a snapshot does not change while it is held, and is a state that some
 **      writer announced (all of its bytes);
@@ -170,6 +171,38 @@ static void opener_part(void *arg){
   }
 }
 
+/* Nothing that a reader could see. */
+static void optimizer_part(void *arg){
+  struct part *p = arg;
+  struct toy t;
+  if( !part_open(p, &t) ) return;
+  for(int i=0; i<3 && !p->stage->is_bad; i++){
+    part_check(p, "optimize", toy_tidy(&t, false), &t);
+  }
+  part_close(p, &t);
+}
+
+/* The copy is a database of a state that was announced. */
+static void copier_part(void *arg){
+  struct part *p = arg;
+  uint64_t state = 0, digest = 0, acked;
+  struct toy t, copy;
+  struct toy_config cfg = p->stage->cfg;
+  if( !part_open(p, &t) ) return;
+  acked = p->stage->acked;
+  cfg.path = "copy.vdb";
+  if( part_check(p, "backup", toy_backup(&t, cfg.path), &t)
+   && part_check(p, "opening the copy", toy_open(&copy, &cfg), &copy) ){
+    if( part_check(p, "reading the copy", toy_read(&copy, &state, &digest),
+                   &copy)
+     && (!state_was_announced(p->stage, state, digest) || state<acked) ){
+      part_fail(p, "copies a state that should not be", (int)state, &copy);
+    }
+    part_close(p, &copy);
+  }
+  part_close(p, &t);
+}
+
 /* ---- one schedule ------------------------------------------------------------------ */
 
 struct prepared {                  /* the file that every run starts from */
@@ -228,10 +261,11 @@ static void final_look(struct stage *g, struct vecdb_file_ops *mem,
 }
 
 static void cast_spawn(struct sched *s, struct stage *g, struct part *parts){
-  static const struct {
+  static const struct role {
     const char *name;
     void (*fn)(void *arg);
-  } cast[7] = {
+  } optimizer = { "optimizer", optimizer_part },
+    copier = { "copier", copier_part }, cast[7] = {
     { "writer", writer_part }, { "reader", reader_part },
     { "checkpointer", checkpointer_part }, { "writer 2", writer_part },
     { "opener", opener_part }, { "checkpointer 2", checkpointer_part },
@@ -239,10 +273,13 @@ static void cast_spawn(struct sched *s, struct stage *g, struct part *parts){
   };
   int n = 3 + (int)(vdb_mix64(g->seed) % 5);
   for(int i=0; i<n; i++){
+    const struct role *role = &cast[i];
+    if( g->cfg.kind==TOY_ROWS && i==2 && g->seed % 4==1 ) role = &optimizer;
+    if( g->cfg.kind==TOY_ROWS && i==5 && g->seed % 2==1 ) role = &copier;
     parts[i].stage = g;
-    parts[i].name = cast[i].name;
+    parts[i].name = role->name;
     vdb_rng_init(&parts[i].rng, g->seed*16 + (uint64_t)i);
-    sched_spawn(s, cast[i].fn, &parts[i]);
+    sched_spawn(s, role->fn, &parts[i]);
   }
   if( g->seed % 3==0 ){
     sched_kill_at(s, (int)(g->seed/3 % (uint64_t)n),
@@ -307,27 +344,42 @@ static uint64_t schedule_run(const struct prepared *file, uint64_t seed,
   return g.is_bad ? 0 : n_step;
 }
 
+/* A set of traces: the same order twice counts once. */
+struct trace_set { uint64_t *p; size_t n, n_cap; };
+
+static void trace_add(struct trace_set *t, uint64_t trace){
+  size_t i = (size_t)vdb_mix64(trace) & (t->n_cap-1);
+  while( t->p[i] && t->p[i]!=trace ) i = (i+1) & (t->n_cap-1);
+  t->n += t->p[i]==0;
+  t->p[i] = trace;
+}
+
 static void explore(enum toy_kind kind, uint64_t n_small, uint64_t n_full){
   uint64_t n_want = vt_scale()>=100 ? n_full : n_small*(uint64_t)vt_scale();
+  struct trace_set seen = { NULL, 0, (size_t)1<<20 };
   uint64_t n_step = 0, again, trace;
   struct prepared file;
 
+  seen.p = lab_alloc(seen.n_cap*sizeof(*seen.p));
   prepare(&file, kind);
   for(uint64_t i=0; i<n_want; i++){
     uint64_t n = schedule_run(&file, vt_seed()*1000000 + i, &trace);
     if( n==0 ) break;
     n_step += n;
+    trace_add(&seen, trace);
     if( i<3 ){                                  /* a seed is a schedule */
       CHECK_U64( n, schedule_run(&file, vt_seed()*1000000 + i, &again) );
       CHECK_U64( trace, again );
     }
   }
-  printf("  %llu schedules, %llu steps\n", (unsigned long long)n_want,
-         (unsigned long long)n_step);
+  printf("  %llu schedules, %zu of them different, %llu steps\n",
+         (unsigned long long)n_want, seen.n, (unsigned long long)n_step);
+  vt_figure("interleavings", seen.n, n_full - n_full/20);
+  free(seen.p);
   free(file.p);
 }
 
 TEST(sched_pager__keeps_snapshots_and_commits){
-  explore(TOY_PAGER, 60, 20000);
+  explore(TOY_PAGER, 60, 84000);
 }
-TEST(sched_rows__keeps_snapshots_and_commits){ explore(TOY_ROWS, 20, 5000); }
+TEST(sched_rows__keeps_snapshots_and_commits){ explore(TOY_ROWS, 20, 26000); }
