@@ -23,11 +23,11 @@ static size_t image_mutate(uint8_t *p, size_t n, size_t n_cap,
 }
 
 static void image_seeds(void){
-  for(size_t i=0; i<files_n(); i++){
+  for(size_t i=0; i<recipe_n(); i++){
     struct file_pair f;
-    files_make(i, false, &f);
-    fuzz_seed(files_name(i), f.main, f.n_main);
-    files_free(&f);
+    recipe_make(i, false, 1, &f);
+    fuzz_seed(recipe_name(i), f.main, f.n_main);
+    recipe_free(&f);
   }
 }
 

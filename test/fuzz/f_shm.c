@@ -24,7 +24,7 @@ struct stage {
 static struct file_pair pairs[N_WORLD];
 
 static void shm_begin(void){
-  for(size_t i=0; i<N_WORLD; i++) files_make(i, true, &pairs[i]);
+  for(size_t i=0; i<N_WORLD; i++) recipe_make(i, true, 1, &pairs[i]);
 }
 
 /* ---- lying ------------------------------------------------------------------------ */

@@ -74,19 +74,19 @@ static size_t wal_mutate(uint8_t *p, size_t n, size_t n_cap,
 }
 
 static void wal_seeds(void){
-  for(size_t i=0; i<files_n(); i++){
+  for(size_t i=0; i<recipe_n(); i++){
     struct file_pair f;
     uint8_t *p;
-    files_make(i, true, &f);
+    recipe_make(i, true, 1, &f);
     p = lab_alloc(4 + f.n_main + f.n_log);
     put_u32(p, (uint32_t)f.n_main);
     memcpy(p + 4, f.main, f.n_main);
     memcpy(p + 4 + f.n_main, f.log, f.n_log);
     if( 4 + f.n_main + f.n_log<=fuzz_target.sz_max ){
-      fuzz_seed(files_name(i), p, 4 + f.n_main + f.n_log);
+      fuzz_seed(recipe_name(i), p, 4 + f.n_main + f.n_log);
     }
     free(p);
-    files_free(&f);
+    recipe_free(&f);
   }
 }
 

@@ -1,26 +1,12 @@
-/* lib_files.h -- small databases as bytes, and everything one can do with
-** bytes that claim to be a database.
+/* lib_files.h -- everything one can do with bytes that claim to be a database.
 **
 ** Used by   f_image, f_wal, f_shm.
 */
 #ifndef LIB_FILES_H
 #define LIB_FILES_H
 #include "fuzz/fuzz.h"
+#include "lab/lib_recipe.h"
 #include "pager/file.h"
-
-/* A main file and the log beside it (NULL, 0: none). */
-struct file_pair {
-  uint8_t *main, *log;
-  size_t n_main, n_log;
-};
-
-/* The databases that the corpus starts from, one for each part of the
-** format: i = 0.. files_n()-1. with_log: the last transactions stay in the
-** log. Freed with files_free. */
-size_t files_n(void);
-const char *files_name(size_t i);
-void files_make(size_t i, bool with_log, struct file_pair *out);
-void files_free(struct file_pair *f);
 
 /* A world in memory that holds the pair as "x.vdb". */
 struct vecdb_file_ops *files_world(const struct file_pair *f);
