@@ -12,6 +12,19 @@ SHELL_COMMANDS(X)
 int  cmd_boolean(const char *z);
 /* False and an error message in -safe mode. */
 bool cmd_allowed(struct shell *sh, const char *what);
+/* False and an error message when the file is a SQLite database. */
+bool cmd_needs_vdb(struct shell *sh, const char *what);
+/* Copy the file; "`verb` "FILE" and checked". False after an error. */
+bool cmd_backup_to(struct shell *sh, const char *path, const char *verb);
+
+/* cmd_host.c: commands on a SQLite database. table NULL: all. */
+void host_collections(struct shell *sh);
+void host_schema(struct shell *sh, const char *only);
+void host_stat(struct shell *sh, const char *table);
+void host_check(struct shell *sh, bool quick);
+bool host_backup(struct shell *sh, const char *path);
+void host_command(struct shell *sh, const char *table, const char *command);
+
 /* Report a failed vecdb_ call on sh->db. */
 void cmd_vecdb_error(struct shell *sh, int rc);
 /* Optimize one collection with a progress line. flags: VECDB_OPTIMIZE_*. */

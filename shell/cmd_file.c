@@ -43,6 +43,7 @@ bool cmd_checkpoint(struct shell *sh, int argc, char **argv){
   uint64_t n_log = 0, n_done = 0;
   int mode = argc==1 ? VECDB_CHECKPOINT_PASSIVE : -1, rc;
   if( argc>2 ) return false;
+  if( !cmd_needs_vdb(sh, "checkpoint") ) return true;
   for(int i=0; argc==2 && i<4; i++) if( !strcmp(argv[1], modes[i]) ) mode = i;
   if( mode<0 ) return false;
   WITH_PROGRESS(sh, "checkpoint", "pages",
@@ -59,6 +60,7 @@ bool cmd_wal(struct shell *sh, int argc, char **argv){
   int rc;
   (void)argv;
   if( argc!=1 ) return false;
+  if( !cmd_needs_vdb(sh, "look at the log of") ) return true;
   memset(&s, 0, sizeof s);
   s.size = sizeof s;
   rc = vecdb_stat(sh->db, &s);
@@ -69,16 +71,27 @@ bool cmd_wal(struct shell *sh, int argc, char **argv){
   return true;
 }
 
-bool cmd_backup(struct shell *sh, int argc, char **argv){
+bool cmd_backup_to(struct shell *sh, const char *path, const char *verb){
   double t0 = shell_now();
   char secs[32];
   int rc;
-  if( argc!=2 ) return false;
-  if( !cmd_allowed(sh, ".backup") ) return true;
-  WITH_PROGRESS(sh, "backup", "pages", vecdb_backup(sh->db, argv[1]));
-  if( rc!=VECDB_OK ){ cmd_vecdb_error(sh, rc); return true; }
+  if( !cmd_allowed(sh, ".backup") ) return false;
+  if( sh->db==NULL ){
+    if( !host_backup(sh, path) ) return false;
+    fprintf(sh->out, "%s to \"%s\"; .vdb files beside it are not in it\n", verb,
+            path);
+    return true;
+  }
+  WITH_PROGRESS(sh, "backup", "pages", vecdb_backup(sh->db, path));
+  if( rc!=VECDB_OK ){ cmd_vecdb_error(sh, rc); return false; }
   shell_format_secs(secs, sizeof secs, shell_now()-t0);
-  fprintf(sh->out, "copied to \"%s\" and checked, %s\n", argv[1], secs);
+  fprintf(sh->out, "%s to \"%s\" and checked, %s\n", verb, path, secs);
+  return true;
+}
+
+bool cmd_backup(struct shell *sh, int argc, char **argv){
+  if( argc!=2 ) return false;
+  cmd_backup_to(sh, argv[1], "copied");
   return true;
 }
 
@@ -89,6 +102,10 @@ bool cmd_vacuum(struct shell *sh, int argc, char **argv){
   (void)argv;
   if( argc!=1 ) return false;
   if( !no_transaction(sh, "vacuum") ) return true;
+  if( sh->db==NULL ){
+    cmd_query(sh, "VACUUM", NULL);
+    return true;
+  }
   memset(&a, 0, sizeof a);
   a.size = sizeof a;
   b = a;
@@ -150,6 +167,10 @@ bool cmd_optimize(struct shell *sh, int argc, char **argv){
     else return false;
   }
   if( !no_transaction(sh, "optimize") ) return true;
+  if( sh->db==NULL ){
+    host_command(sh, argc>=2 ? argv[1] : NULL, flags ? "rebuild" : "optimize");
+    return true;
+  }
   if( argc>=2 ) cmd_optimize_table(sh, argv[1], flags);
   else vecdb_list_collections(sh->db, optimize_one, sh);
   return true;
@@ -173,11 +194,15 @@ bool cmd_check(struct shell *sh, int argc, char **argv){
   struct check_count c = { sh, {0,0,0} };
   int quick = argc==2 && strcmp(argv[1], "quick")==0, rc;
   if( argc>2 || (argc==2 && !quick) ) return false;
+  if( sh->db==NULL ){
+    host_check(sh, quick!=0);
+    return true;
+  }
   WITH_PROGRESS(sh, "check", "pages",
                 vecdb_check(sh->db, quick, check_report, &c));
   if( c.n[2]>0 ){
     shell_error(sh, EXIT_CORRUPT, "%d damaged object%s in \"%s\"; restore a "
-                "backup, or save what can be read with .dump", c.n[2],
+                "backup, or save what can be read with .recover", c.n[2],
                 c.n[2]==1 ? "" : "s", sh->path);
   }else if( rc!=VECDB_OK ){
     cmd_vecdb_error(sh, rc);

@@ -123,6 +123,7 @@ bool cmd_timeout(struct shell *sh, int argc, char **argv){
   if( *end || v<0 ) return false;
   sh->busy_ms = v;
   sqlite3_busy_timeout(sh->sql, (int)v);
+  if( sh->db==NULL ) return true;
   rc = vecdb_set(sh->db, "busy_ms", v);
   if( rc!=VECDB_OK ) cmd_vecdb_error(sh, rc);
   return true;
@@ -133,7 +134,7 @@ bool cmd_show(struct shell *sh, int argc, char **argv){
   (void)argv;
   if( argc!=1 ) return false;
   fprintf(sh->out, "%12s: %s%s\n", "file", sh->path,
-          sh->is_temp ? " (temporary)" : "");
+          sh->is_temp ? " (temporary)" : sh->db ? "" : " (SQLite)");
   fprintf(sh->out, "%12s: %s\n", "mode", shell_mode_names[sh->mode]);
   fprintf(sh->out, "%12s: %s\n", "headers",
           sh->headers<0 ? "auto" : sh->headers ? "on" : "off");

@@ -25,6 +25,7 @@ bool cmd_tables(struct shell *sh, int argc, char **argv){
   sh->headers = 0;
   cmd_query(sh, "SELECT name FROM sqlite_schema WHERE type IN ('table','view')"
                 " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
+                " AND name NOT LIKE 'vecdb\\_%' ESCAPE '\\'"
                 " AND name LIKE coalesce(?1,'%') ORDER BY 1",
             argc==2 ? argv[1] : NULL);
   sh->mode = old;
@@ -112,6 +113,10 @@ bool cmd_collections(struct shell *sh, int argc, char **argv){
   struct listing l = { NULL, sh, NULL, 0 };
   (void)argv;
   if( argc!=1 ) return false;
+  if( sh->db==NULL ){
+    host_collections(sh);
+    return true;
+  }
   vecdb_list_collections(sh->db, collection_row, &l);
   listing_end(&l, "no collections; CREATE VIRTUAL TABLE t USING "
                   "vecdb(v float[3]) makes one");
@@ -121,6 +126,10 @@ bool cmd_collections(struct shell *sh, int argc, char **argv){
 bool cmd_indexes(struct shell *sh, int argc, char **argv){
   struct listing l = { NULL, sh, argc==2 ? argv[1] : NULL, 0 };
   if( argc>2 ) return false;
+  if( sh->db==NULL ){
+    host_collections(sh);
+    return true;
+  }
   vecdb_list_collections(sh->db, collection_row, &l);
   listing_end(&l, argc==2 ? "no such collection" : "no collections");
   return true;
@@ -162,6 +171,10 @@ bool cmd_schema(struct shell *sh, int argc, char **argv){
   struct listing l = { NULL, sh, argc==2 ? argv[1] : NULL, 0 };
   int rc;
   if( argc>2 ) return false;
+  if( sh->db==NULL ){
+    host_schema(sh, l.only);
+    return true;
+  }
   rc = vecdb_list_collections(sh->db, schema_print, &l);
   if( rc!=VECDB_OK ) cmd_vecdb_error(sh, rc);
   l.n += schema_print_temp(sh, l.only);
@@ -217,28 +230,34 @@ static void table_stat(struct shell *sh, const char *name){
 
 bool cmd_stat(struct shell *sh, int argc, char **argv){
   if( argc>2 ) return false;
-  if( argc==1 ) file_stat(sh);
+  if( sh->db==NULL ) host_stat(sh, argc==2 ? argv[1] : NULL);
+  else if( argc==1 ) file_stat(sh);
   else table_stat(sh, argv[1]);
   return true;
 }
 
 /* ---- Queries spelled short ----------------------------------------------- */
 
-/* The first vector column of a mounted table; NULL after an error. Freed with
-** sqlite3_free. */
+/* The first vector column of a table and its key; NULL after an error. Freed
+** with sqlite3_free. */
 static char *vector_column(struct shell *sh, const char *table, char **key){
-  vecdb_collection *c = NULL;
+  sqlite3_stmt *st = NULL;
   char *out = NULL;
-  int rc = vecdb_collection_open(sh->db, table, &c);
+  int n = 0;
   *key = NULL;
-  if( rc!=VECDB_OK ){ cmd_vecdb_error(sh, rc); return NULL; }
-  for(int i=0; out==NULL && i<vecdb_column_count(c); i++){
-    vecdb_column_info ci = { .size = sizeof ci };
-    if( vecdb_column_describe(c, i, &ci)!=VECDB_OK ) break;
-    if( i==0 ) *key = sqlite3_mprintf("%s", ci.name);
-    if( ci.role==VECDB_ROLE_VECTOR ) out = sqlite3_mprintf("%s", ci.name);
+  sqlite3_prepare_v2(sh->sql, "SELECT name, type LIKE '%[%] BLOB' FROM "
+                     "pragma_table_info(?1) ORDER BY cid", -1, &st, NULL);
+  if( st ) sqlite3_bind_text(st, 1, table, -1, SQLITE_TRANSIENT);
+  while( st && out==NULL && sqlite3_step(st)==SQLITE_ROW ){
+    const char *name = (const char*)sqlite3_column_text(st, 0);
+    if( n++==0 ) *key = sqlite3_mprintf("%s", name);
+    if( sqlite3_column_int(st, 1) ) out = sqlite3_mprintf("%s", name);
   }
-  vecdb_collection_close(c);
+  sqlite3_finalize(st);
+  if( out==NULL ){
+    shell_error(sh, EXIT_SQL, n ? "table \"%s\" has no vector column"
+                : "no such table: %s", table);
+  }
   return out;
 }
 

@@ -4,6 +4,9 @@
 #define SHELL_COMMANDS(X) \
   X("help",       cmd_help,       "[COMMAND]",          "this list, or one command") \
   X("open",       cmd_open,       "FILE",               "close this database and open another") \
+  X("attach",     cmd_attach,     "FILE [AS] NAME",     "mount the tables of another file as schema NAME") \
+  X("detach",     cmd_detach,     "NAME",               "let go of it") \
+  X("databases",  cmd_databases,  "",                   "schemas and their files") \
   X("tables",     cmd_tables,     "[PATTERN]",          "names of the tables") \
   X("collections",cmd_collections,"",                   "collections with rows, dimensions, type and metric") \
   X("schema",     cmd_schema,     "[TABLE]",            "CREATE statements that can be run again") \
@@ -22,6 +25,8 @@
   X("echo",       cmd_echo,       "on|off",             "print statements before running them") \
   X("eqp",        cmd_eqp,        "on|off|full",        "show the plan of every query; full: what it really did") \
   X("explain",    cmd_explain,    "SQL",                "the plan of one query") \
+  X("parameter",  cmd_parameter,  "set NAME VALUE|unset NAME|list|clear", "values for ?1, :name, @name and $name in SQL") \
+  X("prompt",     cmd_prompt,     "MAIN [CONTINUE]",    "what stands before a line") \
   X("bail",       cmd_bail,       "on|off",             "stop a script at the first error") \
   X("gpu",        cmd_gpu,        "[off|auto|require]", "whether exact searches may use a GPU; alone: what there is") \
   X("timeout",    cmd_timeout,    "MS",                 "wait this long for locks") \
@@ -31,6 +36,10 @@
   X("checkpoint", cmd_checkpoint, "[passive|full|restart|truncate]", "copy the log home") \
   X("wal",        cmd_wal,        "",                   "size and state of the log") \
   X("backup",     cmd_backup,     "FILE",               "a consistent copy, while others write") \
+  X("save",       cmd_save,       "FILE",               "as .backup; a temporary database goes on in FILE") \
+  X("restore",    cmd_restore,    "FILE",               "put a backup in the place of this database") \
+  X("recover",    cmd_recover,    "FILE NEW",           "copy what can be read of a damaged FILE into NEW") \
+  X("resolve",    cmd_resolve,    "[commit|rollback]",  "show, or settle, what a SQLite database left undecided") \
   X("vacuum",     cmd_vacuum,     "",                   "rebuild the file without free space") \
   X("optimize",   cmd_optimize,   "[TABLE] [all] [device=gpu]", "merge what is unmerged, drop dead rows") \
   X("dump",       cmd_dump,       "[TABLE]",            "SQL that makes the tables and rows again") \

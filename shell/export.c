@@ -131,6 +131,7 @@ bool cmd_dump(struct shell *sh, int argc, char **argv){
   struct dump d = { sh, argc==2 ? argv[1] : NULL, 0, VECDB_OK };
   int rc;
   if( argc>2 ) return false;
+  if( !cmd_needs_vdb(sh, "dump") ) return true;
   rc = vecdb_begin(sh->db, VECDB_READ);           /* one snapshot for all */
   if( rc!=VECDB_OK ){ cmd_vecdb_error(sh, rc); return true; }
   fputs("BEGIN;\n", sh->out);
@@ -311,7 +312,9 @@ bool cmd_export(struct shell *sh, int argc, char **argv){
   struct export e;
   int rc;
   if( argc<3 || argc>4 ) return false;
-  if( !cmd_allowed(sh, ".export") ) return true;
+  if( !cmd_allowed(sh, ".export") || !cmd_needs_vdb(sh, "export from") ){
+    return true;
+  }
   memset(&e, 0, sizeof e);
   e.sh = sh;
   e.path = argv[2];

@@ -6,6 +6,7 @@
 **   Ctrl-C keeps the batches that are complete and says how to go on.
 */
 #include "shell/import_int.h"
+#include "shell/cmd.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -467,6 +468,7 @@ bool cmd_import(struct shell *sh, int argc, char **argv){
   struct import *im;
   struct progress pg;
   int rc = VECDB_ERROR;
+  if( !cmd_needs_vdb(sh, "import into") ) return true;
   im = calloc(1, sizeof *im);
   if( im==NULL ) return true;
   im->sh = sh;

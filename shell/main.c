@@ -66,149 +66,6 @@ static void signals_install(void){
   signal(SIGPIPE, SIG_IGN);
 }
 
-/* ---- Opening and mounting ------------------------------------------------ */
-
-static int vecdb_handle_open(struct shell *sh, const char *path){
-  vecdb_options opt = VECDB_OPTIONS_INIT;
-  int rc;
-  opt.threads = (uint32_t)sh->n_thread;
-  opt.gpu = (uint32_t)sh->gpu;
-  opt.busy_ms = (uint32_t)sh->busy_ms;
-  opt.cache_bytes = (uint64_t)sh->cache_bytes;
-  rc = vecdb_open(path, sh->open_flags, &opt, &sh->db);
-  if( rc!=VECDB_OK ){
-    shell_error(sh, rc==VECDB_NOMEM ? EXIT_SQL : shell_exit_of_vecdb(rc),
-                "%s", sh->db ? vecdb_errmsg(sh->db) : vecdb_errstr(rc));
-    vecdb_close(sh->db);
-    sh->db = NULL;
-  }
-  return rc;
-}
-
-static int sql_exec_bound(struct shell *sh, const char *sql, const char *arg){
-  sqlite3_stmt *st = NULL;
-  int rc = sqlite3_prepare_v2(sh->sql, sql, -1, &st, NULL);
-  if( rc==SQLITE_OK ){
-    if( arg!=NULL ) sqlite3_bind_text(st, 1, arg, -1, SQLITE_TRANSIENT);
-    while( (rc = sqlite3_step(st))==SQLITE_ROW ){}
-    rc = sqlite3_finalize(st);
-  }
-  return rc;
-}
-
-int shell_gpu_apply(struct shell *sh){
-  static const char *const name[] = { "off", "off", "auto", "require" };
-  return sql_exec_bound(sh, "SELECT vecdb_config('gpu', ?1)", name[sh->gpu]);
-}
-
-/* With -safe: no other file, whether by ATTACH or by VACUUM INTO. */
-static int safe_authorize(void *arg, int action, const char *a1,
-                          const char *a2, const char *schema,
-                          const char *trigger){
-  (void)arg; (void)a2; (void)schema; (void)trigger;
-  if( action!=SQLITE_ATTACH ) return SQLITE_OK;
-  return a1!=NULL && (a1[0]==0 || strcmp(a1, ":memory:")==0) ? SQLITE_OK
-                                                             : SQLITE_DENY;
-}
-
-/* An in-memory host with the module registered and pointed at our file. */
-static int sqlite_handle_open(struct shell *sh){
-  int rc = sqlite3_open(":memory:", &sh->sql);
-  if( rc==SQLITE_OK ){
-    sqlite3_busy_timeout(sh->sql, (int)sh->busy_ms);
-    sqlite3_extended_result_codes(sh->sql, 1);
-    rc = sql_exec_bound(sh, "SELECT vecdb_config('default_file', ?1)",
-                        sh->path);
-  }
-  if( rc==SQLITE_OK && (sh->open_flags & VECDB_OPEN_READONLY) ){
-    rc = sql_exec_bound(sh, "SELECT vecdb_config('readonly', ?1)", "1");
-  }
-  if( rc==SQLITE_OK && sh->gpu ) rc = shell_gpu_apply(sh);
-  if( rc==SQLITE_OK && sh->safe ){
-    rc = sql_exec_bound(sh, "SELECT vecdb_config('files', ?1)", "confined");
-    sqlite3_set_authorizer(sh->sql, safe_authorize, NULL);
-  }
-  if( rc!=SQLITE_OK ){
-    shell_error(sh, shell_exit_of_sqlite(rc), "%s",
-                sh->sql ? sqlite3_errmsg(sh->sql) : sqlite3_errstr(rc));
-  }
-  return rc;
-}
-
-/* "table" in SQL quoting; freed with sqlite3_free. */
-static char *mount_sql(const char *path, const char *name){
-  return sqlite3_mprintf(
-    "CREATE VIRTUAL TABLE IF NOT EXISTS \"%w\" USING vecdb(file='%q', "
-    "collection='%q')", name, path, name);
-}
-
-static int mount_one(void *arg, const char *name, const char *schema){
-  struct shell *sh = arg;
-  char *z = mount_sql(sh->path, name);
-  int rc = z ? sqlite3_exec(sh->sql, z, NULL, NULL, NULL) : SQLITE_NOMEM;
-  (void)schema;
-  sqlite3_free(z);
-  if( rc!=SQLITE_OK ){
-    shell_error(sh, shell_exit_of_sqlite(rc), "cannot mount \"%s\": %s", name,
-                sqlite3_errmsg(sh->sql));
-  }
-  return 0;
-}
-
-int shell_mount(struct shell *sh){
-  int rc = vecdb_list_collections(sh->db, mount_one, sh);
-  if( rc!=VECDB_OK ){
-    shell_error(sh, shell_exit_of_vecdb(rc), "%s", vecdb_errmsg(sh->db));
-  }
-  return rc;
-}
-
-int shell_reopen_sql(struct shell *sh){
-  if( sh->sql ) sqlite3_close_v2(sh->sql);
-  sh->sql = NULL;
-  return sqlite_handle_open(sh)==SQLITE_OK ? shell_mount(sh) : VECDB_ERROR;
-}
-
-/* Without a file the shell works on a temporary one, gone at the end. */
-static char *temp_path(void){
-  const char *dir = getenv("TMPDIR");
-  char *z = sqlite3_mprintf("%s/vecdb-XXXXXX",
-                            dir!=NULL && dir[0] ? dir : "/tmp");
-  int fd = z ? mkstemp(z) : -1;
-  if( fd<0 ){ sqlite3_free(z); return NULL; }
-  close(fd);
-  return z;
-}
-
-int shell_open(struct shell *sh, const char *path){
-  shell_close(sh);
-  sh->is_temp = path==NULL || path[0]==0 || strcmp(path, ":memory:")==0;
-  sh->path = sh->is_temp ? temp_path() : sqlite3_mprintf("%s", path);
-  if( sh->path==NULL ){
-    shell_error(sh, EXIT_CANTOPEN, "cannot make a temporary file: %s",
-                strerror(errno));
-    return VECDB_CANTOPEN;
-  }
-  if( vecdb_handle_open(sh, sh->path)!=VECDB_OK
-   || sqlite_handle_open(sh)!=SQLITE_OK
-   || shell_mount(sh)!=VECDB_OK ){
-    shell_close(sh);
-    return VECDB_CANTOPEN;
-  }
-  return VECDB_OK;
-}
-
-void shell_close(struct shell *sh){
-  if( sh->sql ) sqlite3_close_v2(sh->sql);
-  vecdb_close(sh->db);
-  if( sh->is_temp && sh->path ) unlink(sh->path);
-  sqlite3_free(sh->path);
-  sh->sql = NULL;
-  sh->db = NULL;
-  sh->path = NULL;
-  sh->is_temp = false;
-}
-
 /* ---- Options ------------------------------------------------------------- */
 
 static const char usage_text[] =
@@ -216,6 +73,7 @@ static const char usage_text[] =
 "\n"
 "Opens or creates FILE (a .vdb), mounts each of its collections as a table\n"
 "and runs SQL from the arguments, from standard input, or at a prompt.\n"
+"A SQLite database is opened as such, with the extension loaded.\n"
 "Without FILE, a temporary database that is gone at the end.\n"
 "\n"
 "  -readonly          open FILE for reading only, never create it\n"
@@ -363,6 +221,26 @@ static int options_parse(struct shell *sh, struct options *o, int argc,
   return n;
 }
 
+/* Is the first argument no file but something to run? Nobody has a file of
+** that name, and it begins as a statement or a dot-command does. */
+static bool is_text_to_run(const char *z){
+  static const char *const words[] = {
+    "select", "insert", "create", "with", "pragma", "explain", "values",
+    "update", "delete", "drop", "attach", "begin"
+  };
+  if( access(z, F_OK)==0 ) return false;
+  for(size_t i=0; i<sizeof(words)/sizeof(words[0]); i++){
+    size_t n = strlen(words[i]);
+    if( sqlite3_strnicmp(z, words[i], (int)n)==0 && strchr(" \t\n(;", z[n])
+     && z[n] ) return true;
+  }
+  for(const char *const *c=shell_command_names(); z[0]=='.' && *c; c++){
+    size_t n = strlen(*c);
+    if( strncmp(z+1, *c, n)==0 && (z[n+1]==0 || z[n+1]==' ') ) return true;
+  }
+  return false;
+}
+
 /* ---- The program --------------------------------------------------------- */
 
 static void run_file(struct shell *sh, const char *path, bool must_exist){
@@ -398,7 +276,7 @@ static void banner(struct shell *sh){
          vecdb_libversion(), sqlite3_libversion());
   if( sh->is_temp ){
     puts("No file was named: this database is gone at the end. "
-         "Use .open FILE to keep one.");
+         "Use .save FILE to keep it.");
   }
 }
 
@@ -410,6 +288,8 @@ static void shell_init(struct shell *sh){
   sh->mode = MODE_LIST;
   sh->busy_ms = 2000;
   sh->separator[0] = '|';
+  snprintf(sh->prompt[0], sizeof sh->prompt[0], "vecdb> ");
+  snprintf(sh->prompt[1], sizeof sh->prompt[1], "   ...> ");
 }
 
 /* Run what the command line says, else what standard input holds. */
@@ -438,6 +318,7 @@ int main(int argc, char **argv){
   struct shell sh;
   struct options o;
   struct shell_source src = { NULL, NULL, 0, NULL };
+  bool is_text;
   int n_arg;
 
   setlocale(LC_CTYPE, "");
@@ -450,17 +331,19 @@ int main(int argc, char **argv){
   signals_install();
   sqlite3_auto_extension((void(*)(void))sqlite3_vecdb_init);
 
-  sh.is_interactive = n_arg<2 && o.interactive>=0
+  is_text = n_arg>0 && is_text_to_run(argv[0]);
+  sh.is_interactive = n_arg+is_text<2 && o.interactive>=0
                    && (o.interactive>0 || isatty(0));
   if( !sh.is_interactive ) sh.batch = sh.batch || !isatty(2);
   if( !sh.mode_set && isatty(1) ) sh.mode = MODE_BOX;
-  if( shell_open(&sh, n_arg>0 ? argv[0] : NULL)!=VECDB_OK ){
+  if( shell_open(&sh, n_arg>0 && !is_text ? argv[0] : NULL)!=VECDB_OK ){
     return sh.exit_code ? sh.exit_code : EXIT_CANTOPEN;
   }
   if( sh.is_interactive || o.init ) run_init(&sh, o.init);
   for(int i=0; i<o.n_cmd && !sh.quit; i++) shell_run_text(&sh, o.cmd[i]);
-  run_input(&sh, argv+1, n_arg-1, &src);
+  run_input(&sh, argv+!is_text, n_arg-!is_text, &src);
   shell_output_reset(&sh);
   shell_close(&sh);
+  sqlite3_close(sh.params);
   return sh.exit_code;
 }

@@ -117,7 +117,7 @@ static void stats_print(struct shell *sh){
   char mem[32], peak[32];
   memset(&s, 0, sizeof s);
   s.size = sizeof s;
-  if( vecdb_stat(sh->db, &s)!=VECDB_OK ) return;
+  if( sh->db==NULL || vecdb_stat(sh->db, &s)!=VECDB_OK ) return;
   shell_format_bytes(mem, sizeof mem, s.mem_bytes);
   shell_format_bytes(peak, sizeof peak, s.mem_peak_bytes);
   fprintf(sh->out, "memory %s (peak %s), pages %llu (%llu free), txid %llu\n",
@@ -131,6 +131,7 @@ static int statement_prepare(struct shell *sh, const char *z,
                              sqlite3_stmt **st, const char **tail){
   int rc = sqlite3_prepare_v2(sh->sql, z, -1, st, tail);
   if( rc!=SQLITE_ERROR || !sqlite3_get_autocommit(sh->sql)
+   || sh->db==NULL
    || strncmp(sqlite3_errmsg(sh->sql), "no such table", 13)!=0
    || shell_mount(sh)!=VECDB_OK ) return rc;
   return sqlite3_prepare_v2(sh->sql, z, -1, st, tail);
@@ -147,6 +148,7 @@ static bool statement_run(struct shell *sh, const char *z, const char **tail){
   if( st==NULL ) return true;                    /* only a comment */
   if( sh->echo ) fprintf(sh->out, "%s\n", sqlite3_sql(st));
   was_explain = sqlite3_stmt_isexplain(st)!=0;
+  shell_bind_parameters(sh, st);
   if( sh->eqp ) plan_print(sh, st);
   stopwatch_read(&watch);
   rc = shell_print_rows(sh, st);
@@ -239,7 +241,7 @@ void shell_run_source(struct shell *sh, struct shell_source *src){
   while( !sh->quit ){
     char *z;
     sh->interrupted = 0;
-    z = line_read(sh, t.n==0 ? "vecdb> " : "   ...> ");
+    z = line_read(sh, sh->prompt[t.n!=0]);
     if( z==NULL ) break;
     if( src->in==NULL && sh->interrupted ){          /* Ctrl-C: start anew */
       t.n = 0;

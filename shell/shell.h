@@ -35,9 +35,11 @@ struct shell_source {
 };
 
 struct shell {
-  sqlite3 *sql;                   /* in-memory host, collections mounted */
-  vecdb   *db;                    /* own handle on the same file */
-  char    *path;                  /* of the .vdb; NULL when none is open */
+  sqlite3 *sql;                   /* in-memory host, collections mounted; or
+                                  ** the SQLite database that was opened */
+  vecdb   *db;                    /* own handle on the same file; NULL when
+                                  ** it is a SQLite database */
+  char    *path;                  /* of the file; NULL when none is open */
   bool     is_temp;               /* path is removed at the end */
   unsigned open_flags;            /* VECDB_OPEN_* for the next open */
 
@@ -49,6 +51,8 @@ struct shell {
   int      headers;               /* 1, 0, or -1: as the mode likes it */
   char     separator[16];
   char     null_value[32];
+  char     prompt[2][32];         /* of a first line, of those that follow */
+  sqlite3 *params;                /* of .parameter: table p(name, value) */
   int      width[SHELL_MAX_WIDTHS];  /* 0: as wide as needed */
   int      n_width;
 
@@ -70,6 +74,10 @@ struct shell {
 
 /* main.c */
 extern struct shell *shell_current;         /* for the signal handler */
+int  shell_exit_of_sqlite(int rc);
+int  shell_exit_of_vecdb(int rc);
+
+/* open.c */
 int  shell_open(struct shell *sh, const char *path);
 void shell_close(struct shell *sh);
 /* Tell the SQL handle what sh->gpu is. */
@@ -82,8 +90,12 @@ int  shell_reopen_sql(struct shell *sh);
 ** those of other programs. A table whose collection is gone stays, and says
 ** so when it is used. */
 int  shell_mount(struct shell *sh);
-int  shell_exit_of_sqlite(int rc);
-int  shell_exit_of_vecdb(int rc);
+/* Mount the collections of another .vdb as schema `name`. */
+int  shell_attach(struct shell *sh, const char *path, const char *name);
+
+/* cmd_param.c */
+/* Bind what .parameter has set to the parameters of st. */
+void shell_bind_parameters(struct shell *sh, sqlite3_stmt *st);
 
 /* repl.c */
 /* Run text from the source until its end or .quit. */

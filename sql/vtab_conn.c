@@ -276,6 +276,18 @@ int vdb_conn_rollback_to(struct sql_conn *c, int i, char **err){
   return SQLITE_OK;
 }
 
+/* Without a host that decides, two files could not commit together. */
+static int conn_check_alone(struct sql_conn *c, char **err){
+  const struct sql_conn *other;
+  for(other=c->st->conns; other && c->host==NULL; other=other->next){
+    if( other==c || other->host || !other->in_txn ) continue;
+    return vdb_sql_fail(err, SQLITE_ERROR, "cannot write \"%s\" in a "
+        "transaction that writes \"%s\": without a SQLite database in a file "
+        "they cannot commit together; commit first", c->path, other->path);
+  }
+  return SQLITE_OK;
+}
+
 /* A second host in this connection may read, not write: one owner decides. */
 static int conn_check_host(struct sql_conn *c, const char *schema, char **err){
   if( c->host==NULL || sqlite3_stricmp(c->host, schema)==0
@@ -322,6 +334,7 @@ int vdb_conn_begin(struct sql_conn *c, const char *schema, char **err){
     return SQLITE_OK;
   }
   SQL_TRY( conn_check_host(c, schema, err) );
+  SQL_TRY( conn_check_alone(c, err) );
   SQL_TRY( c->host ? conn_lock_host(c, &token, err) : conn_lock(c, err) );
   if( !c->in_txn ) c->n_ref++;         /* C2 */
   c->in_txn = 1;
