@@ -420,8 +420,10 @@ typedef struct vecdb_optimize_options {
                                        ** were not asked for */
 VECDB_API int vecdb_optimize(vecdb_collection *c,
                              const vecdb_optimize_options *opt);
-/* Set a persistent table option ("recall", "ef", "optimize", "merge_rows"):
-** value is text as in the schema. */
+/* Set a persistent table option ("recall", "ef", "optimize", "merge_rows"), or
+** the index of a column ("COLUMN.index", "graph(bits=2, nav=pca:128)"), which
+** the next rebuild makes (VECDB_OPTIMIZE_ALL): value is text as in the
+** schema. */
 VECDB_API int vecdb_collection_set(vecdb_collection *c, const char *name,
                                    const char *value);
 

@@ -92,7 +92,8 @@ static int collection_row(void *arg, const char *name, const char *schema){
   vecdb_collection *c = NULL;
   vecdb_collection_stats s;
   (void)schema;
-  if( l->only!=NULL && sqlite3_stricmp(l->only, name)!=0 ) return 0;
+  if( l->only!=NULL ? sqlite3_stricmp(l->only, name)!=0
+                    : sqlite3_strnicmp(name, "vecdb_", 6)==0 ) return 0;
   if( !stats_get(l->sh, name, &c, &s) ) return 0;
   for(int i=0; i<vecdb_column_count(c); i++){
     vecdb_column_info ci = { .size = sizeof ci };

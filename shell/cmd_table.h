@@ -42,6 +42,10 @@
   X("resolve",    cmd_resolve,    "[commit|rollback]",  "show, or settle, what a SQLite database left undecided") \
   X("vacuum",     cmd_vacuum,     "",                   "rebuild the file without free space") \
   X("optimize",   cmd_optimize,   "[TABLE] [all] [device=gpu]", "merge what is unmerged, drop dead rows") \
+  X("rebuild",    cmd_rebuild,    "[TABLE] [NAME=VALUE ...]", "build indexes anew, with other options: ef=100, v.index=graph(bits=2)") \
+  X("recall",     cmd_recall,     "TABLE [k=N] [samples=N] [column=C] [seed=N] | TABLE keep", "recall of searches against exact ones, with its 95 % interval; keep: remember it in the file") \
+  X("tune",       cmd_tune,       "TABLE [recall=X] [column=C] [apply]", "what reaches that recall with the least work; apply: take it") \
+  X("bench",      cmd_bench,      "TABLE [k=N] [queries=N] [column=C] [FILE.csv|FILE.svg]", "recall and rate of searches of growing effort") \
   X("dump",       cmd_dump,       "[TABLE]",            "SQL that makes the tables and rows again") \
   X("export",     cmd_export,     "TABLE FILE [COLUMN]","vectors to fvecs, bvecs, fbin, u8bin, i8bin or npy; rows to csv, tsv or jsonl") \
   X("read",       cmd_read,       "FILE",               "run a file of SQL and dot-commands") \

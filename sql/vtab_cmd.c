@@ -69,12 +69,18 @@ static int command_detach(struct sql_table *t){
       "detached", t->name));
 }
 
+static int command_tune(struct sql_table *t){
+  return vdb_command_tune(t, NULL);
+}
+
 static const struct command commands[] = {
+  { "calibrate",       vdb_command_calibrate },
   { "detach",          command_detach },
   { "flush",           command_flush },
   { "integrity-check", command_check },
   { "optimize",        command_optimize },
   { "rebuild",         command_rebuild },
+  { "tune",            command_tune },
 };
 #define N_COMMAND (sizeof(commands)/sizeof(commands[0]))
 
@@ -190,6 +196,7 @@ int vdb_table_command(struct sql_table *t, sqlite3_value *cmd,
     return command_build(t, z+8, VECDB_OPTIMIZE_ALL);
   }
   eq = strchr(z, '=');
+  if( sqlite3_strnicmp(z, "tune=", 5)==0 ) return vdb_command_tune(t, eq + 1);
   if( eq ) return command_option(t, z, eq);
   for(i=0; i<N_COMMAND; i++){
     if( sqlite3_stricmp(commands[i].name, z)==0 ) return commands[i].run(t);

@@ -20,6 +20,9 @@
 **   vtab_plan.c    xBestIndex; alone encodes and decodes plans
 **   vtab_filter.c  xFilter: a plan and its values become engine statements
 **   vtab_term.c    WHERE terms become filter text, parameters and keys
+**   vtab_audit.c   recall measured against exact searches
+**   vtab_recall.c  vecdb_recall, vecdb_audits, the command calibrate
+**   vtab_tune.c    vecdb_tune, the command tune
 **   vtab_mmr.c     re-ranking for mmr_lambda
 **   vtab_write.c   xUpdate
 **   vtab_cmd.c     INSERT INTO t(t) VALUES(command)
@@ -480,9 +483,16 @@ struct sql_state *vdb_rows_state(struct sql_rows *r);
 int vdb_rows_begin(struct sql_rows *r);
 int vdb_rows_text(struct sql_rows *r, int i, const char *z);
 int vdb_rows_int(struct sql_rows *r, int i, sqlite3_int64 v);
+int vdb_rows_real(struct sql_rows *r, int i, double x);
 int vdb_rows_value(struct sql_rows *r, int i, sqlite3_value *v);
 int vdb_rows_register(struct sql_state *st);
 extern const struct rows_def *const vdb_rows_defs[];   /* NULL ends */
+extern const struct rows_def vdb_recall_def, vdb_audits_def;  /* vtab_recall.c */
+extern const struct rows_def vdb_tune_def;                    /* vtab_tune.c */
+/* Commands: measure recall and keep the result; set what reaches a target
+** recall (NULL: 0.95) with the least work. */
+int vdb_command_calibrate(struct sql_table *t);
+int vdb_command_tune(struct sql_table *t, const char *target);
 int vdb_info_register(struct sql_state *st);           /* the scalars vecdb_* */
 
 /* ---- Small helpers ------------------------------------------------------ */

@@ -10,7 +10,8 @@ struct cell {
   char *z;                    /* text, or */
   sqlite3_value *v;           /* a value, or */
   sqlite3_int64 n;            /* an integer, if is_int */
-  int is_int;
+  double x;                   /* a number, if is_real */
+  int is_int, is_real;
 };
 
 struct rows_table {
@@ -63,6 +64,12 @@ int vdb_rows_text(struct sql_rows *r, int i, const char *z){
 int vdb_rows_int(struct sql_rows *r, int i, sqlite3_int64 v){
   last_cell(r, i)->n = v;
   last_cell(r, i)->is_int = 1;
+  return SQLITE_OK;
+}
+
+int vdb_rows_real(struct sql_rows *r, int i, double x){
+  last_cell(r, i)->x = x;
+  last_cell(r, i)->is_real = 1;
   return SQLITE_OK;
 }
 
@@ -212,6 +219,8 @@ static int rows_column(sqlite3_vtab_cursor *cur, sqlite3_context *ctx, int i){
     sqlite3_result_value(ctx, c->v);
   }else if( c->z ){
     sqlite3_result_text(ctx, c->z, -1, SQLITE_TRANSIENT);
+  }else if( c->is_real ){
+    sqlite3_result_double(ctx, c->x);
   }else if( c->is_int ){
     sqlite3_result_int64(ctx, c->n);
   }

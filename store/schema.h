@@ -100,7 +100,7 @@ int  vdb_schema_print(const struct schema *s, bool stored, char **out);
 int  vdb_schema_find(const struct schema *s, const char *name);
 
 /* Set one persistent table option ("optimize", "merge_rows", "recall", "ef")
-** from its text. NOTFOUND names the nearest known one; nothing changes on
+** from its text, or the index of a vector column ("COLUMN.index"). NOTFOUND names the nearest known one; nothing changes on
 ** error. */
 int  vdb_schema_set_option(struct schema *s, const char *name,
                            const char *value, struct vdb_err *err);

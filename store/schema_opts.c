@@ -541,13 +541,47 @@ done:
   return rc;
 }
 
+/* "COLUMN.index": another index for a vector column, from the next rebuild
+** on. */
+static int set_column_index(struct schema *s, const char *name,
+                            const char *value, struct vdb_err *err){
+  struct schema_lexer x;
+  struct schema_column copy;
+  char *column = vdb_strdup(name);
+  int i, rc = column ? VECDB_OK : VECDB_NOMEM;
+
+  memset(&x, 0, sizeof(x));
+  if( rc!=VECDB_OK ) goto done;
+  *strrchr(column, '.') = 0;
+  i = vdb_schema_find(s, column);
+  if( i<0 || s->col[i].role!=VECDB_ROLE_VECTOR ){
+    TRY( vdb_error(err, VECDB_NOTFOUND, "no vector column \"%s\"", column) );
+  }
+  copy = s->col[i];
+  memset(&copy.index, 0, sizeof(copy.index));
+  TRY( vdb_schema_lex_init(&x, value, err) );
+  TRY( read_index(&x, &copy) );
+  if( x.tok!=TOK_END ){
+    TRY( vdb_schema_expected(&x, "the end of the value") );
+  }
+  s->col[i].index = copy.index;
+done:
+  vdb_schema_lex_clear(&x);
+  vdb_free(column);
+  return rc;
+}
+
 int vdb_schema_set_option(struct schema *s, const char *name,
                           const char *value, struct vdb_err *err){
+  const char *dot = strrchr(name, '.');
   struct schema_lexer x;
   struct schema copy = *s;              /* numbers only: strings not stored */
   size_t i = 0;
   int rc = VECDB_OK;
 
+  if( dot && vdb_stricmp(dot, ".index")==0 ){
+    return set_column_index(s, name, value, err);
+  }
   memset(&x, 0, sizeof(x));
   rc = find_table_option(err, name, true, &i);
   if( rc==VECDB_SYNTAX ){
