@@ -303,8 +303,8 @@ static bool args_parse(struct bench *b, int argc, char **argv){
   if( argc<2 ) return false;
   b->table = argv[1];
   for(int i=2; i<argc; i++){
-    if( strncmp(argv[i], "k=", 2)==0 ) k = atol(argv[i]+2);
-    else if( strncmp(argv[i], "queries=", 8)==0 ) nq = atol(argv[i]+8);
+    if( strncmp(argv[i], "k=", 2)==0 ) k = strtol(argv[i]+2, NULL, 10);
+    else if( strncmp(argv[i], "queries=", 8)==0 ) nq = strtol(argv[i]+8, NULL, 10);
     else if( strncmp(argv[i], "column=", 7)==0 ) b->column = argv[i]+7;
     else if( ends_with(argv[i], ".csv") || ends_with(argv[i], ".svg") ){
       b->file = argv[i];

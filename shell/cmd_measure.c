@@ -32,6 +32,8 @@ static const char *argument(int argc, char **argv, const char *name,
   return missing;
 }
 
+static long number(const char *z){ return strtol(z, NULL, 10); }
+
 /* Only these may be given. */
 static bool arguments_known(int argc, char **argv, const char *const *names){
   for(int i=2; i<argc; i++){
@@ -61,11 +63,11 @@ bool cmd_recall(struct shell *sh, int argc, char **argv){
     return true;
   }
   z = sqlite3_mprintf("SELECT k, ef, n, recall, lower, upper, ms FROM "
-      "vecdb_recall(%Q, %Q, %d, %d, %d)", argv[1],
+      "vecdb_recall(%Q, %Q, %ld, %ld, %ld)", argv[1],
       argument(argc, argv, "column", NULL),
-      atoi(argument(argc, argv, "k", "10")),
-      atoi(argument(argc, argv, "samples", "100")),
-      atoi(argument(argc, argv, "seed", "1")));
+      number(argument(argc, argv, "k", "10")),
+      number(argument(argc, argv, "samples", "100")),
+      number(argument(argc, argv, "seed", "1")));
   if( z ) cmd_query(sh, z, NULL);
   sqlite3_free(z);
   return true;

@@ -16,8 +16,6 @@
 */
 #include "sql/vtab_audit.h"
 
-#include <stdlib.h>
-
 enum { TRIAL_ROWS = 8000, TRIAL_BATCH = 1000, QUERIES = 100, TUNE_K = 10,
        SEED = 7, N_LAYOUT_MAX = 8 };
 #define TARGET_DEFAULT 0.95
@@ -331,6 +329,19 @@ static int tune_apply(struct tune *u){
   return rc;
 }
 
+/* As SQL reads it, whatever the locale; text is 0. */
+static double number_of(sqlite3 *db, const char *z){
+  sqlite3_stmt *s = NULL;
+  double x = 0;
+  if( sqlite3_prepare_v2(db, "SELECT CAST(?1 AS REAL)", -1, &s, NULL)
+      ==SQLITE_OK ){
+    sqlite3_bind_text(s, 1, z, -1, SQLITE_STATIC);
+    if( sqlite3_step(s)==SQLITE_ROW ) x = sqlite3_column_double(s, 0);
+  }
+  sqlite3_finalize(s);
+  return x;
+}
+
 int vdb_command_tune(struct sql_table *t, const char *target){
   struct tune u;
   char *err = NULL;
@@ -339,7 +350,7 @@ int vdb_command_tune(struct sql_table *t, const char *target){
   memset(&u, 0, sizeof(u));
   u.t = t;
   u.target = TARGET_DEFAULT;
-  if( target ) rc = tune_target(&u, atof(target), "tune", &err);
+  if( target ) rc = tune_target(&u, number_of(t->st->db, target), "tune", &err);
   u.column = vdb_audit_column(t, NULL, &err);
   if( rc==SQLITE_OK ) rc = tune_run(&u, &err);
   if( rc!=SQLITE_OK ) return vdb_table_set_error(t, rc, err);

@@ -287,6 +287,20 @@ static int column_build_by(struct coll *c, int v, unsigned flags){
 
 /* ---- Deciding ----------------------------------------------------------- */
 
+/* Was the graph built with other options than the column has by now? */
+static bool layout_differs(const struct coll *c, int v){
+  const struct graph_list *list = &c->graphs->list[v];
+  struct vdb_graph_info info;
+  struct vdb_graph_opts o;
+
+  if( list->n!=1 ) return false;
+  options_set(c, v, &o);
+  vdb_graph_info(list->seg[0].g, &info);
+  return (o.bits && o.bits!=info.bits)
+      || (o.prefix && o.prefix!=info.dims_code)
+      || (o.n_lanes ? o.n_lanes : 32)!=info.n_lanes;
+}
+
 static bool wants_build(const struct coll *c, int v,
                         const struct live_map *live, unsigned flags){
   const struct graph_list *list = &c->graphs->list[v];
@@ -301,7 +315,9 @@ static bool wants_build(const struct coll *c, int v,
   }
   n_rest = n-n_in;
   if( list->n==0 ) return true;
-  if( all ) return list->n>1 || n_rest>0 || n_in<n_row;
+  if( all ){
+    return list->n>1 || n_rest>0 || n_in<n_row || layout_differs(c, v);
+  }
   return (n_rest>GRAPH_REST_MIN && n_rest>n/16) ||
          (uint64_t)(n_row-n_in)*10>(uint64_t)n_row*4;
 }
