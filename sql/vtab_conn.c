@@ -276,11 +276,16 @@ int vdb_conn_rollback_to(struct sql_conn *c, int i, char **err){
   return SQLITE_OK;
 }
 
+/* Commits by itself, when SQLite does. */
+static int conn_is_one_phase(const struct sql_conn *c){
+  return c->host==NULL && c->store==NULL;
+}
+
 /* Without a host that decides, two files could not commit together. */
 static int conn_check_alone(struct sql_conn *c, char **err){
   const struct sql_conn *other;
-  for(other=c->st->conns; other && c->host==NULL; other=other->next){
-    if( other==c || other->host || !other->in_txn ) continue;
+  for(other=c->st->conns; other && conn_is_one_phase(c); other=other->next){
+    if( other==c || !conn_is_one_phase(other) || !other->in_txn ) continue;
     return vdb_sql_fail(err, SQLITE_ERROR, "cannot write \"%s\" in a "
         "transaction that writes \"%s\": without a SQLite database in a file "
         "they cannot commit together; commit first", c->path, other->path);
