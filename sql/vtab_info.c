@@ -367,6 +367,20 @@ static void fn_resolve(sqlite3_context *ctx, int n, sqlite3_value **a){
   sqlite3_free(err);
 }
 
+/* vecdb_convert(t): a table of sqlite-vec becomes ours. */
+static void fn_convert(sqlite3_context *ctx, int n, sqlite3_value **a){
+  char *err = NULL;
+  int rc = vdb_vec0_convert(vdb_function_state(ctx), arg_text(a[0]), &err);
+  (void)n;
+  if( rc==SQLITE_OK ){
+    sqlite3_result_value(ctx, a[0]);
+  }else{
+    sqlite3_result_error_code(ctx, rc);
+    if( err ) sqlite3_result_error(ctx, err, -1);
+  }
+  sqlite3_free(err);
+}
+
 /* vecdb_rrf(rank [,k=60 [,weight=1]]): reciprocal rank fusion; SUM() of it
 ** over several lists is the fused score. */
 static void fn_rrf(sqlite3_context *ctx, int n, sqlite3_value **a){
@@ -430,6 +444,7 @@ int vdb_info_register(struct sql_state *st){
     { "vecdb_config",   2, DIRECT, fn_config },
     { "vecdb_gpu_status", 0, DIRECT, fn_gpu_status },
     { "vecdb_resolve",  2, DIRECT, fn_resolve },
+    { "vecdb_convert",  1, DIRECT, fn_convert },
     { "vecdb_rrf",      1, PURE,   fn_rrf },
     { "vecdb_rrf",      2, PURE,   fn_rrf },
     { "vecdb_rrf",      3, PURE,   fn_rrf },

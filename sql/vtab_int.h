@@ -10,6 +10,7 @@
 **   vtab_args.c    arguments of CREATE VIRTUAL TABLE that are not columns
 **   vtab_conn.c    one engine handle per (connection, file); transactions
 **   host.c, host_txn.c   storage in shadow tables of the SQLite database
+**   vec0_convert.c tables of sqlite-vec, and turning them into ours
 **   vtab_token.c   the host table vecdb_txn and the two-phase protocol
 **   vtab_durable.c when a commit of the host is on disk
 **   vtab_detach.c  tables whose DROP keeps the collection
@@ -113,6 +114,8 @@ struct sql_state {
   sqlite3 *db;
   int n_ref;
   int has_others;             /* functions or modules vec* were there before */
+  int vec0_is_other;          /* the module vec0 is not ours */
+  int is_converting;          /* DROP leaves the tables of sqlite-vec */
   struct sql_conn *conns;     /* open .vdb files */
   struct sql_table *tables;   /* connected tables */
   char *default_file;         /* for CREATE without file=, or NULL */
@@ -229,6 +232,13 @@ int vdb_host_error(struct sql_conn *c, int engine_rc, char **err);
 /* Before the engine is closed: nothing is written any more. */
 void vdb_host_abandon(struct sql_host *h);
 void vdb_host_free(struct sql_host *h);
+
+/* vec0_convert.c: tables of sqlite-vec. Dropping their shadow tables;
+** replacing the table "t" or "schema.t" by ours. */
+int vdb_vec0_is_foreign(sqlite3 *db, const char *schema, const char *name);
+int vdb_vec0_drop_shadow(sqlite3 *db, const char *schema, const char *name,
+                         char **err);
+int vdb_vec0_convert(struct sql_state *st, const char *arg, char **err);
 
 /* vtab_token.c */
 int vdb_token_create_table(struct sql_conn *c, const char *schema, char **err);

@@ -189,14 +189,24 @@ static int is_passing(int rc){
       || rc==SQLITE_INTERRUPT;
 }
 
+static int connect_hosted(struct sql_state *st, struct sql_table *t,
+                          char **err){
+  uint32_t flags = is_readonly(st, t->schema) ? VECDB_OPEN_READONLY
+                                              : VECDB_OPEN_READWRITE;
+  int rc = vdb_host_open(st, t->schema, t->name, flags, &t->conn, err);
+  if( rc==SQLITE_CORRUPT_VTAB
+   && vdb_vec0_is_foreign(st->db, t->schema, t->name) ){
+    return vdb_sql_fail(err, SQLITE_ERROR, "table \"%s\" was created by "
+        "sqlite-vec; run SELECT vecdb_convert('%s')", t->name, t->name);
+  }
+  return rc==SQLITE_OK ? open_hosted(t, err) : rc;
+}
+
 static int table_connect_existing(struct sql_state *st, struct sql_table *t,
                                   const struct sql_args *args, char **err){
   int rc, rc2;
   if( t->is_hosted ){
-    SQL_TRY( vdb_host_open(st, t->schema, t->name, is_readonly(st, t->schema)
-                           ? VECDB_OPEN_READONLY : VECDB_OPEN_READWRITE,
-                           &t->conn, err) );
-    SQL_TRY( open_hosted(t, err) );
+    SQL_TRY( connect_hosted(st, t, err) );
   }else{
     SQL_TRY( open_file(st, t, args, 0, err) );
     SQL_TRY( open_collection(t, err) );
@@ -333,6 +343,10 @@ int vdb_table_destroy(sqlite3_vtab *vtab){
   if( !t->is_hosted ) SQL_TRY( vdb_detach_take(t, &was_detached) );
   if( t->is_hosted ){
     vdb_table_forget_statements(t);
+    if( t->broken && !t->st->is_converting
+     && vdb_vec0_is_foreign(t->st->db, t->schema, t->name) ){
+      SQL_TRY( vdb_vec0_drop_shadow(t->st->db, t->schema, t->name, &err) );
+    }
     SQL_TRY( vdb_host_drop(t->conn, t->st, t->schema, t->name, &err) );
   }else if( !was_detached && t->broken==NULL ){
     vdb_table_forget_statements(t);
