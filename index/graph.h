@@ -73,6 +73,10 @@ struct vdb_graph_opts {
   uint32_t n_seed;        /* of them a search starts from, 1..64; 0: chosen */
   uint32_t n_thread;      /* 0 and 1: the calling thread */
   uint64_t seed;
+  const struct vdb_graph *like; /* share its space: bits, centre, projection,
+                          ** kind of vectors (n_lanes, bits, prefix, nav are
+                          ** ignored), and its table of recall. MISMATCH if
+                          ** the rows do not fit. NULL: none */
   uint64_t sz_memory;     /* TOOBIG if the build would need more; 0: any. It
                           ** needs the blocks, and per row 4*dims_code + 4*
                           ** n_lanes + 420 bytes */
@@ -102,6 +106,8 @@ struct vdb_graph_sink {
   ** never. */
   int (*progress)(void *arg, double done);
   void *arg;
+  /* Insertion only: group i_group is that of the old index, unchanged. */
+  int (*kept)(void *arg, uint32_t i_group);
 };
 
 /* Build an index of all rows. n_rows may be 0. NOMEM, TOOBIG, INTERRUPT,
@@ -109,6 +115,29 @@ struct vdb_graph_sink {
 int vdb_graph_build(const struct vdb_graph_source *src,
                     const struct vdb_graph_opts *opts,
                     const struct vdb_graph_sink *sink);
+
+/* An index that exists, and rows to add to it. Groups of blocks that do not
+** change are `kept`, the others are given anew; what was there is not written
+** to. The bytes depend on the old ones, the rows, their keys and options. */
+struct vdb_graph_prior {
+  const struct vdb_graph *g;
+  const unsigned char *const *base;   /* all groups */
+  const uint64_t *live;   /* bitmap by row of the old index; NULL: all live */
+  uint32_t n_row;         /* bits in it; other rows are dead */
+  bool purge;             /* rows that do not live are taken out, and what was
+                          ** connected through them is connected anew; else
+                          ** they stay as waypoints */
+};
+
+/* Add the rows of src (none is fine) to an index that is not empty. Of the
+** options n_thread, list1, list2, sz_memory and no_calibration count. MISMATCH:
+** the rows have no place in the space of the index (not bytes; a centre that
+** moved by a tenth), or none is left alive: build anew. CORRUPT_INDEX, and as
+** for vdb_graph_build. */
+int vdb_graph_insert(const struct vdb_graph_prior *old,
+                     const struct vdb_graph_source *src,
+                     const struct vdb_graph_opts *opts,
+                     const struct vdb_graph_sink *sink);
 
 /* ---- Open ---------------------------------------------------------------- */
 
@@ -211,7 +240,8 @@ int vdb_graph_recalibrate(const struct vdb_graph *g,
 int vdb_graph_vector(const struct vdb_graph *g, const unsigned char *block,
                      float *vec);
 
-/* Row and key of a block; CORRUPT_INDEX if it is not the block of `slot`. */
+/* Row and key of a block; CORRUPT_INDEX if it is not the block of `slot`,
+** NOTFOUND if it is empty. */
 int vdb_graph_block_row(const struct vdb_graph *g, const unsigned char *block,
                         uint32_t slot, uint32_t *row, uint64_t *key);
 

@@ -249,6 +249,7 @@ int vdb_graph_block_row(const struct vdb_graph *g, const unsigned char *block,
   }
   *row = get_u32(block+GRAPHBLOCK_ROW);
   *key = get_u64(block+GRAPHBLOCK_KEY);
+  if( get_u16(block+GRAPHBLOCK_FLAGS) & GRAPH_EMPTY ) return VECDB_NOTFOUND;
   return VECDB_OK;
 }
 
@@ -260,8 +261,12 @@ bool vdb_graph_block_ok(const struct vdb_graph *g, const unsigned char *block,
   uint32_t flags = get_u16(block+GRAPHBLOCK_FLAGS);
   const unsigned char *lanes = block + graph_off_lanes(g);
   if( get_u32(block+GRAPHBLOCK_SLOT)!=slot || degree>g->n_lanes
-   || (flags & ~GRAPH_DUP) || ((flags & GRAPH_DUP) && degree)
-   || ((flags & GRAPH_DUP)!=0)!=(slot>=g->n_nodes)
+   || (flags & ~(GRAPH_DUP|GRAPH_EMPTY)) || (flags && degree)
+   || (!g->is_mixed && (flags==GRAPH_DUP)!=(slot>=g->n_nodes))
+   || ((flags & GRAPH_EMPTY)
+       && (!g->is_mixed || flags!=GRAPH_EMPTY
+           || get_u32(block+GRAPHBLOCK_ROW)!=SLOT_NONE
+           || get_u32(block+GRAPHBLOCK_DUP)!=SLOT_NONE))
    || !float_is_sane(get_f32(block+GRAPHBLOCK_SCALE))
    || !float_is_sane(get_f32(block+GRAPHBLOCK_LO))
    || !float_is_sane(get_f32(block+GRAPHBLOCK_NORM2))

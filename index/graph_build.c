@@ -44,7 +44,7 @@ int vdb_graph_progress(struct graph_builder *b, double add){
 
 /* ---- Workers ------------------------------------------------------------- */
 
-static int worker_init(struct graph_builder *b, struct build_worker *w){
+static int worker_init(const struct graph_builder *b, struct build_worker *w){
   const struct vdb_graph *g = b->g;
   uint32_t ef = b->list2>b->list1 ? b->list2 : b->list1;
   size_t n_tmp = 2*(size_t)g->dims_code;
@@ -85,12 +85,12 @@ static void worker_clear(struct build_worker *w){
 /* ---- Candidates of one node ---------------------------------------------- */
 
 int vdb_graph_find(const struct graph_builder *b, struct build_worker *w,
-                   uint32_t slot, unsigned n, uint32_t ef){
+                   const uint32_t *slot, unsigned n, uint32_t ef){
   int rc = VECDB_OK;
   for(unsigned i=0; i<n; i++){
     struct graph_walk *k = &w->walk[i];
-    vdb_graph_query_block(b->g, build_block(b, slot+i), &k->q);
-    memcpy(k->xc, build_code(b, slot+i), b->g->dims_code*sizeof(float));
+    vdb_graph_query_block(b->g, build_block(b, slot[i]), &k->q);
+    memcpy(k->xc, build_code(b, slot[i]), b->g->dims_code*sizeof(float));
     b->g->simd->prepare(&k->code, k->xc);
     TRY( vdb_graph_walk_begin(k, &b->blocks, ef, 10, -1) );
   }
@@ -128,8 +128,8 @@ static void cand_from_walk(const struct graph_builder *b,
   }
 }
 
-static void cand_from_lanes(const struct graph_builder *b,
-                            struct build_worker *w, uint32_t slot){
+void vdb_graph_cand_lanes(const struct graph_builder *b,
+                          struct build_worker *w, uint32_t slot){
   uint32_t n = build_degree(b, slot);
   for(uint32_t i=0; i<n && w->n_cand<w->n_cand_max; i++){
     w->cand[w->n_cand].slot = graph_nbr(b->g, build_block(b, slot), i);
@@ -138,7 +138,7 @@ static void cand_from_lanes(const struct graph_builder *b,
 }
 
 /* Sort; equal slots have equal distances and end up side by side. */
-static void cand_sort(struct build_worker *w){
+void vdb_graph_cand_sort(struct build_worker *w){
   uint32_t n = 0;
   vdb_graph_near_sort(w->cand, w->n_cand);
   for(uint32_t i=0; i<w->n_cand; i++){
@@ -151,20 +151,20 @@ static void cand_sort(struct build_worker *w){
 
 /* Step 1: new lists of the nodes of a batch. */
 static void node_choose(struct graph_builder *b, struct build_worker *w,
-                        const struct graph_walk *k, uint32_t slot){
-  uint32_t i = slot - b->lo, n;
+                        const struct graph_walk *k, uint32_t at){
+  uint32_t slot = b->order[at], i = at - b->lo, n;
   struct graph_near *out = b->batch + (size_t)i*b->n_lanes;
   if( b->near ) vdb_graph_cand_listed(b, w, slot);
   else cand_from_walk(b, w, k, slot);
-  if( b->is_second ) cand_from_lanes(b, w, slot);
-  cand_sort(w);
+  if( b->is_second ) vdb_graph_cand_lanes(b, w, slot);
+  vdb_graph_cand_sort(w);
   n = vdb_graph_prune(b, w, b->n_lanes);
   memcpy(out, w->list, n*sizeof(*out));
   b->n_batch[i] = (uint16_t)n;
   if( b->is_second ){
     n = w->n_cand<BUILD_SPARE ? w->n_cand : BUILD_SPARE;
-    memcpy(b->spare + (size_t)slot*BUILD_SPARE, w->cand, n*sizeof(*w->cand));
-    b->n_spare[slot] = (uint8_t)n;
+    memcpy(b->spare + (size_t)at*BUILD_SPARE, w->cand, n*sizeof(*w->cand));
+    b->n_spare[at] = (uint8_t)n;
   }
 }
 
@@ -177,7 +177,7 @@ static int batch_search(void *arg, size_t i_task, unsigned worker){
   int rc = VECDB_OK;
   for(uint32_t s=lo; s<hi; s+=WALKS){
     unsigned n = hi-s<WALKS ? hi-s : WALKS;
-    if( b->near==NULL ) TRY( vdb_graph_find(b, w, s, n, ef) );
+    if( b->near==NULL ) TRY( vdb_graph_find(b, w, b->order+s, n, ef) );
     for(unsigned i=0; i<n; i++) node_choose(b, w, &w->walk[i], s+i);
   }
 done:
@@ -190,7 +190,7 @@ static int batch_store(void *arg, size_t i_task, unsigned worker){
   uint32_t lo = b->lo + (uint32_t)i_task*TASK_ROWS;
   uint32_t hi = b->hi-lo<TASK_ROWS ? b->hi : lo+TASK_ROWS;
   for(uint32_t s=lo; s<hi; s++){
-    vdb_graph_set_lanes(b, &b->worker[worker], s,
+    vdb_graph_set_lanes(b, &b->worker[worker], b->order[s],
                         b->batch + (size_t)(s - b->lo)*b->n_lanes,
                         b->n_batch[s - b->lo]);
   }
@@ -224,7 +224,7 @@ static void edges_collect(struct graph_builder *b){
     for(uint32_t i=0; i<b->n_batch[s-b->lo]; i++){
       struct build_edge *e = &b->edge[b->n_edge++];
       e->target = list[i].slot;
-      e->source = s;
+      e->source = b->order[s];
       e->d2 = list[i].d2;
     }
   }
@@ -236,19 +236,41 @@ static void edges_collect(struct graph_builder *b){
   b->run[b->n_run] = b->n_edge;
 }
 
+/* Is some lane of a node nearer to a new neighbour than the node is, and
+** nearer to the node? Then pruning would drop it again. */
+static bool lane_is_nearer(const struct graph_builder *b,
+                           struct build_worker *w, uint32_t slot,
+                           const struct build_edge *e){
+  const unsigned char *block = build_block(b, slot);
+  const float *d2 = build_edge_d2(b, slot);
+  w->kept_q[0].hi = w->kept_hi;
+  vdb_graph_query_block(b->g, build_block(b, e->source), &w->kept_q[0]);
+  for(uint32_t i=0; i<b->n_lanes; i++){
+    if( d2[i]<e->d2
+     && vdb_graph_d2(b->g, &w->kept_q[0],
+                     build_block(b, graph_nbr(b->g, block, i)))<=e->d2 ){
+      return true;
+    }
+  }
+  return false;
+}
+
 /* Step 4: one target takes its new in-edges as edges back. */
 static void target_update(struct graph_builder *b, struct build_worker *w,
                           const struct build_edge *e, uint32_t n){
   uint32_t slot = e[0].target, degree = build_degree(b, slot), n_new;
   const unsigned char *block = build_block(b, slot);
   uint32_t most = BUILD_IN_MAX*b->n_lanes;
+  bool is_old = b->insert && !vdb_bit_get(b->insert->is_new, slot);
   w->n_cand = 0;
+  if( is_old && !b->is_mutual ) vdb_graph_measure(b, w, slot);
   for(uint32_t i=0; i<n; i++){
     bool is_there = false;
     for(uint32_t j=0; j<degree && !is_there; j++){
       is_there = graph_nbr(b->g, block, j)==e[i].source;
     }
-    if( is_there ) continue;
+    if( is_there || (is_old && degree==b->n_lanes && !b->is_mutual
+                     && lane_is_nearer(b, w, slot, &e[i])) ) continue;
     if( w->n_cand==w->n_cand_max-b->n_lanes ){
       vdb_graph_near_sort(w->cand, w->n_cand);
       w->n_cand = most;
@@ -272,9 +294,11 @@ static void target_update(struct graph_builder *b, struct build_worker *w,
     vdb_graph_near_sort(w->cand, w->n_cand);
     w->n_cand = most;
   }
-  cand_from_lanes(b, w, slot);
-  cand_sort(w);
+  vdb_graph_cand_lanes(b, w, slot);
+  vdb_graph_cand_sort(w);
   n_new = vdb_graph_prune(b, w, b->n_lanes);
+  /* Nodes of the old index had all their lanes filled. */
+  if( is_old ) n_new = vdb_graph_refill(b, w, n_new);
   vdb_graph_set_lanes(b, w, slot, w->list, n_new);
 }
 
@@ -289,14 +313,27 @@ static int batch_targets(void *arg, size_t i_task, unsigned worker){
   return VECDB_OK;
 }
 
+static int targets_run(struct graph_builder *b){
+  int rc = VECDB_OK;
+  edges_collect(b);
+  for(uint32_t i=0; b->insert && i<b->n_run; i++){
+    vdb_graph_own(b, b->edge[b->run[i]].target);
+  }
+  TRY( vdb_pool_run(b->n_thread, (b->n_run + TASK_ROWS-1)/TASK_ROWS,
+                    batch_targets, b) );
+  for(uint32_t i=0; b->insert && !b->is_mutual && i<b->n_run; i++){
+    vdb_bit_set(b->insert->is_measured, b->edge[b->run[i]].target);
+  }
+done:
+  return rc;
+}
+
 static int batch_run(struct graph_builder *b){
   size_t n_task = (b->hi - b->lo + TASK_ROWS-1)/TASK_ROWS;
   int rc = VECDB_OK;
   TRY( vdb_pool_run(b->n_thread, n_task, batch_search, b) );
   TRY( vdb_pool_run(b->n_thread, n_task, batch_store, b) );
-  edges_collect(b);
-  TRY( vdb_pool_run(b->n_thread, (b->n_run + TASK_ROWS-1)/TASK_ROWS,
-                    batch_targets, b) );
+  TRY( targets_run(b) );
   TRY( vdb_graph_progress(b, (b->hi - b->lo)*(b->is_second ? 3.0 : 1.0)) );
 done:
   return rc;
@@ -320,16 +357,16 @@ static int passes_run(struct graph_builder *b){
   int rc = VECDB_OK;
   b->is_second = false;
   TRY( vdb_graph_lists_load(b) );
-  for(b->lo=1; b->lo<b->n_nodes && b->near==NULL; b->lo=b->hi){
-    uint32_t n = b->lo<most ? b->lo : most;
-    b->hi = b->n_nodes-b->lo<n ? b->n_nodes : b->lo+n;
-    router_open(b, b->lo);
+  for(b->lo=b->insert==NULL; b->lo<b->n_order && b->near==NULL; b->lo=b->hi){
+    uint32_t n = b->lo==0 ? 1 : b->lo<most ? b->lo : most;
+    b->hi = b->n_order-b->lo<n ? b->n_order : b->lo+n;
+    if( b->insert==NULL ) router_open(b, b->lo);
     TRY( batch_run(b) );
   }
-  router_open(b, b->n_nodes);
+  if( b->insert==NULL ) router_open(b, b->n_nodes);
   b->is_second = true;
-  for(b->lo=0; b->lo<b->n_nodes; b->lo=b->hi){
-    b->hi = b->n_nodes-b->lo<most ? b->n_nodes : b->lo+most;
+  for(b->lo=0; b->lo<b->n_order; b->lo=b->hi){
+    b->hi = b->n_order-b->lo<most ? b->n_order : b->lo+most;
     TRY( batch_run(b) );
   }
 done:
@@ -342,20 +379,18 @@ static int edges_mutual(struct graph_builder *b){
   uint32_t most = batch_max(b);
   int rc = VECDB_OK;
   b->is_mutual = true;
-  for(b->lo=0; b->lo<b->n_nodes; b->lo=b->hi){
-    b->hi = b->n_nodes-b->lo<most ? b->n_nodes : b->lo+most;
+  for(b->lo=0; b->lo<b->n_order; b->lo=b->hi){
+    b->hi = b->n_order-b->lo<most ? b->n_order : b->lo+most;
     for(uint32_t s=b->lo; s<b->hi; s++){
       struct graph_near *list = b->batch + (size_t)(s - b->lo)*b->n_lanes;
-      uint32_t n = b->n_own[s];
+      uint32_t n = b->n_own[s], slot = b->order[s];
       b->n_batch[s - b->lo] = (uint16_t)n;
       for(uint32_t i=0; i<n; i++){
-        list[i].slot = graph_nbr(b->g, build_block(b, s), i);
-        list[i].d2 = build_edge_d2(b, s)[i];
+        list[i].slot = graph_nbr(b->g, build_block(b, slot), i);
+        list[i].d2 = build_edge_d2(b, slot)[i];
       }
     }
-    edges_collect(b);
-    TRY( vdb_pool_run(b->n_thread, (b->n_run + TASK_ROWS-1)/TASK_ROWS,
-                      batch_targets, b) );
+    TRY( targets_run(b) );
   }
 done:
   return rc;
@@ -364,21 +399,34 @@ done:
 static int fill_task(void *arg, size_t i_task, unsigned worker){
   struct graph_builder *b = arg;
   uint32_t lo = (uint32_t)i_task*TASK_ROWS;
-  uint32_t hi = b->n_nodes-lo<TASK_ROWS ? b->n_nodes : lo+TASK_ROWS;
+  uint32_t hi = b->n_order-lo<TASK_ROWS ? b->n_order : lo+TASK_ROWS;
   for(uint32_t s=lo; s<hi; s++) vdb_graph_fill(b, &b->worker[worker], s);
   return VECDB_OK;
 }
 
+int vdb_graph_enter(struct graph_builder *b){
+  int rc = VECDB_OK;
+  TRY( passes_run(b) );
+  for(uint32_t i=0; i<b->n_order; i++){
+    b->n_own[i] = (uint8_t)build_degree(b, b->order[i]);
+  }
+  TRY( edges_mutual(b) );
+  TRY( vdb_pool_run(b->n_thread, (b->n_order + TASK_ROWS-1)/TASK_ROWS,
+                    fill_task, b) );
+done:
+  return rc;
+}
+
 /* ---- Memory -------------------------------------------------------------- */
 
-static int build_alloc(struct graph_builder *b){
-  size_t n = b->n_nodes, m = batch_max(b), n_run;
+int vdb_graph_build_alloc(struct graph_builder *b){
+  size_t n = b->n_nodes, n_new = b->n_order, m = batch_max(b), n_run;
   n_run = m*b->n_lanes + 2;
   if( n_run<65537+1 ) n_run = 65537+1;
   b->edge_d2 = vdb_malloc_array(n*b->n_lanes+1, sizeof(float));
-  b->spare = vdb_malloc_array(n*BUILD_SPARE+1, sizeof(*b->spare));
-  b->n_spare = vdb_calloc(n+1, 1);
-  b->n_own = vdb_calloc(n+1, 1);
+  b->spare = vdb_malloc_array(n_new*BUILD_SPARE+1, sizeof(*b->spare));
+  b->n_spare = vdb_calloc(n_new+1, 1);
+  b->n_own = vdb_calloc(n_new+1, 1);
   b->fixed = vdb_calloc(n+1, sizeof(uint64_t));
   b->batch = vdb_malloc_array(m*b->n_lanes, sizeof(*b->batch));
   b->n_batch = vdb_malloc_array(m, sizeof(*b->n_batch));
@@ -398,8 +446,9 @@ static int build_alloc(struct graph_builder *b){
   return VECDB_OK;
 }
 
-static void build_clear(struct graph_builder *b){
+void vdb_graph_build_clear(struct graph_builder *b){
   vdb_free(b->origin);
+  vdb_free(b->order);
   vdb_free_aligned(b->block);
   vdb_free(b->base);
   vdb_free_aligned(b->code);
@@ -421,30 +470,32 @@ static void build_clear(struct graph_builder *b){
   vdb_graph_close(b->g);
 }
 
+int vdb_graph_build_options(struct graph_builder *b){
+  const struct vdb_graph_opts *o = b->opts;
+  b->n_thread = o->n_thread ? o->n_thread : 1;
+  b->list1 = o->list1 ? o->list1 : LIST1;
+  b->list2 = o->list2 ? o->list2 : LIST2;
+  if( b->src->n_rows>VDB_GRAPH_SLOTS_MAX ) return VECDB_TOOBIG;
+  return b->list1>LIST_MAX || b->list2>LIST_MAX ? VECDB_RANGE : VECDB_OK;
+}
+
 /* Rows to a graph with router and table; nothing is written. */
 static int build_run(struct graph_builder *b){
-  const struct vdb_graph_opts *o = b->opts;
   struct calib *calib = NULL;
   int rc = VECDB_OK;
 
   b->n = b->src->n_rows;
-  b->n_lanes = o->n_lanes ? o->n_lanes : 32;
-  b->n_thread = o->n_thread ? o->n_thread : 1;
-  b->list1 = o->list1 ? o->list1 : LIST1;
-  b->list2 = o->list2 ? o->list2 : LIST2;
-  if( b->n>VDB_GRAPH_SLOTS_MAX ) TRY( VECDB_TOOBIG );
-  if( b->list1>LIST_MAX || b->list2>LIST_MAX ) TRY( VECDB_RANGE );
+  b->n_lanes = b->opts->n_lanes ? b->opts->n_lanes : 32;
+  TRY( vdb_graph_build_options(b) );
   TRY( vdb_graph_load_rows(b) );
   b->todo = 5.0*b->n_nodes;
   if( b->n_nodes==0 ) goto done;
-  TRY( build_alloc(b) );
-  TRY( passes_run(b) );
-  for(uint32_t i=0; i<b->n_nodes; i++){
-    b->n_own[i] = (uint8_t)build_degree(b, i);
-  }
-  TRY( edges_mutual(b) );
-  TRY( vdb_pool_run(b->n_thread, (b->n_nodes + TASK_ROWS-1)/TASK_ROWS,
-                    fill_task, b) );
+  b->n_order = b->n_nodes;
+  b->order = vdb_malloc_array(b->n_order, sizeof(*b->order));
+  if( b->order==NULL ) TRY( VECDB_NOMEM );
+  for(uint32_t i=0; i<b->n_order; i++) b->order[i] = i;
+  TRY( vdb_graph_build_alloc(b) );
+  TRY( vdb_graph_enter(b) );
   TRY( vdb_graph_calib_begin(b, &calib) );
   TRY( vdb_graph_choose_router(b, calib) );
   if( b->is_probe ) goto done;
@@ -484,7 +535,7 @@ int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost){
   opts.lister = NULL;
   rc = build_run(&t);
   *cost = t.cost;
-  build_clear(&t);
+  vdb_graph_build_clear(&t);
   return rc;
 }
 
@@ -497,7 +548,7 @@ int vdb_graph_build(const struct vdb_graph_source *src,
   TRY( build_run(&b) );
   TRY( vdb_graph_write(&b) );
 done:
-  build_clear(&b);
+  vdb_graph_build_clear(&b);
   vdb_fpmode_leave(fp);
   return rc;
 }

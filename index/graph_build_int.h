@@ -4,10 +4,16 @@
 ** of their keys, then the members of chains. So a prefix of the slots is a
 ** random sample, batches are ranges, and the first entries serve as routers.
 ** The final order is made when blocks are written (graph_write.c).
+**
+** During an insertion slots are those of the index that is there, new nodes
+** have whatever slots are free, and `order` lists them by seeded hash. Groups
+** of blocks are the old index's until something in them is to change
+** (vdb_graph_own): what was read is never written to.
 */
 #ifndef VDB_GRAPH_BUILD_INT_H
 #define VDB_GRAPH_BUILD_INT_H
 #include "index/graph_int.h"
+#include "util/bitset.h"
 
 #define BUILD_SPARE    48       /* candidates kept per node for filling lanes */
 #define BUILD_POOL     64       /* of the pool, beside expanded nodes */
@@ -38,19 +44,22 @@ struct graph_builder {
   unsigned n_thread;
   uint32_t list1, list2;
   uint32_t *origin;             /* by slot: number of the row in the source */
-  unsigned char *block;         /* n blocks */
-  const unsigned char **base;
+  uint32_t *order;              /* nodes to insert: their slots */
+  uint32_t n_order;
+  unsigned char *block;         /* room for all blocks */
+  const unsigned char **base;   /* by group: in `block`, or of the old index */
   struct vdb_graph_blocks blocks;
   float *code;                  /* n_nodes*dims_code: vectors in code space */
   float *edge_d2;               /* n_nodes*n_lanes: lengths of edges */
-  struct graph_near *spare;     /* n_nodes*BUILD_SPARE */
-  uint8_t *n_spare;             /* n_nodes */
-  uint8_t *n_own;               /* n_nodes: lanes when pass 2 ended */
+  struct graph_near *spare;     /* n_order*BUILD_SPARE */
+  uint8_t *n_spare;             /* n_order */
+  uint8_t *n_own;               /* n_order: lanes when pass 2 ended */
   uint64_t *fixed;              /* n_nodes: lanes that repair must keep */
   struct build_worker *worker;  /* n_thread */
   uint32_t *near, n_near;       /* graph_lists.c: n_near by node, or NULL */
+  struct graph_insert *insert;  /* NULL in a build */
   /* The batch at hand. */
-  uint32_t lo, hi;              /* slots */
+  uint32_t lo, hi;              /* of `order` */
   bool is_second;               /* pass 2 */
   bool is_mutual;               /* after it: edges back, where lanes are free */
   struct graph_near *batch;     /* (hi-lo)*n_lanes new lists */
@@ -65,9 +74,29 @@ struct graph_builder {
                                 ** +inf if it could not be measured */
 };
 
+/* What only an insertion has (graph_insert.c). */
+struct graph_insert {
+  const struct vdb_graph_prior *old;
+  uint32_t n_old;               /* slots of the old index */
+  uint32_t n_group_old;
+  uint64_t *is_node;            /* bitmaps by slot: in the graph; .. */
+  uint64_t *is_new;             /* .. new in it; .. */
+  uint64_t *is_measured;        /* .. edge_d2 is that of its lanes */
+  uint32_t *free;               /* slots of empty blocks, ascending */
+  uint32_t n_free, i_free;
+  uint32_t *held;               /* nodes to measure recall with */
+  uint32_t n_held;
+};
+
+/* Blocks of a group that is the old index's are for reading only. */
 static inline unsigned char *build_block(const struct graph_builder *b,
                                          uint32_t slot){
-  return b->block + (size_t)slot*b->g->stride;
+  return (unsigned char*)(uintptr_t)b->base[slot >> b->g->shift]
+       + (size_t)(slot & ((1u<<b->g->shift)-1))*b->g->stride;
+}
+static inline unsigned char *build_group(const struct graph_builder *b,
+                                         uint32_t i_group){
+  return b->block + ((size_t)i_group<<b->g->shift)*b->g->stride;
 }
 static inline float *build_code(const struct graph_builder *b, uint32_t slot){
   return b->code + (size_t)slot*b->g->dims_code;
@@ -89,9 +118,16 @@ void vdb_graph_near_sort(struct graph_near *a, uint32_t n);
 ** how many. */
 uint32_t vdb_graph_prune(const struct graph_builder *b,
                          struct build_worker *w, uint32_t n_max);
-/* Lanes of `slot` that are free take spare candidates. */
+/* Lanes of node `i` of the order that are free take spare candidates. */
 void vdb_graph_fill(const struct graph_builder *b, struct build_worker *w,
-                    uint32_t slot);
+                    uint32_t i);
+/* After prune: free places of w->list take the nearest of w->cand that are not
+** in it; the list is sorted. Returns its length. */
+uint32_t vdb_graph_refill(const struct graph_builder *b,
+                          struct build_worker *w, uint32_t n);
+/* edge_d2 of a node is that of its lanes. */
+void vdb_graph_measure(const struct graph_builder *b, struct build_worker *w,
+                       uint32_t slot);
 /* The lanes of `slot` become list[0..n-1], encoded. */
 void vdb_graph_set_lanes(const struct graph_builder *b,
                          struct build_worker *w, uint32_t slot,
@@ -99,10 +135,20 @@ void vdb_graph_set_lanes(const struct graph_builder *b,
 /* Lane `lane` becomes an edge to e.slot. */
 void vdb_graph_set_lane(const struct graph_builder *b, struct build_worker *w,
                         uint32_t slot, uint32_t lane, struct graph_near e);
-/* Search the graph for the vectors of n <= WALKS slots from `slot` on; w->walk
-** have results and traces. */
+/* Search the graph for the vectors of n <= WALKS slots; w->walk have results
+** and traces. */
 int vdb_graph_find(const struct graph_builder *b, struct build_worker *w,
-                   uint32_t slot, unsigned n, uint32_t ef);
+                   const uint32_t *slot, unsigned n, uint32_t ef);
+/* The nodes of `order` enter the graph: passes, edges back, filling. */
+int vdb_graph_enter(struct graph_builder *b);
+/* Candidates: sorted, without repeats. */
+void vdb_graph_cand_sort(struct build_worker *w);
+/* The current lanes of `slot` are candidates, too. */
+void vdb_graph_cand_lanes(const struct graph_builder *b,
+                          struct build_worker *w, uint32_t slot);
+int vdb_graph_build_alloc(struct graph_builder *b);
+void vdb_graph_build_clear(struct graph_builder *b);
+int vdb_graph_build_options(struct graph_builder *b);
 
 /* graph_build.c: the cost of searches in a graph over a sample of the rows,
 ** with codes of `prefix` dimensions (all: d or more). */
@@ -110,6 +156,15 @@ int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost);
 /* graph_space.c: rows in; navigation, centre, codes, router decided. */
 int vdb_graph_load_rows(struct graph_builder *b);
 int vdb_graph_fill_router(struct graph_builder *b);
+/* Row numbers of the source by seeded hash of the key, to b->origin. */
+int vdb_graph_rows_order(struct graph_builder *b, uint32_t n);
+/* Entry i of the router: node `slot`, coded relative to the centre. */
+int vdb_graph_router_set(struct graph_builder *b, uint32_t i, uint32_t slot);
+/* Of the vector that a block holds. */
+uint64_t vdb_graph_block_hash(const struct vdb_graph *g,
+                              const unsigned char *block);
+bool vdb_graph_block_equal(const struct vdb_graph *g, const unsigned char *a,
+                           const unsigned char *b);
 /* More entries: the nodes whose bit is clear, as far as there is room. */
 int vdb_graph_router_cover(struct graph_builder *b, const uint64_t *reached);
 /* graph_lists.c: near[], if the options have a lister; then the candidates of a
@@ -128,6 +183,37 @@ int vdb_graph_choose_router(struct graph_builder *b, struct calib *c);
 int vdb_graph_calibrate(struct graph_builder *b, struct calib *c);
 /* graph_write.c: final order, blocks and header to the sink. */
 int vdb_graph_write(struct graph_builder *b);
+
+/* ---- Insertion ----------------------------------------------------------- */
+
+static inline bool build_is_node(const struct graph_builder *b, uint32_t slot){
+  return b->insert==NULL || vdb_bit_get(b->insert->is_node, slot);
+}
+/* graph_insert.c: the group of `slot` becomes ours to write to. Not during a
+** parallel step. */
+void vdb_graph_own(struct graph_builder *b, uint32_t slot);
+/* graph_join.c: rows of equal vectors. A row of the index, and its key. */
+struct graph_row { uint64_t key; uint32_t row; };
+/* The chain of node `head` becomes that of n >= 1 rows, sorted here: the first
+** is the node's. `spare`: slots for more rows than the chain has blocks; what
+** remains of the chain is empty. CORRUPT_INDEX if the chain is none. */
+int vdb_graph_chain_set(struct graph_builder *b, uint32_t head,
+                        struct graph_row *row, uint32_t n,
+                        const uint32_t *spare);
+/* The rows of a node. The caller frees *row, also after an error. */
+int vdb_graph_chain_rows(const struct graph_builder *b, uint32_t head,
+                         struct graph_row **row, uint32_t *n);
+/* New blocks with equal vectors, also in the old index, share nodes: b->order
+** loses those that do not become nodes. */
+int vdb_graph_join(struct graph_builder *b);
+/* graph_purge.c: dead rows leave the graph; their blocks are empty. */
+int vdb_graph_purge(struct graph_builder *b);
+bool vdb_graph_row_lives(const struct graph_builder *b, uint32_t row);
+void vdb_graph_block_empty(struct graph_builder *b, uint32_t slot);
+/* graph_entry.c: entries of the router that are gone are replaced, new nodes
+** get their share. Nodes are held out for measuring. */
+int vdb_graph_router_renew(struct graph_builder *b);
+int vdb_graph_hold_out(struct graph_builder *b, uint32_t n);
 
 /* Report progress; INTERRUPT if the caller wants so. */
 int vdb_graph_progress(struct graph_builder *b, double add);

@@ -10,6 +10,7 @@ struct graph_checker {
   const struct vdb_graph_blocks *b;
   struct vdb_graph_report *out;
   uint64_t *seen;               /* bitmap by slot: reached, or in a chain */
+  uint16_t *flags;              /* by slot, of its block */
   uint32_t *queue, *degree_in;
   uint32_t n_queue;
 };
@@ -46,6 +47,7 @@ static void check_blocks(struct graph_checker *c){
       continue;
     }
     n = get_u16(block+GRAPHBLOCK_DEGREE);
+    c->flags[s] = get_u16(block+GRAPHBLOCK_FLAGS);
     c->out->n_edge += n;
     for(uint32_t i=0; i<n; i++){
       uint32_t nbr = graph_nbr(g, block, i), d = ++c->degree_in[nbr];
@@ -62,12 +64,13 @@ static void check_reach(struct graph_checker *c){
     uint32_t n = block ? get_u16(block+GRAPHBLOCK_DEGREE) : 0;
     for(uint32_t j=0; j<n && j<g->n_lanes; j++){
       uint32_t nbr = graph_nbr(g, block, j);
-      if( nbr<g->n_nodes ) checker_reach(c, nbr);
+      if( nbr<g->n_nodes && c->flags[nbr]==0 ) checker_reach(c, nbr);
       else checker_fault(c, c->queue[i], &c->out->n_bad_edge);
     }
   }
   for(uint32_t s=0; s<g->n_nodes; s++){
-    if( !vdb_bit_get(c->seen, s) ) checker_fault(c, s, &c->out->n_unreached);
+    if( vdb_bit_get(c->seen, s) || c->flags[s]!=0 ) continue;
+    checker_fault(c, s, &c->out->n_unreached);
   }
 }
 
@@ -78,14 +81,16 @@ static void check_chains(struct graph_checker *c){
     const unsigned char *block = checker_block(c, s);
     uint32_t dup = block ? get_u32(block+GRAPHBLOCK_DUP) : SLOT_NONE;
     if( dup==SLOT_NONE ) continue;
-    if( dup<g->n_nodes || dup>=g->n_slots || vdb_bit_get(c->seen, dup) ){
+    if( dup>=g->n_slots || c->flags[dup]!=GRAPH_DUP
+     || vdb_bit_get(c->seen, dup) ){
       checker_fault(c, s, &c->out->n_bad_chain);
     }else{
       vdb_bit_set(c->seen, dup);
     }
   }
-  for(uint32_t s=g->n_nodes; s<g->n_slots; s++){
-    if( !vdb_bit_get(c->seen, s) ) checker_fault(c, s, &c->out->n_bad_chain);
+  for(uint32_t s=0; s<g->n_slots; s++){
+    if( c->flags[s]!=GRAPH_DUP || vdb_bit_get(c->seen, s) ) continue;
+    checker_fault(c, s, &c->out->n_bad_chain);
   }
 }
 
@@ -100,7 +105,8 @@ int vdb_graph_check(const struct vdb_graph *g,
   c.seen = vdb_calloc(vdb_bitset_words(g->n_slots)+1, sizeof(uint64_t));
   c.queue = vdb_malloc_array((size_t)g->n_nodes+1, sizeof(*c.queue));
   c.degree_in = vdb_calloc((size_t)g->n_nodes+1, sizeof(*c.degree_in));
-  if( !c.seen || !c.queue || !c.degree_in ) TRY( VECDB_NOMEM );
+  c.flags = vdb_calloc((size_t)g->n_slots+1, sizeof(*c.flags));
+  if( !c.seen || !c.queue || !c.degree_in || !c.flags ) TRY( VECDB_NOMEM );
   check_blocks(&c);
   check_reach(&c);
   check_chains(&c);
@@ -109,5 +115,6 @@ done:
   vdb_free(c.seen);
   vdb_free(c.queue);
   vdb_free(c.degree_in);
+  vdb_free(c.flags);
   return rc;
 }

@@ -51,6 +51,12 @@ static bool edge_force(struct graph_builder *b, uint32_t from, uint32_t to,
   struct graph_near e = { d2, to };
   unsigned char *block = build_block(b, from);
   uint32_t n = build_degree(b, from), lane = n;
+  if( b->insert ){
+    vdb_graph_own(b, from);
+    block = build_block(b, from);
+    vdb_graph_measure(b, &b->worker[0], from);
+    vdb_bit_set(b->insert->is_measured, from);
+  }
   for(uint32_t i=0; i<n; i++){
     if( graph_nbr(b->g, block, i)==to ){
       b->fixed[from] |= (uint64_t)1<<i;
@@ -79,7 +85,7 @@ static int node_connect(struct graph_builder *b, uint32_t slot, bool *is_done){
   struct graph_walk *k = &w->walk[0];
   int rc = VECDB_OK;
   *is_done = false;
-  TRY( vdb_graph_find(b, w, slot, 1, REPAIR_EF) );
+  TRY( vdb_graph_find(b, w, &slot, 1, REPAIR_EF) );
   vdb_graph_near_sort(k->trace, k->n_trace);
   for(uint32_t i=0; i<k->n_trace && !*is_done; i++){
     struct graph_near a = k->trace[i];
@@ -98,7 +104,7 @@ static int repair_round(struct graph_builder *b, struct reach *r,
   reach_begin(b, r);
   for(uint32_t s=0; s<b->n_nodes; s++){
     bool is_done;
-    if( vdb_bit_get(r->seen, s) ) continue;
+    if( vdb_bit_get(r->seen, s) || !build_is_node(b, s) ) continue;
     TRY( node_connect(b, s, &is_done) );
     ++*n_fixed;
     reach_add(r, s);

@@ -206,7 +206,8 @@ static void header_put(const struct vdb_graph *g, unsigned char *p, size_t sz){
   p[GRAPHHDR_SHIFT] = (unsigned char)g->shift;
   p[GRAPHHDR_NAV] = (unsigned char)g->nav;
   p[GRAPHHDR_BITS] = (unsigned char)g->bits;
-  p[GRAPHHDR_FLAGS] = g->is_prefix ? GRAPH_PROJECTED : 0;
+  p[GRAPHHDR_FLAGS] = (unsigned char)((g->is_prefix ? GRAPH_PROJECTED : 0)
+                                      | (g->is_mixed ? GRAPH_MIXED : 0));
   put_u16(p+GRAPHHDR_NLANES, (uint16_t)g->n_lanes);
   put_u16(p+GRAPHHDR_NSEED, (uint16_t)g->router.n_seed);
   put_u32(p+GRAPHHDR_LO, (uint32_t)g->lo);
@@ -214,6 +215,7 @@ static void header_put(const struct vdb_graph *g, unsigned char *p, size_t sz){
   put_u32(p+GRAPHHDR_NCAL, g->n_cal);
   put_f32(p+GRAPHHDR_STOP, g->stop);
   put_u32(p+GRAPHHDR_REUSE, g->reuse);
+  put_u32(p+GRAPHHDR_NCHANGED, g->n_changed);
 }
 
 int vdb_graph_encode(const struct vdb_graph *g, unsigned char **out,
@@ -245,15 +247,19 @@ static int header_get(struct vdb_graph *g, const unsigned char *p){
   g->nav = p[GRAPHHDR_NAV];
   g->bits = p[GRAPHHDR_BITS];
   g->is_prefix = (p[GRAPHHDR_FLAGS] & GRAPH_PROJECTED)!=0;
+  g->is_mixed = (p[GRAPHHDR_FLAGS] & GRAPH_MIXED)!=0;
   g->n_lanes = get_u16(p+GRAPHHDR_NLANES);
   g->lo = (int32_t)get_u32(p+GRAPHHDR_LO);
   g->n_cal = get_u32(p+GRAPHHDR_NCAL);
   g->stop = get_f32(p+GRAPHHDR_STOP);
   g->reuse = get_u32(p+GRAPHHDR_REUSE);
+  g->n_changed = get_u32(p+GRAPHHDR_NCHANGED);
   g->router.n_seed = get_u16(p+GRAPHHDR_NSEED);
   if( g->nav<VDB_NAV_BYTES || g->nav>VDB_NAV_SQ8
    || (g->lo!=0 && g->lo!=-128) || g->n_nodes>g->n_slots
-   || (g->n_nodes==0)!=(g->n_slots==0) || g->n_cal>GRAPH_CAL_MAX
+   || (g->n_nodes==0)!=(g->n_slots==0)
+   || (g->is_mixed && g->n_nodes!=g->n_slots)
+   || p[GRAPHHDR_FLAGS]>(GRAPH_PROJECTED|GRAPH_MIXED) || g->n_cal>GRAPH_CAL_MAX
    || g->router.n_seed<1 || g->router.n_seed>64 || g->reuse>2
    || !(g->stop>=-1 && g->stop<=1e6f)
    || get_u32(p+GRAPHHDR_NROUTER)>g->n_nodes

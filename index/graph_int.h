@@ -14,7 +14,9 @@
 #include "util/bytes.h"
 
 #define GRAPH_DUP        1u     /* GRAPHBLOCK.FLAGS */
+#define GRAPH_EMPTY      2u
 #define GRAPH_PROJECTED  1u     /* GRAPHHDR.FLAGS */
+#define GRAPH_MIXED      2u
 #define GRAPH_GROUP_MAX  (1u<<20)   /* bytes of a group, one block at least */
 #define GRAPH_LANES_MAX  64
 
@@ -41,8 +43,11 @@ struct vdb_graph {
   uint32_t nav, bits, n_lanes, shift, stride;
   uint32_t sz_nav;              /* bytes of the vector in a block */
   bool is_prefix;
+  bool is_mixed;                /* nodes, members of chains and empty blocks
+                                ** are anywhere; n_nodes is n_slots */
   int32_t lo;                   /* NAV_BYTES: element = byte + lo */
   uint32_t reuse;               /* see GRAPHHDR.REUSE */
+  uint32_t n_changed;           /* rows that came or went since `cal` */
   float stop;
   uint64_t seed;
   /* One allocation: */
@@ -99,7 +104,7 @@ static inline uint32_t graph_nbr(const struct vdb_graph *g,
   return get_u32(block + graph_off_lanes(g) + 4*lane);
 }
 
-/* An empty block: header and lanes. */
+/* A block without neighbours. */
 void vdb_graph_block_init(const struct vdb_graph *g, unsigned char *block,
                           uint32_t slot, uint32_t row, uint64_t key);
 /* Store the vector x (dims_nav floats, zero padded, in the navigation basis:

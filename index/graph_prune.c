@@ -93,15 +93,60 @@ static void code_prefetch(const struct graph_builder *b, uint32_t slot){
   }
 }
 
+/* Lanes below n that have a member of the list stay what they are (a code
+** costs more than all comparisons): bits of *taken. The other members are
+** fresh; returns how many. */
+static uint32_t lanes_keep(const struct graph_builder *b, uint32_t slot,
+                           const struct graph_near *list, uint32_t n,
+                           uint32_t *fresh, uint64_t *taken){
+  const unsigned char *block = build_block(b, slot);
+  uint32_t n_fresh = 0, old = build_degree(b, slot);
+  if( old>n ) old = n;
+  *taken = 0;
+  for(uint32_t i=0; i<n; i++){
+    uint32_t lane = 0;
+    while( lane<old && graph_nbr(b->g, block, lane)!=list[i].slot ) lane++;
+    if( lane<old ){
+      *taken |= (uint64_t)1<<lane;
+      build_edge_d2(b, slot)[lane] = list[i].d2;
+    }else{
+      fresh[n_fresh++] = i;
+    }
+  }
+  return n_fresh;
+}
+
 void vdb_graph_set_lanes(const struct graph_builder *b,
                          struct build_worker *w, uint32_t slot,
                          const struct graph_near *list, uint32_t n){
   unsigned char *block = build_block(b, slot);
-  uint32_t old = build_degree(b, slot);
-  for(uint32_t i=0; i<n; i++) code_prefetch(b, list[i].slot);
-  for(uint32_t i=0; i<n; i++) vdb_graph_set_lane(b, w, slot, i, list[i]);
-  for(uint32_t i=n; i<old; i++) vdb_graph_lane_clear(b->g, block, i);
+  uint32_t old = build_degree(b, slot), fresh[GRAPH_LANES_MAX], n_fresh, i = 0;
+  uint64_t taken;
+  n_fresh = lanes_keep(b, slot, list, n, fresh, &taken);
+  for(uint32_t j=0; j<n_fresh; j++) code_prefetch(b, list[fresh[j]].slot);
+  for(uint32_t lane=0; lane<n; lane++){
+    if( taken>>lane & 1 ) continue;
+    vdb_graph_set_lane(b, w, slot, lane, list[fresh[i++]]);
+  }
+  for(uint32_t lane=n; lane<old; lane++){
+    vdb_graph_lane_clear(b->g, block, lane);
+  }
   put_u16(block+GRAPHBLOCK_DEGREE, (uint16_t)n);
+}
+
+void vdb_graph_measure(const struct graph_builder *b, struct build_worker *w,
+                       uint32_t slot){
+  uint32_t n = build_degree(b, slot);
+  const unsigned char *block = build_block(b, slot);
+  if( b->insert==NULL || vdb_bit_get(b->insert->is_measured, slot) ) return;
+  for(uint32_t i=0; i<n; i++) vector_prefetch(b, graph_nbr(b->g, block, i));
+  w->kept_q[0].hi = w->kept_hi;
+  vdb_graph_query_block(b->g, block, &w->kept_q[0]);
+  for(uint32_t i=0; i<n; i++){
+    build_edge_d2(b, slot)[i] =
+      vdb_graph_d2(b->g, &w->kept_q[0],
+                   build_block(b, graph_nbr(b->g, block, i)));
+  }
 }
 
 /* ---- Filling ------------------------------------------------------------- */
@@ -124,10 +169,23 @@ static bool list_has(const struct graph_near *list, uint32_t n, uint32_t slot){
   return false;
 }
 
+uint32_t vdb_graph_refill(const struct graph_builder *b,
+                          struct build_worker *w, uint32_t n){
+  uint32_t n_kept = n, j = 0;
+  for(uint32_t i=0; i<w->n_cand && n<b->n_lanes; i++){
+    /* Both are in the same order. */
+    if( j<n_kept && w->list[j].slot==w->cand[i].slot ) j++;
+    else w->list[n++] = w->cand[i];
+  }
+  vdb_graph_near_sort(w->list, n);
+  return n;
+}
+
 void vdb_graph_fill(const struct graph_builder *b, struct build_worker *w,
-                    uint32_t slot){
+                    uint32_t i_order){
   static const float cosine[] = { 0.5f, 0.6427876f, 2.0f };
-  const struct graph_near *spare = b->spare + (size_t)slot*BUILD_SPARE;
+  const struct graph_near *spare = b->spare + (size_t)i_order*BUILD_SPARE;
+  uint32_t slot = b->order[i_order], n_spare = b->n_spare[i_order];
   bool is_used[BUILD_SPARE];
   uint32_t n = build_degree(b, slot);
   for(uint32_t i=0; i<n; i++){
@@ -135,11 +193,11 @@ void vdb_graph_fill(const struct graph_builder *b, struct build_worker *w,
     w->list[i].d2 = build_edge_d2(b, slot)[i];
     kept_add(b, w, i, w->list[i].slot);
   }
-  for(uint32_t i=0; i<b->n_spare[slot]; i++){
+  for(uint32_t i=0; i<n_spare; i++){
     is_used[i] = list_has(w->list, n, spare[i].slot);
   }
   for(size_t round=0; round<VDB_ARRAY_LEN(cosine); round++){
-    for(uint32_t i=0; i<b->n_spare[slot] && n<b->n_lanes; i++){
+    for(uint32_t i=0; i<n_spare && n<b->n_lanes; i++){
       if( is_used[i] ) continue;
       if( cosine[round]<1
        && !angle_is_wide(b, w, spare[i], n, cosine[round]) ) continue;

@@ -215,19 +215,23 @@ static void hit_insert(struct graph_walk *w, float d2,
 
 /* Offer a node and the members of its chain, which are in order of key: after
 ** k that qualify the others cannot get in. A chain that is longer than the
-** number of blocks loops. */
+** number of blocks loops. (Blocks that are in no chain are not members.) */
 static void results_add(struct graph_walk *w, float d2,
                         const unsigned char *block, uint32_t slot){
-  uint32_t n_left = w->g->n_slots - w->g->n_nodes, n_add = 0;
+  uint32_t n_left = w->g->n_slots, n_add = 0;
   if( !(d2<=w->worst) ) return;
   hit_insert(w, d2, block, slot);
   while( (slot = get_u32(block+GRAPHBLOCK_DUP))!=SLOT_NONE ){
-    if( slot<w->g->n_nodes || slot>=w->g->n_slots || n_left--==0 ){
+    if( slot>=w->g->n_slots || n_left--==0 ){
       w->rc = VECDB_CORRUPT_INDEX;           /* G2 */
       return;
     }
     block = block_get(w, slot);
     if( block==NULL ) return;
+    if( get_u16(block+GRAPHBLOCK_FLAGS)!=GRAPH_DUP ){
+      w->rc = VECDB_CORRUPT_INDEX;
+      return;
+    }
     if( !graph_row_qualifies(w->b, get_u32(block+GRAPHBLOCK_ROW)) ) continue;
     hit_insert(w, d2, block, slot);
     if( ++n_add>w->k ) return;

@@ -47,18 +47,18 @@ static uint32_t source_row(const struct vdb_graph_source *src, uint32_t i){
   return src->row ? src->row[i] : i;
 }
 
-static int rows_order(struct graph_builder *b){
-  struct row_order *o = vdb_malloc_array((size_t)b->n+1, sizeof(*o));
+int vdb_graph_rows_order(struct graph_builder *b, uint32_t n){
+  struct row_order *o = vdb_malloc_array((size_t)n+1, sizeof(*o));
   int rc = VECDB_OK;
-  b->origin = vdb_malloc_array((size_t)b->n+1, sizeof(*b->origin));
+  b->origin = vdb_malloc_array((size_t)n+1, sizeof(*b->origin));
   if( o==NULL || b->origin==NULL ) TRY( VECDB_NOMEM );
-  for(uint32_t i=0; i<b->n; i++){
+  for(uint32_t i=0; i<n; i++){
     o[i].i = i;
     o[i].key = source_key(b->src, i);
     o[i].hash = vdb_mix64(o[i].key + vdb_mix64(b->opts->seed + 1));
   }
-  qsort(o, b->n, sizeof(*o), row_order_compare);
-  for(uint32_t i=0; i<b->n; i++) b->origin[i] = o[i].i;
+  qsort(o, n, sizeof(*o), row_order_compare);
+  for(uint32_t i=0; i<n; i++) b->origin[i] = o[i].i;
 done:
   vdb_free(o);
   return rc;
@@ -214,9 +214,7 @@ static int blocks_alloc(struct graph_builder *b){
   b->base = vdb_malloc_array((size_t)n_group+1, sizeof(*b->base));
   if( b->block==NULL || b->base==NULL ) return VECDB_NOMEM;
   vdb_mem_prefer_huge(b->block, sz);
-  for(uint32_t i=0; i<n_group; i++){
-    b->base[i] = b->block + ((size_t)i<<g->shift)*g->stride;
-  }
+  for(uint32_t i=0; i<n_group; i++) b->base[i] = build_group(b, i);
   b->blocks.base = b->base;
   b->blocks.n_slots = b->n;
   return VECDB_OK;
@@ -232,8 +230,8 @@ static int row_hash_compare(const void *a, const void *b){
   return x->slot<y->slot ? -1 : x->slot>y->slot;
 }
 
-static uint64_t block_hash(const struct vdb_graph *g,
-                           const unsigned char *block){
+uint64_t vdb_graph_block_hash(const struct vdb_graph *g,
+                              const unsigned char *block){
   uint64_t h = get_u64(block+GRAPHBLOCK_SCALE);
   const unsigned char *p = graph_nav(block);
   for(uint32_t i=0; i<g->sz_nav; i+=8){
@@ -243,8 +241,8 @@ static uint64_t block_hash(const struct vdb_graph *g,
   return vdb_mix64(h);
 }
 
-static bool blocks_are_equal(const struct vdb_graph *g, const unsigned char *a,
-                             const unsigned char *b){
+bool vdb_graph_block_equal(const struct vdb_graph *g, const unsigned char *a,
+                           const unsigned char *b){
   return get_u64(a+GRAPHBLOCK_SCALE)==get_u64(b+GRAPHBLOCK_SCALE)
       && memcmp(graph_nav(a), graph_nav(b), g->sz_nav)==0;
 }
@@ -288,13 +286,13 @@ static int equals_chain(struct graph_builder *b, uint64_t *is_member,
   if( h==NULL ) return VECDB_NOMEM;
   for(uint32_t s=0; s<b->n; s++){
     h[s].slot = s;
-    h[s].hash = block_hash(b->g, build_block(b, s));
+    h[s].hash = vdb_graph_block_hash(b->g, build_block(b, s));
   }
   qsort(h, b->n, sizeof(*h), row_hash_compare);
   for(uint32_t i=0; i<b->n; i=j){
     for(j=i+1; j<b->n && h[j].hash==h[i].hash
-               && blocks_are_equal(b->g, build_block(b, h[i].slot),
-                                   build_block(b, h[j].slot)); j++){}
+               && vdb_graph_block_equal(b->g, build_block(b, h[i].slot),
+                                        build_block(b, h[j].slot)); j++){}
     if( j-i<2 ) continue;
     TRY( chain_build(b, h+i, j-i, is_member) );
     *n_member += j-i-1;
@@ -390,7 +388,7 @@ static int codes_compute(struct graph_builder *b){
 }
 
 /* Entry i of the router: node `slot`, coded relative to the centre. */
-static int router_set(struct graph_builder *b, uint32_t i, uint32_t slot){
+int vdb_graph_router_set(struct graph_builder *b, uint32_t i, uint32_t slot){
   struct vdb_graph *g = b->g;
   struct graph_router *r = &g->router;
   size_t sz = VDB_CODE_GROUP_BYTES(g->dims_code, g->bits);
@@ -417,7 +415,7 @@ static int router_set(struct graph_builder *b, uint32_t i, uint32_t slot){
 /* The first nodes in build order. */
 int vdb_graph_fill_router(struct graph_builder *b){
   int rc = VECDB_OK;
-  for(uint32_t i=0; i<b->g->router.n; i++) TRY( router_set(b, i, i) );
+  for(uint32_t i=0; i<b->g->router.n; i++) TRY( vdb_graph_router_set(b, i, i) );
 done:
   return rc;
 }
@@ -427,7 +425,9 @@ int vdb_graph_router_cover(struct graph_builder *b, const uint64_t *reached){
   uint32_t i = b->g->router.n;
   int rc = VECDB_OK;
   for(uint32_t s=0; s<b->n_nodes && i>b->g->router.n/2; s++){
-    if( !vdb_bit_get(reached, s) ) TRY( router_set(b, --i, s) );
+    if( !vdb_bit_get(reached, s) && build_is_node(b, s) ){
+      TRY( vdb_graph_router_set(b, --i, s) );
+    }
   }
 done:
   return rc;
@@ -452,7 +452,7 @@ int vdb_graph_load_rows(struct graph_builder *b){
   if( g->d<1 || g->d>VDB_GRAPH_DIMS_MAX ) TRY( VECDB_RANGE );
   x = vdb_malloc_aligned(g->d*sizeof(float));
   if( x==NULL ) TRY( VECDB_NOMEM );
-  TRY( rows_order(b) );
+  TRY( vdb_graph_rows_order(b, b->n) );
   TRY( space_choose(b, x) );
   nav = vdb_malloc_aligned(g->dims_nav*sizeof(float));
   if( nav==NULL ) TRY( VECDB_NOMEM );

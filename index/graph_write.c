@@ -3,16 +3,28 @@
 ** Nodes are numbered breadth first along their edges from the first node, so
 ** that neighbours share groups and pages; nodes that this does not reach begin
 ** anew, in build order. Members of chains follow in build order.
+**
+** After an insertion slots stay, and groups that were not touched are kept, so
+** that old and new index share them; unless so few are left that new numbers,
+** without holes and with neighbours side by side, are worth more than those.
 */
 #include "index/graph_build_int.h"
 #include "util/mem.h"
 
-static void order_nodes(const struct graph_builder *b, uint32_t *to,
-                        uint32_t *queue){
+#define KEEP_SHARE  4           /* 1/4 of the groups are kept, or none is */
+
+static uint32_t block_flags(const struct graph_builder *b, uint32_t s){
+  return get_u16(build_block(b, s)+GRAPHBLOCK_FLAGS);
+}
+
+/* New numbers, and the old ones by them. Sets *n_nodes, returns the number of
+** blocks. */
+static uint32_t order_nodes(const struct graph_builder *b, uint32_t *to,
+                            uint32_t *queue, uint32_t *n_nodes){
   uint32_t n = 0, i = 0;
-  for(uint32_t s=0; s<b->n; s++) to[s] = s<b->n_nodes ? SLOT_NONE : s;
-  for(uint32_t s=0; s<b->n_nodes; s++){
-    if( to[s]!=SLOT_NONE ) continue;
+  for(uint32_t s=0; s<b->n; s++) to[s] = SLOT_NONE;
+  for(uint32_t s=0; s<b->n; s++){
+    if( to[s]!=SLOT_NONE || block_flags(b, s)!=0 ) continue;
     to[s] = n;
     queue[n++] = s;
     for(; i<n; i++){
@@ -26,7 +38,13 @@ static void order_nodes(const struct graph_builder *b, uint32_t *to,
       }
     }
   }
-  for(uint32_t s=b->n_nodes; s<b->n; s++) queue[s] = s;
+  *n_nodes = n;
+  for(uint32_t s=0; s<b->n; s++){
+    if( block_flags(b, s)!=GRAPH_DUP ) continue;
+    to[s] = n;
+    queue[n++] = s;
+  }
+  return n;
 }
 
 /* The block of build slot s under its final number. */
@@ -44,14 +62,14 @@ static void block_renumber(const struct graph_builder *b, uint32_t s,
 }
 
 static int groups_write(struct graph_builder *b, const uint32_t *to,
-                        const uint32_t *from){
+                        const uint32_t *from, uint32_t n_all){
   const struct vdb_graph *g = b->g;
   uint32_t n_in = 1u<<g->shift;
   unsigned char *buf = vdb_malloc_aligned((size_t)n_in*g->stride);
   int rc = VECDB_OK;
   if( buf==NULL ) return VECDB_NOMEM;
-  for(uint32_t lo=0; lo<b->n; lo+=n_in){
-    uint32_t n = b->n-lo<n_in ? b->n-lo : n_in;
+  for(uint32_t lo=0; lo<n_all; lo+=n_in){
+    uint32_t n = n_all-lo<n_in ? n_all-lo : n_in;
     for(uint32_t i=0; i<n; i++){
       block_renumber(b, from[lo+i], to, buf + (size_t)i*g->stride);
     }
@@ -63,24 +81,62 @@ done:
   return rc;
 }
 
-int vdb_graph_write(struct graph_builder *b){
+static int write_anew(struct graph_builder *b){
   struct vdb_graph *g = b->g;
   uint32_t *to = vdb_malloc_array((size_t)b->n+1, sizeof(*to));
   uint32_t *from = vdb_malloc_array((size_t)b->n+1, sizeof(*from));
-  unsigned char *bytes = NULL;
-  size_t sz;
+  uint32_t n_all;
   int rc = VECDB_OK;
   if( to==NULL || from==NULL ) TRY( VECDB_NOMEM );
-  order_nodes(b, to, from);
-  TRY( groups_write(b, to, from) );
+  n_all = order_nodes(b, to, from, &g->n_nodes);
+  TRY( groups_write(b, to, from, n_all) );
+  g->n_slots = n_all;
+  g->is_mixed = false;
   for(uint32_t i=0; i<g->router.n; i++){
     g->router.slot[i] = to[g->router.slot[i]];
   }
-  TRY( vdb_graph_encode(g, &bytes, &sz) );
-  TRY( b->sink->header(b->sink->arg, bytes, sz) );
 done:
   vdb_free(to);
   vdb_free(from);
+  return rc;
+}
+
+static bool is_kept(const struct graph_builder *b, uint32_t i_group){
+  return b->base[i_group]!=build_group(b, i_group);
+}
+
+/* Groups that were touched, and word of the others. */
+static int write_touched(struct graph_builder *b){
+  const struct vdb_graph *g = b->g;
+  uint32_t n_in = 1u<<g->shift;
+  int rc = VECDB_OK;
+  for(uint32_t lo=0; lo<b->n; lo+=n_in){
+    uint32_t i = lo>>g->shift;
+    if( is_kept(b, i) ){
+      TRY( b->sink->kept(b->sink->arg, i) );
+    }else{
+      TRY( b->sink->group(b->sink->arg, i, b->base[i],
+                          b->n-lo<n_in ? b->n-lo : n_in, g->stride) );
+    }
+    TRY( vdb_graph_progress(b, 0) );
+  }
+done:
+  return rc;
+}
+
+int vdb_graph_write(struct graph_builder *b){
+  uint32_t n_group = (uint32_t)(((uint64_t)b->n + (1u<<b->g->shift)-1)
+                                >> b->g->shift);
+  uint32_t n_kept = 0;
+  unsigned char *bytes = NULL;
+  size_t sz;
+  int rc;
+  for(uint32_t i=0; b->insert && i<n_group; i++) n_kept += is_kept(b, i);
+  if( n_kept>0 && n_kept>=n_group/KEEP_SHARE ) TRY( write_touched(b) );
+  else TRY( write_anew(b) );
+  TRY( vdb_graph_encode(b->g, &bytes, &sz) );
+  TRY( b->sink->header(b->sink->arg, bytes, sz) );
+done:
   vdb_free(bytes);
   return rc;
 }

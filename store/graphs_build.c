@@ -242,7 +242,7 @@ static int column_build(struct coll *c, int v,
   struct graph_build b = { .c = c, .v = v, .header = VDB_STR_INIT };
   struct vdb_graph_source src = { 0 };
   struct vdb_graph_sink sink = { group_write, header_keep, build_progress,
-                                 &b };
+                                 &b, NULL };
   struct vdb_graph_opts opts;
   int rc;
 

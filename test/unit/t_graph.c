@@ -53,7 +53,7 @@ static int build_try(struct built *t, const struct rows *r,
                      const struct vdb_graph_opts *o){
   struct vdb_graph_source src = { r->n, r->d, test_fetch, NULL, NULL,
                                   (void*)(uintptr_t)r };
-  struct vdb_graph_sink sink = { test_group, test_header, NULL, t };
+  struct vdb_graph_sink sink = { test_group, test_header, NULL, t, NULL };
   memset(t, 0, sizeof(*t));
   t->rows = *r;
   return vdb_graph_build(&src, o, &sink);
@@ -454,7 +454,8 @@ TEST(graph__a_build_can_be_interrupted){
   struct vdb_graph_opts o = { .seed = 1 };
   struct built m = { .rows = r };
   struct vdb_graph_source src = { r.n, r.d, test_fetch, NULL, NULL, &r };
-  struct vdb_graph_sink sink = { test_group, test_header, stop_at_once, &m };
+  struct vdb_graph_sink sink = { test_group, test_header, stop_at_once, &m,
+                                 NULL };
   CHECK_RC(VECDB_INTERRUPT, vdb_graph_build(&src, &o, &sink));
   CHECK(m.header==NULL);
   vdb_free(r.x);
