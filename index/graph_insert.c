@@ -7,10 +7,9 @@
 **            empty then, and no block names them.
 **   ROWS     new rows take empty blocks, then blocks at the end. Rows that
 **            equal others join their chains (graph_join.c).
-**   ENTER    the passes of graph_build.c over the new nodes alone. A node of
-**            the old index whose lanes are full takes an edge back only if
-**            none of its nearer neighbours is nearer to the new one; then its
-**            list is pruned and filled again.
+**   ENTER    a pass of graph_build.c over the new nodes alone. A node of the
+**            old index whose lanes are full prunes its list when it takes an
+**            edge back, and fills it again.
 **   ROUTER   dead entries are replaced, new nodes get their share
 **            (graph_entry.c); unreachable nodes are connected (graph_fix.c).
 **   TABLE    of recall: measured anew once half of the rows have changed.
@@ -297,7 +296,10 @@ static int insert_run(struct graph_builder *b){
   TRY( insert_open(b) );
   b->todo = 5.0*b->src->n_rows + b->n_nodes/8.0;
   n_free = b->insert->n_free;
-  if( b->insert->old->purge ) TRY( vdb_graph_purge(b) );
+  if( b->insert->old->purge ){
+    TRY( vdb_graph_purge(b) );
+    TRY( vdb_graph_router_renew(b) );    /* searches begin at live nodes */
+  }
   TRY( vdb_graph_progress(b, b->n_nodes/8.0) );
   n_free = b->insert->n_free - n_free;
   TRY( insert_rows(b) );
