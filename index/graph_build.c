@@ -472,6 +472,7 @@ static int build_run(struct graph_builder *b){
 
   b->n = b->src->n_rows;
   b->n_lanes = b->opts->n_lanes ? b->opts->n_lanes : 32;
+  if( b->opts->like ) b->n_lanes = b->opts->like->n_lanes;
   TRY( vdb_graph_build_options(b) );
   TRY( vdb_graph_load_rows(b) );
   b->todo = 5.0*b->n_nodes;
@@ -482,11 +483,18 @@ static int build_run(struct graph_builder *b){
   for(uint32_t i=0; i<b->n_order; i++) b->order[i] = i;
   TRY( vdb_graph_build_alloc(b) );
   TRY( vdb_graph_enter(b) );
-  TRY( vdb_graph_calib_begin(b, &calib) );
+  if( !b->opts->no_calibration || b->is_probe || b->opts->n_router==0 ){
+    TRY( vdb_graph_calib_begin(b, &calib) );
+  }
   TRY( vdb_graph_choose_router(b, calib) );
   if( b->is_probe ) goto done;
   TRY( vdb_graph_repair(b) );
   TRY( vdb_graph_calibrate(b, calib) );
+  if( b->opts->like && b->g->n_cal==0 ){
+    memcpy(b->g->cal, b->opts->like->cal, sizeof(b->g->cal));
+    b->g->n_cal = b->opts->like->n_cal;
+    b->g->stop = b->opts->like->stop;
+  }
 done:
   vdb_graph_calib_end(calib);
   return rc;

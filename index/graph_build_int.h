@@ -84,8 +84,6 @@ struct graph_insert {
   uint64_t *is_measured;        /* .. edge_d2 is that of its lanes */
   uint32_t *free;               /* slots of empty blocks, ascending */
   uint32_t n_free, i_free;
-  uint32_t *held;               /* nodes to measure recall with */
-  uint32_t n_held;
 };
 
 /* Blocks of a group that is the old index's are for reading only. */
@@ -156,6 +154,8 @@ int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost);
 /* graph_space.c: rows in; navigation, centre, codes, router decided. */
 int vdb_graph_load_rows(struct graph_builder *b);
 int vdb_graph_fill_router(struct graph_builder *b);
+/* Can the vector be stored in blocks of this index? */
+bool vdb_graph_vector_fits(const struct vdb_graph *g, const float *x);
 /* Row numbers of the source by seeded hash of the key, to b->origin. */
 int vdb_graph_rows_order(struct graph_builder *b, uint32_t n);
 /* Entry i of the router: node `slot`, coded relative to the centre. */
@@ -211,9 +211,8 @@ int vdb_graph_purge(struct graph_builder *b);
 bool vdb_graph_row_lives(const struct graph_builder *b, uint32_t row);
 void vdb_graph_block_empty(struct graph_builder *b, uint32_t slot);
 /* graph_entry.c: entries of the router that are gone are replaced, new nodes
-** get their share. Nodes are held out for measuring. */
+** get their share. */
 int vdb_graph_router_renew(struct graph_builder *b);
-int vdb_graph_hold_out(struct graph_builder *b, uint32_t n);
 
 /* Report progress; INTERRUPT if the caller wants so. */
 int vdb_graph_progress(struct graph_builder *b, double add);

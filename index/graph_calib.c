@@ -458,7 +458,7 @@ int vdb_graph_choose_router(struct graph_builder *b, struct calib *c){
 int vdb_graph_calibrate(struct graph_builder *b, struct calib *c){
   b->g->n_cal = 0;
   b->g->stop = -1;
-  if( c->n==0 || b->opts->no_calibration ) return VECDB_OK;
+  if( c==NULL || c->n==0 || b->opts->no_calibration ) return VECDB_OK;
   return table_measure(c);
 }
 

@@ -1,5 +1,4 @@
-/* graph_entry.c -- entries of the router after an insertion, and nodes held
-** out for measuring recall.
+/* graph_entry.c -- entries of the router after an insertion.
 **
 ** The router stays a random sample of the nodes: entries that are gone are
 ** replaced, new nodes get the share that they have of all, and there is one
@@ -120,29 +119,6 @@ int vdb_graph_router_renew(struct graph_builder *b){
   }
 done:
   vdb_free(slot);
-  vdb_free(d.is_taken);
-  return rc;
-}
-
-int vdb_graph_hold_out(struct graph_builder *b, uint32_t n){
-  struct graph_insert *in = b->insert;
-  struct drawer d;
-  int rc;
-  TRY( drawer_open(&d, b) );
-  /* Entries are not held out. */
-  for(uint32_t i=0; i<b->g->router.n; i++){
-    vdb_bit_set(d.is_taken, b->g->router.slot[i]);
-  }
-  vdb_free(in->held);
-  in->n_held = 0;
-  in->held = vdb_malloc_array((size_t)n+1, sizeof(*in->held));
-  if( in->held==NULL ) TRY( VECDB_NOMEM );
-  while( in->n_held<n ){
-    uint32_t s = drawer_next(&d);
-    if( s==SLOT_NONE ) break;
-    in->held[in->n_held++] = s;
-  }
-done:
   vdb_free(d.is_taken);
   return rc;
 }

@@ -143,16 +143,6 @@ done:
 
 /* ---- New rows ------------------------------------------------------------ */
 
-/* Can the vector be stored in blocks of this index? */
-static bool vector_fits(const struct vdb_graph *g, const float *x){
-  if( g->nav!=VDB_NAV_BYTES ) return true;
-  for(uint32_t i=0; i<g->d; i++){
-    float v = x[i] - (float)g->lo;
-    if( !(v>=0 && v<=255) || v!=(float)(int32_t)v ) return false;
-  }
-  return true;
-}
-
 /* Slots in order of hash, blocks in order of the source. */
 static int rows_load(struct graph_builder *b, float *x, float *nav){
   const struct vdb_graph_source *src = b->src;
@@ -175,7 +165,7 @@ static int rows_load(struct graph_builder *b, float *x, float *nav){
   for(uint32_t i=0; i<src->n_rows; i++){
     unsigned char *block = build_block(b, slot[i]);
     TRY( src->fetch(src->arg, i, x) );
-    if( !vector_fits(b->g, x) ) TRY( VECDB_MISMATCH );
+    if( !vdb_graph_vector_fits(b->g, x) ) TRY( VECDB_MISMATCH );
     vdb_graph_to_nav(b->g, x, nav);
     vdb_graph_block_init(b->g, block, slot[i], src->row ? src->row[i] : i,
                          src->key ? src->key[i] : i);
@@ -255,7 +245,6 @@ static void insert_close(struct graph_insert *in){
   vdb_free(in->is_new);
   vdb_free(in->is_measured);
   vdb_free(in->free);
-  vdb_free(in->held);
 }
 
 /* Recall is measured again when enough has changed since. */

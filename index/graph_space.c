@@ -190,6 +190,9 @@ static int blocks_load(struct graph_builder *b, float *x, float *nav){
   for(uint32_t i=0; i<b->n; i++){
     unsigned char *block = build_block(b, slot[i]);
     TRY( b->src->fetch(b->src->arg, i, x) );
+    if( b->opts->like && !vdb_graph_vector_fits(b->g, x) ){
+      TRY( VECDB_MISMATCH );
+    }
     vdb_graph_to_nav(b->g, x, nav);
     vdb_graph_block_init(b->g, block, slot[i], source_row(b->src, i),
                          source_key(b->src, i));
@@ -439,6 +442,52 @@ static uint32_t router_size(const struct graph_builder *b){
   return n<b->n_nodes ? n : b->n_nodes;
 }
 
+/* The space of another index. */
+static int space_share(struct vdb_graph *g, const struct vdb_graph *like){
+  g->nav = like->nav;
+  g->lo = like->lo;
+  g->is_prefix = like->is_prefix;
+  g->dims_code = like->dims_code;
+  g->bits = like->bits;
+  g->reuse = like->reuse;
+  return g->d==like->d ? vdb_graph_layout(g) : VECDB_RANGE;
+}
+
+static void tables_share(struct vdb_graph *g, const struct vdb_graph *like){
+  size_t n_code = g->is_prefix ? g->dims_code : 0;
+  memcpy(g->mu, like->mu, g->d*sizeof(float));
+  memcpy(g->sign_bits, like->sign_bits, g->rot_dims/2);
+  if( n_code>0 ){
+    memcpy(g->proj, like->proj, n_code*g->dims_nav);
+    memcpy(g->proj_scale, like->proj_scale, n_code*sizeof(float));
+    memcpy(g->proj_bias, like->proj_bias, n_code*sizeof(float));
+  }
+  vdb_graph_derive(g);
+}
+
+/* Centre, rotation, projection of this index's own rows. */
+static int tables_compute(struct graph_builder *b, float *x){
+  struct vdb_graph *g = b->g;
+  int rc;
+  TRY( mean_compute(b, x) );
+  vdb_graph_draw_signs(g);
+  vdb_graph_derive(g);
+  if( !g->is_prefix ) return VECDB_OK;
+  TRY( projection_compute(b, x) );
+  vdb_graph_derive(g);
+done:
+  return rc;
+}
+
+bool vdb_graph_vector_fits(const struct vdb_graph *g, const float *x){
+  if( g->nav!=VDB_NAV_BYTES ) return true;
+  for(uint32_t i=0; i<g->d; i++){
+    float v = x[i] - (float)g->lo;
+    if( !(v>=0 && v<=255) || v!=(float)(int32_t)v ) return false;
+  }
+  return true;
+}
+
 int vdb_graph_load_rows(struct graph_builder *b){
   struct vdb_graph *g = vdb_calloc(1, sizeof(*g));
   float *x = NULL, *nav = NULL;
@@ -453,20 +502,15 @@ int vdb_graph_load_rows(struct graph_builder *b){
   x = vdb_malloc_aligned(g->d*sizeof(float));
   if( x==NULL ) TRY( VECDB_NOMEM );
   TRY( vdb_graph_rows_order(b, b->n) );
-  TRY( space_choose(b, x) );
+  TRY( b->opts->like ? space_share(g, b->opts->like) : space_choose(b, x) );
   nav = vdb_malloc_aligned(g->dims_nav*sizeof(float));
   if( nav==NULL ) TRY( VECDB_NOMEM );
   /* Until equals are known: at most so many entries. */
   b->n_nodes = b->n;
   TRY( vdb_graph_alloc(g, router_size(b)) );
   g->router.n_seed = b->opts->n_seed ? b->opts->n_seed : ROUTER_SEEDS;
-  TRY( mean_compute(b, x) );
-  vdb_graph_draw_signs(g);
-  vdb_graph_derive(g);
-  if( g->is_prefix ){
-    TRY( projection_compute(b, x) );
-    vdb_graph_derive(g);
-  }
+  if( b->opts->like ) tables_share(g, b->opts->like);
+  else TRY( tables_compute(b, x) );
   TRY( blocks_alloc(b) );
   TRY( blocks_load(b, x, nav) );
   TRY( equals_find(b) );
