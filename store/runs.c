@@ -9,8 +9,8 @@
 ** LAZY   A row group is pinned when a search first comes to a row of it that
 **        passes the filter (index.h, flat_source), and vectors are verified
 **        when they are about to be read: the first search of a big file costs
-**        what it looks at. Codes of a group are read as a whole, so they are
-**        verified when it is opened.
+**        what it looks at. So it is with the mirror of the delta. Codes of a
+**        group are read as a whole, and verified when it is opened.
 **
 ** TIES   Equal distances are ordered by key. While keys ascend with slots (a
 **        flag of the collection) slots do as well and no callback is needed.
@@ -45,7 +45,7 @@ struct coll_hold {
   slot_no from;                          /* rows below are left out */
   struct flat_coder *coder;              /* referenced */
   struct live_map *live;
-  struct delta_mirror *mirror;
+  struct delta_mirror *mirror;           /* once a row of it was wanted */
   bool is_ended;                         /* its transaction is over */
   int  rc;                               /* what went wrong in a tie */
   pthread_mutex_t lock;                  /* of all below */
@@ -71,9 +71,9 @@ static int tie_fill(struct coll_hold *h, uint64_t block, int64_t *key){
     }
   }
   for(uint64_t i=0; i<n; i++) key[i] = vdb_cell_int(cells+8*i);
-  for(uint64_t i=n; i<TIE_BLOCK; i++){
+  for(uint64_t i=n; i<TIE_BLOCK; i++) key[i] = 0;
+  for(uint64_t i=n; i<TIE_BLOCK && h->mirror!=NULL; i++){
     uint64_t at = lo+i-h->mirror->first;
-    key[i] = 0;
     if( lo+i<h->mirror->first || at>=h->mirror->n ) continue;
     key[i] = vdb_cell_int(h->mirror->meta + at*h->mirror->sz_meta +
                           c->lay.field[0].off);
@@ -233,6 +233,24 @@ static void run_trim(struct flat_run *run, slot_no from){
   run->n_codes = 0;
 }
 
+/* Complete the run of the delta. Its rows are those of the opening, unless the
+** transaction itself has sealed them meanwhile. */
+static int delta_open(struct coll_hold *h, struct flat_run *run){
+  struct coll *c = h->c;
+  int rc;
+
+  if( h->is_ended ) return VECDB_ABORT;
+  TRY( vdb_delta_sync(c) );
+  if( c->mirror->first!=run->slot_base || c->mirror->n<run->n_rows ){
+    return VECDB_ABORT;
+  }
+  h->mirror = c->mirror;
+  h->mirror->n_ref++;
+  run->vecs = h->mirror->vec[h->v];
+done:
+  return rc;
+}
+
 /* Pin a group and complete its run. */
 static int group_open(struct coll_hold *h, size_t i){
   struct hold_group *g = &h->group[i];
@@ -254,7 +272,9 @@ done:
 /* flat_source.open */
 static int hold_open(void *arg, const struct flat_run *run){
   struct coll_hold *h = arg;
-  return group_open(h, (size_t)(run-h->run));
+  size_t i = (size_t)(run-h->run);
+
+  return i<h->n_group ? group_open(h, i) : delta_open(h, &h->run[i]);
 }
 
 /* flat_source.touch; runs may have been trimmed at their beginning. */
@@ -307,10 +327,10 @@ static void hold_add_delta(struct coll_hold *h){
   struct flat_run *run = &h->run[h->n_run];
 
   if( coll_n_delta(c)==0 ) return;
-  run->vecs = h->mirror->vec[h->v];
   run->stride = c->schema->col[c->vec_col[h->v]].sz_vec;
   run->n_rows = coll_n_delta(c);
   run->slot_base = c->s.delta_first;
+  run->slot_last = c->s.next_slot-1;
   run->live = h->live->word;
   h->n_run++;
 }
@@ -330,9 +350,6 @@ int vdb_coll_runs_open_rest(struct coll *c, int column, slot_no from,
   h->v = v;
   h->from = from;
   TRY( vdb_live_ref(c, &h->live) );
-  TRY( vdb_delta_sync(c) );
-  h->mirror = c->mirror;
-  h->mirror->n_ref++;
   TRY( hold_groups(h) );
   hold_add_delta(h);
   out->run = h->run;
@@ -366,6 +383,9 @@ int vdb_coll_runs_ready(struct coll_runs *r){
   for(size_t i=0; i<h->n_group; i++){
     if( h->run[i].vecs==NULL ) TRY( group_open(h, i) );
     TRY( hold_touch(h, &h->run[i], 0, h->run[i].n_rows) );
+  }
+  if( h->n_run>h->n_group && h->run[h->n_group].vecs==NULL ){
+    TRY( delta_open(h, &h->run[h->n_group]) );
   }
 done:
   return rc;
