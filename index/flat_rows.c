@@ -159,6 +159,16 @@ int vdb_flat_ready(const struct flat_search *s, size_t first, size_t last){
   return rc;
 }
 
+int vdb_flat_open_all(const struct flat_search *s){
+  int rc = VECDB_OK;
+  for(size_t i=0; i<s->n_runs; i++){
+    TRY( vdb_flat_open(s, &s->runs[i]) );
+    TRY( vdb_flat_touch(s, &s->runs[i], 0, s->runs[i].n_rows) );
+  }
+done:
+  return rc;
+}
+
 bool vdb_flat_passes(const struct flat_search *s, const struct flat_run *run){
   if( run->vecs || run->n_rows==0 ) return run->n_rows>0;
   return slots_passing(s, run, run->slot_base, run->slot_last)>0;

@@ -73,6 +73,10 @@ struct flat_search {
   const struct flat_source *source;     /* NULL: all rows are there */
 };
 
+/* Open all runs and touch all their rows, for a caller that reads them by
+** itself. What the source says. */
+int vdb_flat_open_all(const struct flat_search *s);
+
 /* The k nearest rows of one query (dim elements of the column's type).
 ** hit[0..*n_hit-1] are sorted; *n_hit is k, or less if fewer rows qualify.
 ** MISMATCH, RANGE (dim), NOMEM, INTERRUPT. */

@@ -453,6 +453,7 @@ int vdb_device_batch(struct session *ss, struct coll *c,
   }
   if( code==VDB_GPU_OK ) code = vdb_gpu_start();
   if( code==VDB_GPU_OK ){
+    TRY( vdb_flat_open_all(s) );
     TRY( batch_on_device(&b, queries, stride, hit, &code) );
   }
   if( code!=VDB_GPU_OK ) TRY( batch_refused(&b, code) );
