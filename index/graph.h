@@ -45,6 +45,14 @@ enum vdb_graph_nav {
                           ** ranked again by the caller's vectors */
 };
 
+/* What codes of fewer dimensions are made of. */
+enum vdb_graph_axes {
+  VDB_AXES_PCA = 0,       /* principal axes of a sample */
+  VDB_AXES_RANDOM = 1,    /* random directions */
+  VDB_AXES_FIRST = 2      /* the first dimensions: for vectors that have been
+                          ** trained to be cut off */
+};
+
 /* ---- Build --------------------------------------------------------------- */
 
 /* Exact neighbours computed elsewhere, on a GPU say. */
@@ -66,8 +74,11 @@ struct vdb_graph_opts {
   uint32_t n_lanes;       /* neighbours per block: 32 (0) or 64 */
   uint32_t nav;           /* VDB_NAV_*; a wish: BYTES is taken only if exact */
   uint32_t bits;          /* of codes, 1, 2, 4; 0: chosen */
-  uint32_t prefix;        /* principal dimensions of codes, a multiple of 64;
-                          ** 0: chosen by trial; all dimensions: >= d */
+  uint32_t prefix;        /* dimensions of codes, rounded up to a multiple of
+                          ** 64; 0: chosen by trial; all dimensions: >= d.
+                          ** Fewer make blocks of quantised bytes where floats
+                          ** would be taken */
+  uint32_t axes;          /* VDB_AXES_*: what they are */
   uint32_t list1, list2;  /* candidates per row in pass 1 and 2; 0: 32, 200 */
   uint32_t n_router;      /* entries; 0: chosen by trial */
   uint32_t n_seed;        /* of them a search starts from, 1..64; 0: chosen */

@@ -89,6 +89,12 @@ done:
   return rc;
 }
 
+/* Were codes of fewer dimensions asked for, and are there fewer? */
+static bool prefix_is_short(const struct graph_builder *b){
+  uint32_t n = b->opts->prefix, d = b->g->d;
+  return n>0 && n<d && graph_round_up(n, 64)<d;
+}
+
 /* Codes of a projection, if a trial says that they make searches cheaper: how
 ** much of the energy it keeps does not tell (0.83 is enough for pictures,
 ** 0.82 not for texts). *prefix is d if they do not. */
@@ -97,7 +103,7 @@ static int prefix_choose(struct graph_builder *b, uint32_t *prefix){
   double full, part;
   int rc = VECDB_OK;
   *prefix = d;
-  if( b->opts->prefix ) *prefix = b->opts->prefix<d ? b->opts->prefix : d;
+  if( prefix_is_short(b) ) *prefix = b->opts->prefix;
   if( b->opts->prefix || b->g->nav==VDB_NAV_F32 || d<=FULL_2BIT_MAX
    || d>PREFIX_FROM_MAX || b->n<PREFIX_ROWS_MIN ) goto done;
   TRY( vdb_graph_probe(b, d, &full) );
@@ -118,7 +124,8 @@ static int space_choose(struct graph_builder *b, float *x){
   }
   g->nav = is_bytes ? VDB_NAV_BYTES
          : o->nav==VDB_NAV_F32 || o->nav==VDB_NAV_SQ8 ? o->nav
-         : 4*g->d<=F32_MAX_BYTES ? VDB_NAV_F32 : VDB_NAV_SQ8;
+         : 4*g->d<=F32_MAX_BYTES && !prefix_is_short(b)
+           ? VDB_NAV_F32 : VDB_NAV_SQ8;
   TRY( prefix_choose(b, &prefix) );
   g->is_prefix = prefix<g->d && g->nav!=VDB_NAV_F32;
   g->dims_code = graph_round_up(g->is_prefix ? prefix : g->d, 64);
@@ -148,9 +155,37 @@ done:
   return rc;
 }
 
-/* Principal axes of a sample in the navigation basis, mixed by a rotation so
-** that every code dimension has the same share of the energy, as rows of
-** signed bytes. */
+/* Row i becomes the image of unit vector i under a rotation: the given one of
+** the navigation basis, or a random one. */
+static int axes_of_units(const struct vdb_graph *g, bool is_random,
+                         float *axes){
+  size_t n = g->dims_nav;
+  float *sign = vdb_malloc_aligned(4*n*sizeof(float));
+  struct vdb_rng r;
+  if( sign==NULL ) return VECDB_NOMEM;
+  vdb_rng_init(&r, vdb_mix64(g->seed ^ 0x61786573u));
+  for(size_t i=0; i<4*n; i++){
+    sign[i] = !is_random ? g->sign[i] : vdb_rng_u64(&r)>>63 ? 1.0f : -1.0f;
+  }
+  memset(axes, 0, g->dims_code*n*sizeof(float));
+  for(size_t i=0; i<g->dims_code; i++){
+    axes[i*n+i] = 1;
+    g->simd->rotate(sign, n, axes + i*n);
+  }
+  vdb_free_aligned(sign);
+  return VECDB_OK;
+}
+
+/* The first dimensions of the caller, in the navigation basis. */
+static int axes_first(const struct vdb_graph *g, float *axes){
+  if( g->nav==VDB_NAV_SQ8 ) return axes_of_units(g, false, axes);
+  memset(axes, 0, (size_t)g->dims_code*g->dims_nav*sizeof(float));
+  for(size_t i=0; i<g->dims_code; i++) axes[i*g->dims_nav + i] = 1;
+  return VECDB_OK;
+}
+
+/* Axes of a sample in the navigation basis, mixed by a rotation so that every
+** code dimension has the same share of the energy, as rows of signed bytes. */
 static int projection_compute(struct graph_builder *b, float *x){
   struct vdb_graph *g = b->g;
   uint32_t n = b->n<SAMPLE_PCA ? b->n : SAMPLE_PCA;
@@ -159,12 +194,18 @@ static int projection_compute(struct graph_builder *b, float *x){
                                    *sizeof(float));
   int rc = VECDB_OK;
   if( rows==NULL || axes==NULL ) TRY( VECDB_NOMEM );
-  for(uint32_t i=0; i<n; i++){
-    TRY( b->src->fetch(b->src->arg, b->origin[i], x) );
-    vdb_graph_to_nav(g, x, rows + (size_t)i*g->dims_nav);
+  if( b->opts->axes==VDB_AXES_RANDOM ){
+    TRY( axes_of_units(g, true, axes) );
+  }else if( b->opts->axes==VDB_AXES_FIRST ){
+    TRY( axes_first(g, axes) );
+  }else{
+    for(uint32_t i=0; i<n; i++){
+      TRY( b->src->fetch(b->src->arg, b->origin[i], x) );
+      vdb_graph_to_nav(g, x, rows + (size_t)i*g->dims_nav);
+    }
+    TRY( vdb_pca_axes(rows, n, g->dims_nav, g->dims_code, g->seed, b->n_thread,
+                      axes) );
   }
-  TRY( vdb_pca_axes(rows, n, g->dims_nav, g->dims_code, g->seed, b->n_thread,
-                    axes) );
   TRY( vdb_pca_mix(g->simd, axes, g->dims_code, g->dims_nav, g->seed) );
   vdb_pca_bytes(axes, g->dims_code, g->dims_nav, g->proj, g->proj_scale);
   for(uint32_t i=0; i<g->dims_code && g->nav==VDB_NAV_BYTES; i++){

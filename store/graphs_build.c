@@ -231,7 +231,9 @@ static void options_set(const struct coll *c, int v,
   memset(o, 0, sizeof(*o));
   o->n_lanes = x->r==0 ? 0 : x->r<=32 ? 32 : 64;
   o->bits = x->bits<=2 ? x->bits : 4;
-  o->prefix = x->nav==NAV_PCA ? x->n_nav : 0;
+  o->prefix = x->nav==NAV_NONE ? UINT32_MAX : x->n_nav;
+  o->axes = x->nav==NAV_RP ? VDB_AXES_RANDOM
+          : x->nav==NAV_TRUNCATE ? VDB_AXES_FIRST : VDB_AXES_PCA;
   o->list1 = x->build_l;
   o->n_thread = n ? n : vdb_cpu_count();
   o->seed = GRAPH_SEED;

@@ -33,7 +33,7 @@ enum schema_codec {                    /* flat: codec=, ivf-codecs.md 5 */
   CODEC_BF16 = 4, CODEC_PQ4 = 5, CODEC_PQ8 = 6, CODEC_LSH = 7, CODEC_NONE = 8
 };
 enum schema_nav {                      /* graph: nav= */
-  NAV_NONE = 0, NAV_PCA = 1, NAV_RP = 2, NAV_TRUNCATE = 3
+  NAV_AUTO = 0, NAV_NONE = 1, NAV_PCA = 2, NAV_RP = 3, NAV_TRUNCATE = 4
 };
 /* 0 in any field but the kind: the default. */
 struct schema_index {

@@ -46,7 +46,7 @@ const char *vdb_schema_codec_word(enum schema_codec codec){
   return word_at(codec_words, (int)codec);
 }
 const char *vdb_schema_nav_word(enum schema_nav nav){
-  return word_at(nav_words, (int)nav+1);
+  return word_at(nav_words, (int)nav);
 }
 const char *vdb_schema_index_word(enum schema_index_kind kind){
   return word_at(index_words, (int)kind);
@@ -133,7 +133,7 @@ static int opt_nav(struct schema_lexer *x, struct schema_column *col){
 
   rc = read_choice(x, "navigation code", nav_words, &i);
   if( rc!=VECDB_OK ) return rc;
-  col->index.nav = (enum schema_nav)(i-1);
+  col->index.nav = (enum schema_nav)i;
   if( col->index.nav==NAV_NONE ) return VECDB_OK;
   rc = vdb_schema_punct(x, ':', "\":\" and a number of dimensions");
   if( rc==VECDB_OK ){

@@ -72,9 +72,10 @@ static void print_index(struct vdb_str *out, const struct schema_index *ix){
     print_separator(out, &n);
     vdb_str_addf(out, "codec=%s", vdb_schema_codec_word(ix->codec));
   }
-  if( ix->nav!=NAV_NONE ){
+  if( ix->nav!=NAV_AUTO ){
     print_separator(out, &n);
-    vdb_str_addf(out, "nav=%s:%u", vdb_schema_nav_word(ix->nav), ix->n_nav);
+    vdb_str_addf(out, "nav=%s", vdb_schema_nav_word(ix->nav));
+    if( ix->nav!=NAV_NONE ) vdb_str_addf(out, ":%u", ix->n_nav);
   }
   if( ix->is_soar ){
     print_separator(out, &n);

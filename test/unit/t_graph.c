@@ -365,6 +365,37 @@ TEST(graph__a_projection_is_the_same_everywhere){
   vdb_free(r.x);
 }
 
+/* What is asked for is what is built, and it finds. */
+TEST(graph__builds_the_codes_that_are_asked_for){
+  static const struct { struct vdb_graph_opts o; uint32_t nav, dims; } want[] = {
+    { { .n_lanes = 64, .bits = 1 }, VDB_NAV_F32, 256 },
+    { { .bits = 4, .prefix = UINT32_MAX }, VDB_NAV_F32, 256 },
+    { { .prefix = 100 }, VDB_NAV_SQ8, 128 },
+    { { .prefix = 128, .axes = VDB_AXES_RANDOM, .bits = 4 }, VDB_NAV_SQ8, 128 },
+    { { .prefix = 64, .axes = VDB_AXES_FIRST, .bits = 2 }, VDB_NAV_SQ8, 64 }
+  };
+  struct rows r = rows_make(MADE_CLUSTERS, 1500, 200, 24);
+  struct rows q = rows_make(MADE_CLUSTERS, 20, 200, 25);
+  for(size_t i=0; i<VDB_ARRAY_LEN(want); i++){
+    struct vdb_graph_opts o = want[i].o;
+    struct vdb_graph_info info;
+    struct built m;
+    o.seed = 1;
+    o.no_calibration = true;
+    build(&m, &r, &o);
+    vdb_graph_info(m.g, &info);
+    CHECK_U64(o.n_lanes ? o.n_lanes : 32, info.n_lanes);
+    CHECK_U64(o.bits ? o.bits : 2, info.bits);
+    CHECK_U64(want[i].nav, info.nav);
+    CHECK_U64(want[i].dims, info.dims_code);
+    CHECK_INT(o.prefix>0 && o.prefix<200, info.is_prefix);
+    CHECK(recall_of(&m, &q, 200, NULL)>=0.9);
+    built_close(&m);
+  }
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
+
 /* ---- Recall -------------------------------------------------------------- */
 
 TEST(graph__plans_keep_their_promise){

@@ -59,6 +59,8 @@ TEST(schema__prints_what_it_parsed){
                   "alpha=1.25, bits=2, nav=pca:4) recall=0.9 ef=70",
                   "v f16[8] not null recall=0.9e0 ef=70 "
                   "index=graph(bits=2,nav=PCA:4,r=64,alpha=1.25,build_l=200)");
+  check_canonical("v f16[8] index=graph(nav=none)",
+                  "v f16[8] index=graph(nav=NONE)");
   check_canonical("v f32[8], optimize=manual, merge_rows=9, recall=1, ef=3",
                   "ef=3, recall=1.0, v f32[8], merge_rows=9, optimize=manual,"
                   "file='a''b', collection='c', durability=relaxed, "
