@@ -190,6 +190,11 @@ struct graph_walk {
   struct graph_near *trace;
   uint32_t n_trace, n_trace_max;
   uint32_t n_hop, n_distance;
+  struct vdb_pool bridge;       /* of a walk with a filter: what fails it */
+  uint32_t n_bridge_alloc;
+  uint32_t n_bridge;            /* of them expanded */
+  float share;                  /* of rows that pass, near the query */
+  bool is_far, gave_up;         /* see graph_filter.c */
   uint32_t next;                /* popped, not yet expanded */
   int rc;
 };
@@ -209,5 +214,21 @@ int vdb_graph_walk_run(struct graph_walk *w);
 /* The same for n <= WALKS walks in turn, each waiting for memory while the
 ** others work. */
 #define WALKS 4
+/* A walk within what passes the filter of b, instead of begin and run
+** (graph_filter.c); the query has been set. */
+int vdb_graph_walk_within(struct graph_walk *w,
+                          const struct vdb_graph_blocks *b,
+                          const struct vdb_graph_search *p, uint32_t k);
+/* Parts of a walk (graph_search.c): a block, loaded and checked, or NULL and
+** w->rc; request it, or its vector alone, from memory; offer a node and its
+** chain to the results; remember a slot as expanded, false if it was; buffers
+** of a pool, in place of those it has. */
+const unsigned char *vdb_graph_walk_block(struct graph_walk *w, uint32_t slot);
+void vdb_graph_walk_request(const struct graph_walk *w, uint32_t slot);
+void vdb_graph_walk_request_vector(const struct graph_walk *w, uint32_t slot);
+int vdb_graph_pool_alloc(struct vdb_pool *p, uint32_t n);
+void vdb_graph_walk_offer(struct graph_walk *w, float d2,
+                          const unsigned char *block, uint32_t slot);
+bool vdb_graph_walk_see(struct graph_walk *w, uint32_t slot);
 int vdb_graph_walk_run_many(struct graph_walk *w, unsigned n);
 #endif

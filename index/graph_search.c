@@ -87,6 +87,7 @@ void vdb_graph_walk_clear(struct graph_walk *w){
   vdb_free_aligned(w->code.table);
   pool_free(&w->pool);
   pool_free(&w->seeds);
+  pool_free(&w->bridge);
   vdb_free(w->hit);
   vdb_free(w->seen);
   memset(w, 0, sizeof(*w));
@@ -413,6 +414,31 @@ int vdb_graph_walk_run_many(struct graph_walk *w, unsigned n){
   return rc;
 }
 
+/* ---- For graph_filter.c -------------------------------------------------- */
+
+const unsigned char *vdb_graph_walk_block(struct graph_walk *w, uint32_t slot){
+  return block_get(w, slot);
+}
+void vdb_graph_walk_request(const struct graph_walk *w, uint32_t slot){
+  block_prefetch(w, slot);
+}
+void vdb_graph_walk_request_vector(const struct graph_walk *w, uint32_t slot){
+  const unsigned char *p = block_peek(w, slot);
+  for(uint32_t i=0; p && i<GRAPHBLOCK_SIZE+w->g->sz_nav; i+=64){
+    __builtin_prefetch(p+i, 0, 3);
+  }
+}
+void vdb_graph_walk_offer(struct graph_walk *w, float d2,
+                          const unsigned char *block, uint32_t slot){
+  results_add(w, d2, block, slot);
+}
+bool vdb_graph_walk_see(struct graph_walk *w, uint32_t slot){
+  return seen_add(w, slot);
+}
+int vdb_graph_pool_alloc(struct vdb_pool *p, uint32_t n){
+  return pool_alloc(p, n);
+}
+
 /* ---- For callers --------------------------------------------------------- */
 
 struct vdb_graph_searcher {
@@ -451,6 +477,10 @@ static int search_check(const struct vdb_graph *g,
   if( b->n_slots!=g->n_slots ) return VECDB_MISUSE;
   if( p->k<1 || p->k>VDB_GRAPH_EF_MAX || p->ef>VDB_GRAPH_EF_MAX ){
     return VECDB_RANGE;
+  }
+  if( p->within && !(p->within->share>0 && p->within->share<=1
+                     && (b->filter || b->live)) ){
+    return VECDB_MISUSE;
   }
   return VECDB_OK;
 }
@@ -509,12 +539,23 @@ int vdb_graph_knn(struct vdb_graph_searcher *s,
   *n_hit = 0;
   TRY( search_check(s->g, b, p) );
   if( s->g->n_slots==0 ) goto done;
-  TRY( query_begin(w, b, query, p) );
-  TRY( vdb_graph_walk_run(w) );
+  w->n_bridge = 0;
+  w->is_far = w->gave_up = false;
+  if( p->within ){
+    vdb_graph_walk_query(w, query);
+    TRY( vdb_graph_walk_within(w, b, p, p->k + search_spare(w)) );
+  }else{
+    TRY( query_begin(w, b, query, p) );
+    TRY( vdb_graph_walk_run(w) );
+  }
   TRY( query_end(s, w, p, hit, n_hit) );
   if( stats ){
     stats->n_hop = w->n_hop;
     stats->n_distance = w->n_hop + w->n_distance;
+    stats->n_bridge = w->n_bridge;
+    stats->share = p->within ? w->share : 0;
+    stats->is_far = w->is_far;
+    stats->gave_up = w->gave_up;
   }
 done:
   vdb_fpmode_leave(fp);
@@ -535,6 +576,11 @@ int vdb_graph_knn_many(struct vdb_graph_searcher *s,
   memset(n_hit, 0, n*sizeof(*n_hit));
   TRY( search_check(s->g, b, p) );
   if( s->g->n_slots==0 ) goto done;
+  for(size_t i=0; p->within && i<n; i++){
+    TRY( vdb_graph_knn(s, b, query + i*s->g->d, p, hit + i*p->k, &n_hit[i],
+                       NULL) );
+  }
+  if( p->within ) goto done;
   do{
     for(int i=0; i<WALKS; i++){
       struct graph_walk *w = &s->walk[i];

@@ -126,6 +126,19 @@ struct vdb_code_bound {
   float a, b, c, w, reach, delta, kappa, limit;
 };
 
+/* What becomes of lanes when a filter says who is wanted: those that pass go
+** to one pool, the others to another. */
+struct vdb_split {
+  const uint32_t *row;      /* of each id; VDB_SPLIT_ALL: passes */
+  const uint64_t *filter;   /* bitmap by row */
+  uint32_t n_row;           /* its bits; other rows fail */
+  float bound;              /* offer nothing that fails and is not below it */
+  struct vdb_pool *fail;
+  bool is_counted;          /* look at all lanes, and add up: */
+  uint32_t n_seen, n_pass;  /* lanes, and those of them that pass */
+};
+#define VDB_SPLIT_ALL  0xffffffffu
+
 /* Kernels of one instruction set. n, dims: multiples of 64, except f32 lengths,
 ** which are arbitrary. */
 struct vdb_code_simd {
@@ -185,6 +198,11 @@ struct vdb_code_simd {
   ** into the pool, if its estimate is below e->reuse. */
   void (*expand)(const struct vdb_code_query *q, const struct vdb_lanes *l,
                  const struct vdb_expand *e, struct vdb_pool *pool);
+  /* The same for those that pass a filter; the others are offered to another
+  ** pool. */
+  void (*expand_split)(const struct vdb_code_query *q,
+                       const struct vdb_lanes *l, const struct vdb_expand *e,
+                       struct vdb_split *s, struct vdb_pool *pool);
   /* Offer one candidate. */
   void (*offer)(struct vdb_pool *pool, float key, uint32_t id, float reuse);
   /* Position of the first entry at or after `from` that is not done, or a
