@@ -676,6 +676,15 @@ int vecdb_last_search(vecdb *db, vecdb_search_info *out){
   info.recall = n->recall;
   info.plan = n->plan;
   info.why = n->why;
+  info.n_row = n->n_row;
+  info.n_block = n->n_block;
+  info.n_bridge = n->n_bridge;
+  info.n_far = n->n_far;
+  info.n_switch = n->n_switch;
+  info.share_near = n->share_near;
+  info.cost_exact_us = n->cost_exact;
+  info.cost_through_us = n->cost_through;
+  info.cost_within_us = n->cost_within;
   return db_leave(db, struct_write(db, "vecdb_search_info", out, &info,
                                    sizeof(info)));
 }

@@ -587,8 +587,22 @@ typedef struct vecdb_search_info {
                              ** batch walks, only the results */
   double   recall;           /* to be expected, as measured when the graph was
                              ** built; 1: exact; 0: unknown, as ef was given */
-  const char *plan;          /* "exact", "graph", or both in turn */
+  const char *plan;          /* "exact", "graph" (through all rows), "graph over
+                             ** bridges" (among those that qualify), or "..,
+                             ** then exact" */
   const char *why;           /* a few words */
+  uint64_t n_row;            /* live rows */
+  uint64_t n_block;          /* blocks of graphs read; not counted by batches,
+                             ** nor are the next four */
+  uint64_t n_bridge;         /* of them, of rows that do not qualify */
+  uint32_t n_far;            /* walks with hardly a row that qualifies near the
+                             ** query */
+  uint32_t n_switch;         /* searches that went on exactly */
+  double   share_near;       /* share of rows near the query that qualify, as
+                             ** sampled by the last walk over bridges */
+  double   cost_exact_us;    /* expected costs, by fixed prices, of comparing */
+  double   cost_through_us;  /* what qualifies, of walking through all rows, */
+  double   cost_within_us;   /* over bridges; 0: not possible, or not asked */
 } vecdb_search_info;
 VECDB_API int vecdb_last_search(vecdb *db, vecdb_search_info *out);
 

@@ -181,6 +181,15 @@ struct vdb_graph_plan vdb_graph_plan_recall(const struct vdb_graph *g,
 
 /* ---- Search -------------------------------------------------------------- */
 
+/* How to search for the rows that pass a filter (filter, else live)
+** where many do not: nodes that fail are told apart before they are expanded,
+** a few are, as bridges. */
+struct vdb_graph_within {
+  const uint32_t *row;    /* row of each node; 0xffffffff: may pass, ask */
+  double share;           /* of the rows, how many pass: above 0, at most 1 */
+  double n_hop_exact;     /* give up, with no hit, when more blocks than this
+                          ** would be read */
+};
 /* Where the blocks are. Zero-initialise, then set what is needed. */
 struct vdb_graph_blocks {
   const unsigned char *const *base;  /* n_group pointers; an entry may be NULL,
@@ -192,23 +201,14 @@ struct vdb_graph_blocks {
   const uint64_t *live;   /* bitmap by row; NULL: all live */
   const uint64_t *filter; /* bitmap by row: only these; NULL: all */
   uint32_t n_row;         /* bits in the bitmaps; other rows do not qualify */
+  const struct vdb_graph_within *within;   /* NULL: walk through all */
 };
 
-/* How to search for the rows that pass a filter (blocks.filter, else .live)
-** where many do not: nodes that fail are told apart before they are expanded,
-** a few are, as bridges. */
-struct vdb_graph_within {
-  const uint32_t *row;    /* row of each node; 0xffffffff: may pass, ask */
-  double share;           /* of the rows, how many pass: above 0, at most 1 */
-  double n_hop_exact;     /* give up, with no hit, when more blocks than this
-                          ** would be read */
-};
 struct vdb_graph_search {
   uint32_t k;             /* results wanted */
   uint32_t ef;            /* candidates kept; at least k is used */
   float stop;             /* end when the best candidate is farther than
                           ** (1+stop)^2 times the k-th result; < 0: never */
-  const struct vdb_graph_within *within;   /* NULL: walk through all */
 };
 
 struct vdb_graph_hit {
@@ -227,7 +227,7 @@ struct vdb_graph_stats {
   bool is_far, gave_up;   /* within: hardly any do; see n_hop_exact */
 };
 /* Blocks that a search within is expected to read. */
-double vdb_graph_filter_hops(const struct vdb_graph_search *p, double share);
+double vdb_graph_filter_hops(uint32_t ef, double share);
 
 struct vdb_graph_searcher;
 int vdb_graph_searcher_create(const struct vdb_graph *g,

@@ -56,7 +56,8 @@
 
 struct filter_walk {
   struct graph_walk *w;
-  const struct vdb_graph_search *p;
+  const struct vdb_graph_within *in;
+  uint32_t ef;
   struct vdb_split split;
   uint32_t n_effort;            /* nodes that pass are expanded this far */
   uint32_t n_budget;            /* bridges that may be expanded */
@@ -67,44 +68,44 @@ struct filter_walk {
 
 /* ---- Budgets ------------------------------------------------------------- */
 
-static uint32_t bridges_for(const struct vdb_graph_search *p, double share){
-  double effort = p->ef>BRIDGE_EFFORT ? p->ef : BRIDGE_EFFORT;
+static uint32_t bridges_for(uint32_t ef, double share){
+  double effort = ef>BRIDGE_EFFORT ? ef : BRIDGE_EFFORT;
   double n = effort*BRIDGE_SHARE/share + BRIDGE_ADD;
   return n<BRIDGE_MAX ? (uint32_t)n : BRIDGE_MAX;
 }
 
-static uint32_t effort_for(const struct vdb_graph_search *p, bool is_far){
-  uint32_t n = p->ef/2>EFFORT_MIN ? p->ef/2 : EFFORT_MIN;
+static uint32_t effort_for(uint32_t ef, bool is_far){
+  uint32_t n = ef/2>EFFORT_MIN ? ef/2 : EFFORT_MIN;
   if( is_far ) n = EFFORT_FAR*n + EFFORT_FAR_ADD;
   return n<VDB_GRAPH_EF_MAX-TAIL_PASS ? n : VDB_GRAPH_EF_MAX-TAIL_PASS;
 }
 
-double vdb_graph_filter_hops(const struct vdb_graph_search *p, double share){
-  return bridges_for(p, share) + 0.8*effort_for(p, false) + BRIDGE_ADD;
+double vdb_graph_filter_hops(uint32_t ef, double share){
+  return (double)bridges_for(ef, share) + effort_for(ef, false);
 }
 
 /* The sample is taken: set budgets; false: give up. */
 static bool share_decide(struct filter_walk *f){
   struct graph_walk *w = f->w;
-  const struct vdb_graph_within *in = f->p->within;
+  const struct vdb_graph_within *in = f->in;
   double share = (f->split.n_pass + SAMPLE_PRIOR*in->share)
                / (f->split.n_seen + SAMPLE_PRIOR);
   bool is_far = share<FAR_SHARE*in->share;
   double cost;
   f->n_sample = 0;
   f->split.is_counted = false;
-  f->n_budget = bridges_for(f->p, share);
+  f->n_budget = bridges_for(f->ef, share);
   w->share = (float)share;
   w->is_far = is_far;
   if( is_far ){
-    uint32_t n = effort_for(f->p, true);
+    uint32_t n = effort_for(f->ef, true);
     if( f->n_budget>BRIDGE_FAR ) f->n_budget = BRIDGE_FAR;
     f->n_effort = n;
     w->pool.n_cap = n + TAIL_PASS;
     w->stop_factor = (1+STOP_FAR)*(1+STOP_FAR);
     cost = FAR_COST*(f->n_budget + (double)n);
   }else{
-    cost = f->n_budget + (double)effort_for(f->p, false);
+    cost = f->n_budget + (double)effort_for(f->ef, false);
   }
   if( f->n_budget>w->bridge.n_cap ) f->n_budget = w->bridge.n_cap;
   return !(cost>in->n_hop_exact);
@@ -127,19 +128,20 @@ static int bridge_alloc(struct graph_walk *w, uint32_t n){
 static int filter_begin(struct filter_walk *f, struct graph_walk *w,
                         const struct vdb_graph_blocks *b,
                         const struct vdb_graph_search *p, uint32_t k){
-  const struct vdb_graph_within *in = p->within;
+  const struct vdb_graph_within *in = b->within;
   double n_sample = SAMPLE_PASS/(32*in->share);
-  uint32_t n_bridge = 2*bridges_for(p, in->share);
+  uint32_t n_bridge = 2*bridges_for(p->ef, in->share);
   float stop = p->stop<0 ? STOP_FAR : p->stop + 0.1f;
   int rc;
   memset(f, 0, sizeof(*f));
   f->w = w;
-  f->p = p;
-  f->n_effort = effort_for(p, false);
-  f->n_budget = bridges_for(p, in->share);
+  f->in = in;
+  f->ef = p->ef;
+  f->n_effort = effort_for(p->ef, false);
+  f->n_budget = bridges_for(p->ef, in->share);
   f->n_sample = n_sample<SAMPLE_MIN ? SAMPLE_MIN
               : n_sample>SAMPLE_MAX ? SAMPLE_MAX : (uint32_t)n_sample;
-  TRY( vdb_graph_walk_begin(w, b, effort_for(p, true)+TAIL_PASS, k,
+  TRY( vdb_graph_walk_begin(w, b, effort_for(p->ef, true)+TAIL_PASS, k,
                             stop<STOP_MIN ? STOP_MIN : stop) );
   w->pool.n_cap = f->n_effort + TAIL_PASS;      /* grows when far */
   TRY( bridge_alloc(w, n_bridge<BRIDGE_MAX ? n_bridge : BRIDGE_MAX) );

@@ -478,7 +478,7 @@ static int search_check(const struct vdb_graph *g,
   if( p->k<1 || p->k>VDB_GRAPH_EF_MAX || p->ef>VDB_GRAPH_EF_MAX ){
     return VECDB_RANGE;
   }
-  if( p->within && !(p->within->share>0 && p->within->share<=1
+  if( b->within && !(b->within->share>0 && b->within->share<=1
                      && (b->filter || b->live)) ){
     return VECDB_MISUSE;
   }
@@ -541,7 +541,7 @@ int vdb_graph_knn(struct vdb_graph_searcher *s,
   if( s->g->n_slots==0 ) goto done;
   w->n_bridge = 0;
   w->is_far = w->gave_up = false;
-  if( p->within ){
+  if( b->within ){
     vdb_graph_walk_query(w, query);
     TRY( vdb_graph_walk_within(w, b, p, p->k + search_spare(w)) );
   }else{
@@ -553,7 +553,7 @@ int vdb_graph_knn(struct vdb_graph_searcher *s,
     stats->n_hop = w->n_hop;
     stats->n_distance = w->n_hop + w->n_distance;
     stats->n_bridge = w->n_bridge;
-    stats->share = p->within ? w->share : 0;
+    stats->share = b->within ? w->share : 0;
     stats->is_far = w->is_far;
     stats->gave_up = w->gave_up;
   }
@@ -576,11 +576,11 @@ int vdb_graph_knn_many(struct vdb_graph_searcher *s,
   memset(n_hit, 0, n*sizeof(*n_hit));
   TRY( search_check(s->g, b, p) );
   if( s->g->n_slots==0 ) goto done;
-  for(size_t i=0; p->within && i<n; i++){
+  for(size_t i=0; b->within && i<n; i++){
     TRY( vdb_graph_knn(s, b, query + i*s->g->d, p, hit + i*p->k, &n_hit[i],
                        NULL) );
   }
-  if( p->within ) goto done;
+  if( b->within ) goto done;
   do{
     for(int i=0; i<WALKS; i++){
       struct graph_walk *w = &s->walk[i];

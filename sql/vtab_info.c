@@ -127,6 +127,46 @@ static const struct rows_def check_def = {
 
 /* ---- vecdb_last_query --------------------------------------------------- */
 
+/* Ways that were not taken, with what they would have cost. */
+static int add_rejected(struct sql_rows *r, const vecdb_search_info *i){
+  struct { const char *name; double us; int taken; } way[] = {
+    { "exact", i->cost_exact_us, i->n_block==0 || i->n_switch>0 },
+    { "graph through all rows", i->cost_through_us,
+      i->n_block>0 && i->cost_within_us==0 },
+    { "graph over bridges", i->cost_within_us,
+      i->n_block>0 && i->cost_within_us>0 },
+  };
+  sqlite3_str *s = sqlite3_str_new(NULL);
+  char *z;
+  int rc = SQLITE_OK;
+  for(size_t k=0; k<sizeof(way)/sizeof(way[0]); k++){
+    if( way[k].taken || way[k].us<=0 ) continue;
+    sqlite3_str_appendf(s, "%s%s: %.0f us", sqlite3_str_length(s) ? "; " : "",
+                        way[k].name, way[k].us);
+  }
+  z = sqlite3_str_finish(s);
+  if( z ) rc = add_text(r, "rejected", z);
+  sqlite3_free(z);
+  return rc;
+}
+
+/* What graphs did, and what else there was to do. */
+static int last_graph(struct sql_rows *r, const vecdb_search_info *i){
+  int rc = SQLITE_OK;
+  if( i->n_row>0 ){
+    SQL_TRY( add_real(r, "share", (double)i->n_match/(double)i->n_row) );
+  }
+  if( i->share_near>0 ) SQL_TRY( add_real(r, "share near", i->share_near) );
+  if( i->n_block>0 ){
+    SQL_TRY( add_number(r, "blocks", i->n_block) );
+    SQL_TRY( add_number(r, "bridges", i->n_bridge) );
+    SQL_TRY( add_number(r, "switches", i->n_switch) );
+  }
+  SQL_TRY( add_rejected(r, i) );
+done:
+  return rc;
+}
+
 static int last_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
                      char **err){
   const struct sql_last *l = &vdb_rows_state(r)->last;
@@ -149,6 +189,7 @@ static int last_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
   }
   SQL_TRY( add_number(r, "qualified", l->info.n_match) );
   SQL_TRY( add_number(r, "compared", l->info.n_distance) );
+  SQL_TRY( last_graph(r, &l->info) );
 done:
   return rc;
 }

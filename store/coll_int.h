@@ -42,6 +42,7 @@
 #define EXTENT_KIND_SLOTMAP 2
 #define EXTENT_KIND_GRAPH   3
 #define EXTENT_KIND_CODES   4
+#define EXTENT_KIND_GRAPHROWS 5
 #define SLOT_MAX  0xfffffffdu           /* 2^32-2 slots, SLOT_NONE is none */
 #define DELTA_BYTES_MAX (16u<<20)       /* storage.md 7 */
 #define DELTA_ROWS_MIN  4096u

@@ -80,6 +80,8 @@ static void seg_close(struct coll *c, struct graph_seg *s){
   vdb_free(s->head);
   vdb_free(s->group);
   vdb_free(s->base);
+  vdb_free(s->rows);
+  vdb_free(s->row_of);
   memset(s, 0, sizeof(*s));
 }
 
@@ -106,16 +108,24 @@ void vdb_graphs_clear(struct coll *c){
   c->graphs = NULL;
 }
 
-/* The parts after GRAPHREC: extents, side list, header. */
+/* Extents of GRAPHREC.ROWS, if there are any. */
+static uint32_t rows_extents(const struct graph_seg *s){
+  uint32_t n_max = vdb_extent_capacity(4);
+  return s->info.n_nodes/n_max + (s->info.n_nodes%n_max!=0);
+}
+
+/* The parts after GRAPHREC: extents, side list, rows, header. */
 static int seg_open_parts(struct coll *c, struct graph_seg *s,
                           const unsigned char *p, uint32_t n_group,
                           uint32_t sz_header){
   int rc = VECDB_OK;
 
-  rc = vdb_graph_open(p + 4*((size_t)n_group+s->n_side), sz_header, &s->g);
+  rc = vdb_graph_open(p + 4*((size_t)n_group+s->n_side+s->n_rows), sz_header,
+                      &s->g);
   TRY( vdb_graph_rc(c, rc) );
   vdb_graph_info(s->g, &s->info);
-  if( s->info.n_group!=n_group || s->info.n_slots>s->n_row ){
+  if( s->info.n_group!=n_group || s->info.n_slots>s->n_row ||
+      (s->n_rows>0 && s->n_rows!=rows_extents(s)) ){
     s->info.n_group = 0;
     TRY( COLL_CORRUPT(c, "a graph has another size than its record") );
   }
@@ -123,7 +133,10 @@ static int seg_open_parts(struct coll *c, struct graph_seg *s,
   s->side = vdb_calloc((size_t)s->n_side+1, sizeof(*s->side));
   s->group = vdb_calloc((size_t)n_group+1, sizeof(*s->group));
   s->base = vdb_calloc((size_t)n_group+1, sizeof(*s->base));
-  if( !s->head || !s->side || !s->group || !s->base ) return VECDB_NOMEM;
+  s->rows = vdb_calloc((size_t)s->n_rows+1, sizeof(*s->rows));
+  if( !s->head || !s->side || !s->group || !s->base || !s->rows ){
+    return VECDB_NOMEM;
+  }
   for(uint32_t i=0; i<n_group; i++) s->head[i] = get_u32(p + 4*(size_t)i);
   p += 4*(size_t)n_group;
   for(uint32_t i=0; i<s->n_side; i++){
@@ -133,6 +146,8 @@ static int seg_open_parts(struct coll *c, struct graph_seg *s,
       TRY( COLL_CORRUPT(c, "a graph names rows outside of its range") );
     }
   }
+  p += 4*(size_t)s->n_side;
+  for(uint32_t i=0; i<s->n_rows; i++) s->rows[i] = get_u32(p + 4*(size_t)i);
 done:
   return rc;
 }
@@ -152,9 +167,10 @@ static int seg_open(struct coll *c, const unsigned char *key, size_t n_key,
   s->n_row = get_u32(val+GRAPHREC_NROW);
   s->n_side = get_u32(val+GRAPHREC_NSIDE);
   s->norm_max = get_f32(val+GRAPHREC_NORMMAX);
+  s->n_rows = get_u32(val+GRAPHREC_NROWS);
   n_group = get_u32(val+GRAPHREC_NGROUP);
   sz_header = get_u32(val+GRAPHREC_SZHEADER);
-  sz = GRAPHREC_SIZE + 4*(n_group + s->n_side) + sz_header;
+  sz = GRAPHREC_SIZE + 4*(n_group + s->n_side + s->n_rows) + sz_header;
   if( *v<0 || sz!=n_val || s->end<=s->first || s->end>c->s.delta_first ||
       s->n_side>s->end-s->first || s->n_row>s->end-s->first ||
       !vdb_graphs_possible(c, *v) ){
@@ -282,6 +298,34 @@ int vdb_graph_hold_all(struct coll *c, struct graph_seg *s){
   return rc;
 }
 
+int vdb_graph_rows_load(struct coll *c, struct graph_seg *s){
+  uint32_t n_max = vdb_extent_capacity(4), *row_of = NULL;
+  struct extent e;
+  int rc = VECDB_OK;
+
+  memset(&e, 0, sizeof(e));
+  if( s->row_of!=NULL || s->n_rows==0 ) return VECDB_OK;
+  row_of = vdb_malloc_array(s->info.n_nodes, 4);
+  if( row_of==NULL ) return VECDB_NOMEM;
+  for(uint32_t i=0; i<s->n_rows; i++){
+    uint32_t at = i*n_max, n = s->info.n_nodes-at;
+    if( n>n_max ) n = n_max;
+    TRY( vdb_extent_pin(c->p, s->rows[i], &e) );
+    if( e.spec.kind!=EXTENT_KIND_GRAPHROWS || e.spec.stride!=4 ||
+        e.spec.n_rec!=n || e.spec.owner!=c->id ){
+      TRY( COLL_CORRUPT(c, "an extent is not the one its graph expects") );
+    }
+    for(uint32_t j=0; j<n; j++) row_of[at+j] = get_u32(e.data + 4*(size_t)j);
+    vdb_extent_unpin(c->p, &e);
+  }
+  s->row_of = row_of;
+  row_of = NULL;
+done:
+  vdb_extent_unpin(c->p, &e);
+  vdb_free(row_of);
+  return rc;
+}
+
 /* ---- Rows ------------------------------------------------------------------
 ** Results need the stored vectors of a few slots all over the column: their
 ** row groups are held, too, and verified chunk by chunk as rows are read. */
@@ -389,6 +433,9 @@ static int seg_free(struct coll *c, int v, struct graph_seg *s){
     s->base[i] = NULL;
     TRY( vdb_extent_free(c->p, s->head[i]) );
   }
+  for(uint32_t i=0; i<s->n_rows; i++){
+    TRY( vdb_extent_free(c->p, s->rows[i]) );
+  }
 done:
   return rc;
 }
@@ -445,6 +492,9 @@ static int seg_cover(struct coll *c, const struct graph_seg *s,
         (size_t)(i & ((1u<<s->info.shift)-1))*s->info.stride;
     if( vdb_graph_block_row(s->g, block, i, &row, &key)!=VECDB_OK ) k->n_bad++;
     else cover_add(k, s, row);
+    if( s->row_of==NULL || i>=s->info.n_nodes ) continue;
+    if( get_u32(block+GRAPHBLOCK_DUP)!=SLOT_NONE ) row = SLOT_NONE;
+    k->n_bad += s->row_of[i]!=row;
   }
   for(uint32_t i=0; i<s->n_side; i++) cover_add(k, s, s->side[i]);
   TRY( vdb_live_ref(c, &live) );
@@ -483,6 +533,7 @@ static int seg_check(struct coll *c, struct census *census,
   int rc = VECDB_OK;
 
   TRY( vdb_graph_hold_all(c, s) );
+  TRY( vdb_graph_rows_load(c, s) );
   b.base = s->base;
   b.n_slots = s->info.n_slots;
   b.n_row = c->s.next_slot;
@@ -509,6 +560,9 @@ static int check_extents(struct coll *c, struct census *census){
       const struct graph_seg *s = &c->graphs->list[v].seg[i];
       for(uint32_t j=0; j<s->info.n_group; j++){
         TRY( vdb_extent_check(c->p, census, s->head[j], "graph") );
+      }
+      for(uint32_t j=0; j<s->n_rows; j++){
+        TRY( vdb_extent_check(c->p, census, s->rows[j], "rows of a graph") );
       }
     }
   }

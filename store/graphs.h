@@ -35,6 +35,9 @@ struct graph_seg {                     /* one graph, opened */
   page_no  *head;                      /* extents, by group of blocks */
   struct extent *group;                /* held ones; cleared: not yet */
   const unsigned char **base;          /* their bytes */
+  uint32_t n_rows;                     /* extents of GRAPHREC.ROWS */
+  page_no  *rows;
+  uint32_t *row_of;                    /* their contents; NULL: not read yet */
 };
 struct graph_list { struct graph_seg *seg; size_t n, n_cap; };
 
@@ -64,6 +67,9 @@ int  vdb_graph_hold_all(struct coll *c, struct graph_seg *s);
 /* The same for one group, when a search first comes to it. */
 int  vdb_graph_hold(struct coll *c, struct graph_seg *s, uint32_t i_group);
 
+/* s->row_of is there, if the file has it (s->n_rows>0). */
+int  vdb_graph_rows_load(struct coll *c, struct graph_seg *s);
+
 /* After a search: let go of what is held when it crowds the cache. */
 void vdb_graphs_relax(struct coll *c);
 
@@ -92,7 +98,7 @@ int  vdb_graphs_drop(struct coll *c, int v);
 int  vdb_graphs_check(struct coll *c, struct census *census,
                       const char *object);
 
-/* ---- Searching (graphs_search.c, graphs_batch.c) ------------------------ */
+/* ---- Searching (plan.c, graphs_search.c, graphs_batch.c) ----------------- */
 /* What an approximate search is to do; filled by vdb_graphs_plan. */
 struct graph_plan {
   bool     use_graph;                  /* false: exact search */
@@ -100,6 +106,11 @@ struct graph_plan {
   float    stop;
   float    recall;                     /* expected; 0: unknown (ef given) */
   const char *why;                     /* a few words */
+  bool     is_within;                  /* walk among what qualifies */
+  double   share;                      /* of the rows that qualify */
+  double   n_hop_exact;                /* blocks that cost as much as exact */
+  /* Expected microseconds by the fixed costs; 0: not possible. */
+  double   cost_exact, cost_through, cost_within;
 };
 /* Decide for k rows out of n_match that qualify. */
 void vdb_graphs_plan(struct coll *c, int v, const struct graph_wish *wish,

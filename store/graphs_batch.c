@@ -26,6 +26,7 @@ struct gbatch {
   size_t n_max;                        /* of any block */
   uint32_t k;                          /* hits per query of this graph */
   struct vdb_graph_search p;
+  struct vdb_graph_within within;      /* b may refer to it */
   struct vdb_graph_blocks b;
   struct vdb_graph_hit *hit;           /* n_max*k */
   uint32_t *n_found;                   /* by query */
@@ -72,6 +73,7 @@ static int batch_graph(struct gbatch *t){
   t->p = (struct vdb_graph_search){ t->k, g->plan->ef, g->plan->stop };
   TRY( vdb_graph_hold_all(g->c, t->s) );
   vdb_gsearch_blocks(g, t->s, &t->b);
+  TRY( vdb_gsearch_within(g, t->s, &t->within, &t->b) );
   for(unsigned w=0; w<t->n_thread; w++){
     vdb_graph_searcher_destroy(t->searcher[w]);
     t->searcher[w] = NULL;

@@ -9,7 +9,7 @@
 ** HOW     Row groups are pinned and rows fetched from where they are. Groups
 **   of blocks become extents as they are finished. The bytes depend on rows,
 **   keys and options alone (graph.h).
-** MEMORY  a pointer and a slot per row, and what the build needs.
+** MEMORY  a pointer and two slots per row, and what the build needs.
 */
 #include "util/common.h"
 #include "store/graphs.h"
@@ -40,6 +40,8 @@ struct graph_build {
   page_no *head;                         /* extents written */
   size_t n_head, n_head_cap;
   struct vdb_str header;
+  unsigned char *row_of;                 /* GRAPHREC.ROWS, by block */
+  uint32_t n_block, n_node;
 };
 
 /* ---- Which rows --------------------------------------------------------- */
@@ -125,7 +127,9 @@ static int build_begin(struct graph_build *b){
   b->side = vdb_malloc_array(n+1, sizeof(*b->side));
   b->scratch = vdb_malloc_array(vdb_graph_dims(c, b->v), sizeof(float));
   b->pin = vdb_calloc(2*c->segs[b->v].n+1, sizeof(*b->pin));
-  if( !b->vec || !b->slot || !b->key || !b->side || !b->scratch || !b->pin ){
+  b->row_of = vdb_malloc_array(n+1, 4);
+  if( !b->vec || !b->slot || !b->key || !b->side || !b->scratch || !b->pin ||
+      !b->row_of ){
     return VECDB_NOMEM;
   }
   TRY( vdb_live_ref(c, &live) );
@@ -145,6 +149,7 @@ static void build_end(struct graph_build *b){
   vdb_free(b->side);
   vdb_free(b->scratch);
   vdb_free(b->head);
+  vdb_free(b->row_of);
   vdb_str_clear(&b->header);
 }
 
@@ -158,6 +163,18 @@ static int row_fetch(void *arg, uint32_t i, float *vec){
   return VECDB_OK;
 }
 
+/* Rows of blocks, for filters: those of nodes, which come first. */
+static void rows_note(struct graph_build *b, const unsigned char *block,
+                      uint32_t n, uint32_t stride){
+  for(uint32_t i=0; i<n && b->n_block<b->n; i++, block+=stride){
+    bool is_chain = get_u32(block+GRAPHBLOCK_DUP)!=SLOT_NONE;
+    put_u32(b->row_of + 4*(size_t)b->n_block,
+            is_chain ? SLOT_NONE : get_u32(block+GRAPHBLOCK_ROW));
+    b->n_block++;
+    if( !(get_u16(block+GRAPHBLOCK_FLAGS) & 1) ) b->n_node = b->n_block;
+  }
+}
+
 static int group_write(void *arg, uint32_t i_group, const void *blocks,
                        uint32_t n, uint32_t stride){
   struct graph_build *b = arg;
@@ -168,6 +185,7 @@ static int group_write(void *arg, uint32_t i_group, const void *blocks,
   TRY( vdb_grow(&b->head, &b->n_head_cap, b->n_head+1, sizeof(*b->head)) );
   TRY( vdb_extent_create(b->c->p, &spec, blocks, &b->head[b->n_head]) );
   b->n_head++;
+  rows_note(b, blocks, n, stride);
 done:
   return rc;
 }
@@ -192,12 +210,33 @@ static void add_u32(struct vdb_str *s, uint32_t v){
   vdb_str_add(s, b, 4);
 }
 
+/* GRAPHREC.ROWS: extents, and their numbers to *heads. */
+static int rows_write(struct graph_build *b, struct vdb_str *heads,
+                      uint32_t *n_extent){
+  uint32_t n_max = vdb_extent_capacity(4);
+  page_no head;
+  int rc = VECDB_OK;
+
+  *n_extent = 0;
+  if( b->n_block!=b->n ) return VECDB_OK;
+  for(uint32_t at=0; at<b->n_node; at+=n_max, ++*n_extent){
+    uint32_t n = b->n_node-at<n_max ? b->n_node-at : n_max;
+    struct extent_spec spec = { EXTENT_KIND_GRAPHROWS, 4, n, b->c->id };
+    TRY( vdb_extent_create(b->c->p, &spec, b->row_of + 4*(size_t)at, &head) );
+    add_u32(heads, head);
+  }
+done:
+  return rc;
+}
+
 static int record_write(struct graph_build *b){
   struct coll *c = b->c;
   int column = c->vec_col[b->v], rc;
   unsigned char key[GRAPHKEY_SIZE] = { 0 }, rec[GRAPHREC_SIZE] = { 0 };
-  struct vdb_str val = VDB_STR_INIT;
+  struct vdb_str val = VDB_STR_INIT, rows = VDB_STR_INIT;
+  uint32_t n_rows;
 
+  TRY( rows_write(b, &rows, &n_rows) );
   key[GRAPHKEY_COLUMN] = (unsigned char)(column>>8);
   key[GRAPHKEY_COLUMN+1] = (unsigned char)column;
   put_key_u32(key+GRAPHKEY_FIRST, 0);
@@ -207,10 +246,13 @@ static int record_write(struct graph_build *b){
   put_u32(rec+GRAPHREC_NSIDE, b->n_side);
   put_u32(rec+GRAPHREC_SZHEADER, (uint32_t)b->header.n);
   put_f32(rec+GRAPHREC_NORMMAX, b->norm_max);
+  put_u32(rec+GRAPHREC_NROWS, n_rows);
   vdb_str_add(&val, rec, sizeof(rec));
   for(size_t i=0; i<b->n_head; i++) add_u32(&val, b->head[i]);
   for(uint32_t i=0; i<b->n_side; i++) add_u32(&val, b->side[i]);
+  vdb_str_add(&val, rows.z, rows.n);
   vdb_str_add(&val, b->header.z, b->header.n);
+  TRY( vdb_str_rc(&rows) );
   TRY( vdb_str_rc(&val) );
   if( c->s.graphs==0 ) TRY( vdb_btree_create(c->p, &c->s.graphs) );
   TRY( vdb_btree_put(c->p, c->s.graphs, key, sizeof(key), val.z, val.n,
@@ -218,6 +260,7 @@ static int record_write(struct graph_build *b){
   c->s.graph_version++;
 done:
   vdb_str_clear(&val);
+  vdb_str_clear(&rows);
   return rc;
 }
 

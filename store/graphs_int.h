@@ -33,6 +33,10 @@ int  vdb_gsearch_query(struct gsearch *g, const void *query);
 uint32_t vdb_gsearch_k(const struct gsearch *g, const struct graph_seg *s);
 void vdb_gsearch_blocks(const struct gsearch *g, const struct graph_seg *s,
                         struct vdb_graph_blocks *b);
+/* Then: walk within the filter, if that is the plan; b refers to *in. */
+int  vdb_gsearch_within(struct gsearch *g, struct graph_seg *s,
+                        struct vdb_graph_within *in,
+                        struct vdb_graph_blocks *b);
 /* Of n hits, those at a distance that is a number: they come first. */
 uint32_t vdb_gsearch_finite(const struct vdb_graph_hit *hit, uint32_t n);
 /* Did a graph find fewer than k although more of its rows qualify? */

@@ -6,105 +6,19 @@
 ** (distance, key). Only the choice of candidates is approximate.
 **
 ** ENOUGH  A graph that finds fewer rows than it was asked for, although more of
-**   its rows qualify, is asked again with twice the effort, four times; then
-**   the caller searches exactly. So does a query that is no number in the
+**   its rows qualify, is asked again with twice the effort, four times (not
+**   one that is walked within a filter: there were few to find); then the
+**   caller searches exactly. So does a query that is no number in the
 **   graph's space: the zero vector under cosine, overflows.
 **
-** PLAN    Exact search is taken when it is asked for (exact, recall 1, more
-**   recall than the calibration supports), when few rows qualify, and when it
-**   is cheaper by the fixed costs below; fixed ones, so that plans are the
-**   same everywhere. A filter, and deletions, that leave the share s of the
-**   rows widen ef by 1/s, since the graph is walked through rows that do not
-**   qualify.
+** PLAN    store/plan.c.
 */
 #include "util/common.h"
 #include "store/graphs_int.h"
 
-#define RECALL_DEFAULT   0.95
-#define EXACT_ROWS_MIN   2000u         /* fewer that qualify: exact */
-#define COST_ROW_NS      12.0          /* exact: each row, and .. */
-#define COST_BYTE_NS     0.05          /* .. each byte of it */
-#define COST_EF_NS       250.0         /* graph: each unit of ef */
 #define EF_RETRIES       4             /* doublings when too few are found */
 #define DIMS_FEW         1024          /* no memory is asked for below */
 #define HITS_FEW         64
-
-/* ---- Planning ----------------------------------------------------------- */
-
-static struct graph_seg *largest(const struct graph_list *list){
-  struct graph_seg *best = &list->seg[0];
-  for(size_t i=1; i<list->n; i++){
-    if( list->seg[i].n_row>best->n_row ) best = &list->seg[i];
-  }
-  return best;
-}
-
-/* ef and stop for all rows, from the wish, the column, the table. */
-static void plan_effort(const struct coll *c, int v,
-                        const struct graph_wish *wish, uint64_t k,
-                        struct graph_plan *p){
-  const struct schema_column *col = &c->schema->col[c->vec_col[v]];
-  const struct graph_seg *s = largest(&c->graphs->list[v]);
-  double recall = wish->recall;
-  uint32_t ef = wish->ef;
-  struct vdb_graph_plan g;
-
-  if( !(recall>0) && ef==0 ){
-    recall = col->recall>0 ? col->recall : c->schema->recall;
-    ef = col->ef ? col->ef : c->schema->ef;
-  }
-  if( recall>0 || ef==0 ){
-    if( !(recall>0) ) recall = RECALL_DEFAULT;
-    g = vdb_graph_plan_recall(s->g, (uint32_t)k, recall);
-    p->ef = recall<1 ? g.ef : 0;
-    p->stop = g.stop;
-    p->recall = g.recall;
-    return;
-  }
-  p->ef = ef;
-  p->stop = -1;
-}
-
-static bool is_cheaper_exact(const struct coll *c, int v, double n_match,
-                             double ef){
-  double sz = c->schema->col[c->vec_col[v]].sz_vec;
-  return n_match*(COST_ROW_NS + COST_BYTE_NS*sz) < ef*COST_EF_NS;
-}
-
-/* Rows that are walked through: live ones, and the dead that graphs hold. */
-static double n_walked(const struct coll *c, int v){
-  const struct graph_list *list = &c->graphs->list[v];
-  uint64_t n_row = coll_n_row(c), n_graph = 0;
-
-  for(size_t i=0; i<list->n; i++) n_graph += list->seg[i].n_row;
-  return (double)(n_graph>n_row ? n_graph : n_row);
-}
-
-void vdb_graphs_plan(struct coll *c, int v, const struct graph_wish *wish,
-                     uint64_t k, uint64_t n_match, struct graph_plan *p){
-  double ef;
-
-  memset(p, 0, sizeof(*p));
-  if( wish->exact ){ p->why = "exact is asked for"; return; }
-  if( c->graphs->list[v].n==0 ){ p->why = "no graph"; return; }
-  if( k>VDB_GRAPH_EF_MAX/2 ){ p->why = "k is large"; return; }
-  plan_effort(c, v, wish, k, p);
-  if( p->ef==0 ){
-    p->why = "more recall than the graph is known to give";
-    return;
-  }
-  if( p->ef<k ) p->ef = (uint32_t)k;
-  ef = p->ef*n_walked(c, v)/(double)n_match;
-  if( n_match<EXACT_ROWS_MIN || n_match<20*(uint64_t)p->ef ||
-      ef>VDB_GRAPH_EF_MAX/2 || is_cheaper_exact(c, v, (double)n_match, ef) ){
-    p->ef = 0;
-    p->why = "few rows qualify";
-    return;
-  }
-  p->ef = (uint32_t)ef;
-  p->use_graph = true;
-  p->why = "near in the graph";
-}
 
 /* ---- Candidates --------------------------------------------------------- */
 
@@ -140,6 +54,21 @@ uint32_t vdb_gsearch_k(const struct gsearch *g, const struct graph_seg *s){
   size_t k = g->k;
   if( s->info.needs_rerank ) k += vdb_max_sz(8, k/2);
   return (uint32_t)k;
+}
+
+int vdb_gsearch_within(struct gsearch *g, struct graph_seg *s,
+                       struct vdb_graph_within *in,
+                       struct vdb_graph_blocks *b){
+  int rc = VECDB_OK;
+
+  if( !g->plan->is_within ) return VECDB_OK;
+  TRY( vdb_graph_rows_load(g->c, s) );
+  in->row = s->row_of;
+  in->share = g->plan->share;
+  in->n_hop_exact = g->plan->n_hop_exact;
+  b->within = in;
+done:
+  return rc;
 }
 
 void vdb_gsearch_blocks(const struct gsearch *g, const struct graph_seg *s,
@@ -277,7 +206,8 @@ static int graph_ask(struct gsearch *g, struct graph_seg *s, const float *vec,
   struct loader l = { g, s };
   struct vdb_graph_search p = { vdb_gsearch_k(g, s), g->plan->ef,
                                 g->plan->stop };
-  struct vdb_graph_stats stats = { 0, 0 };
+  struct vdb_graph_stats stats = { .n_hop = 0 };
+  struct vdb_graph_within in;
   struct vdb_graph_blocks b;
   uint32_t n = 0;
   int rc = VECDB_OK;
@@ -286,16 +216,18 @@ static int graph_ask(struct gsearch *g, struct graph_seg *s, const float *vec,
     TRY( vdb_graph_searcher_create(s->g, &s->searcher) );
   }
   vdb_gsearch_blocks(g, s, &b);
+  TRY( vdb_gsearch_within(g, s, &in, &b) );
   b.load = group_load;
   b.arg = &l;
   for(int i=0; ; i++){
     rc = vdb_graph_knn(s->searcher, &b, vec, &p, hit, &n, &stats);
     TRY( rc==VECDB_CORRUPT_INDEX ? vdb_graph_rc(g->c, rc) : rc );
     g->ss->n_distance += stats.n_distance;
+    vdb_search_note_walk(g->ss, &stats);
     n = vdb_gsearch_finite(hit, n);
-    *is_short = vdb_gsearch_is_short(g, s, n, p.k);
+    *is_short = stats.gave_up || vdb_gsearch_is_short(g, s, n, p.k);
     if( !*is_short ) break;
-    if( i==EF_RETRIES || p.ef>=VDB_GRAPH_EF_MAX/2 ) return VECDB_OK;
+    if( b.within || i==EF_RETRIES || p.ef>=VDB_GRAPH_EF_MAX/2 ) return VECDB_OK;
     p.ef *= 2;
     p.stop = -1;
   }

@@ -322,7 +322,41 @@ static void note_begin(struct session *ss, const struct coll_runs *r,
   n->why = reason_exact(q);
   n->recall = 1;
   n->n_match = search_n_rows(r, q);
+  n->n_row = r->n_row;
   n->n_distance = ss->n_distance;
+}
+
+void vdb_search_note_walk(struct session *ss,
+                          const struct vdb_graph_stats *w){
+  ss->last.n_block += w->n_hop;
+  ss->last.n_bridge += w->n_bridge;
+  ss->last.n_far += w->is_far;
+  if( w->share>0 ) ss->last.share_near = w->share;
+  if( w->gave_up ) ss->last.why = "near the query too few rows qualify";
+}
+
+static void note_plan(struct session *ss, const struct graph_plan *p){
+  ss->last.why = p->why;
+  ss->last.cost_exact = p->cost_exact;
+  ss->last.cost_through = p->cost_through;
+  ss->last.cost_within = p->cost_within;
+  if( !p->use_graph ) return;
+  ss->last.plan = p->is_within ? "graph over bridges" : "graph";
+  ss->last.ef = p->ef;
+  ss->last.recall = p->recall;
+}
+
+/* What graphs found is not enough: all rows are compared. */
+static void note_switch(struct session *ss){
+  if( ss->last.n_switch==0 ){
+    bool is_within = ss->last.cost_within>0;
+    ss->last.plan = is_within ? "graph over bridges, then exact"
+                              : "graph, then exact";
+    if( ss->last.share_near==0 || ss->last.n_block==0 ){
+      ss->last.why = "the graph found too few";
+    }
+  }
+  ss->last.n_switch++;
 }
 
 static void note_end(struct session *ss){
@@ -343,12 +377,9 @@ static int search_graphs(struct session *ss, struct coll *c,
   p.n_rows = search_n_rows(r, q);
   TRY( vdb_graphs_load(c) );
   vdb_graphs_plan(c, v, &q->wish, q->k, p.n_rows, &plan);
-  ss->last.why = plan.why;
+  if( ss->last.n_switch==0 ) note_plan(ss, &plan);
   if( !plan.use_graph ) return VECDB_OK;
   *used = true;
-  ss->last.plan = "graph";
-  ss->last.ef = plan.ef;
-  ss->last.recall = plan.recall;
   if( nq==1 ){
     TRY( vdb_graphs_search(ss, c, r, &p, &plan, queries, hit, n_hit) );
   }else{
@@ -417,8 +448,7 @@ static int search_one_graphs(struct session *ss, struct coll *c,
   TRY( search_graphs(ss, c, r, &p, query, 0, 1, *hit, n_hit, used) );
   if( *used && *n_hit>=p.k ) return VECDB_OK;
   if( *used ){
-    ss->last.plan = "graph, then exact";
-    ss->last.why = "the graph found too few";
+    note_switch(ss);
     ss->last.recall = 1;
   }
   *used = false;

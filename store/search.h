@@ -79,6 +79,10 @@ int  vdb_search_batch(struct session *ss, struct coll *c,
                       size_t stride, size_t nq, struct vdb_hit *hit,
                       size_t *n_hit);
 
+/* Add what a walk did to the note of the last search. */
+struct vdb_graph_stats;
+void vdb_search_note_walk(struct session *ss, const struct vdb_graph_stats *w);
+
 /* What options say of approximate indexes. */
 void vdb_search_wish(const vecdb_search_options *opt, struct graph_wish *w);
 /* The window of search options; false: any distance will do. VECDB_RANGE. */

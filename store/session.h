@@ -28,6 +28,12 @@ struct search_note {
   double recall;               /* expected of it; 0: unknown */
   uint64_t n_match;            /* rows that qualified */
   uint64_t n_distance;         /* rows compared */
+  uint64_t n_row;              /* live rows */
+  uint64_t n_block, n_bridge;  /* blocks of graphs; of rows that fail */
+  uint32_t n_far;              /* walks for which the filter was far away */
+  uint32_t n_switch;           /* times that a search went on exactly */
+  double share_near;           /* of rows near the query; 0: not looked at */
+  double cost_exact, cost_through, cost_within;   /* as in graph_plan */
 };
 
 struct session {
