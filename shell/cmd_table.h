@@ -47,7 +47,7 @@
   X("tune",       cmd_tune,       "TABLE [recall=X] [column=C] [apply]", "what reaches that recall with the least work; apply: take it") \
   X("bench",      cmd_bench,      "TABLE [k=N] [queries=N] [column=C] [FILE.csv|FILE.svg]", "recall and rate of searches of growing effort") \
   X("dump",       cmd_dump,       "[TABLE]",            "SQL that makes the tables and rows again") \
-  X("export",     cmd_export,     "TABLE FILE [COLUMN]","vectors to fvecs, bvecs, fbin, u8bin, i8bin or npy; rows to csv, tsv or jsonl") \
+  X("export",     cmd_export,     "TABLE FILE [COLUMN]","vectors to fvecs, bvecs, ivecs, fbin, u8bin, i8bin, ibin or npy; rows to csv, tsv or jsonl") \
   X("read",       cmd_read,       "FILE",               "run a file of SQL and dot-commands") \
   X("print",      cmd_print,      "TEXT ...",           "print it") \
   X("cd",         cmd_cd,         "DIRECTORY",          "change the working directory") \

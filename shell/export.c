@@ -150,12 +150,13 @@ struct export {
   struct shell *sh;
   vecdb_collection *c;
   FILE *f;
-  const char *path, *column;
+  const char *path, *column, *table;
   enum vec_format vf;
   enum row_format rf;
   int i_col;                        /* vector column of a vector file */
   vecdb_column_info ci;             /* its description */
   uint64_t n;
+  bool failed;                      /* and was reported */
 };
 
 static void put_u32(FILE *f, uint32_t v){
@@ -168,6 +169,7 @@ static void put_u32(FILE *f, uint32_t v){
 static uint32_t format_element(enum vec_format f){
   switch( f ){
     case VEC_FVECS: case VEC_FBIN: return VECDB_F32;
+    case VEC_IVECS: case VEC_IBIN: return VECDB_F32;   /* whole numbers */
     case VEC_BVECS: case VEC_U8BIN: return VECDB_U8;
     case VEC_I8BIN: return VECDB_I8;
     default: return 0;
@@ -204,7 +206,7 @@ static bool vector_column_choose(struct export *e){
     return false;
   }
   if( (want && want!=e->ci.element) || e->ci.element==VECDB_BIT
-   || e->ci.element==VECDB_BF16 || e->vf==VEC_IVECS || e->vf==VEC_IBIN ){
+   || e->ci.element==VECDB_BF16 ){
     shell_error(e->sh, EXIT_SQL, "column \"%s\" is %s: this format cannot hold "
                 "it as it is", e->ci.name, e->ci.decl);
     return false;
@@ -212,10 +214,36 @@ static bool vector_column_choose(struct export *e){
   return true;
 }
 
-static void vector_row_write(struct export *e, vecdb_stmt *s){
+/* Floats as 32-bit integers; false when one is none. */
+static bool integers_write(struct export *e, const void *v){
+  const unsigned char *p = v;
+  for(uint32_t i=0; i<e->ci.dims; i++, p+=4){
+    float x;
+    memcpy(&x, p, 4);
+    if( !(x>=-2147483648.0f && x<2147483648.0f) || x!=(float)(int32_t)x ){
+      return false;
+    }
+    put_u32(e->f, (uint32_t)(int32_t)x);
+  }
+  return true;
+}
+
+static int vector_row_write(struct export *e, vecdb_stmt *s){
   const void *v = vecdb_column_vector(s, e->i_col, NULL);
-  if( e->vf==VEC_FVECS || e->vf==VEC_BVECS ) put_u32(e->f, e->ci.dims);
-  fwrite(v, 1, e->ci.vector_bytes, e->f);
+  if( v==NULL ) return vecdb_column_errcode(s);
+  if( e->vf==VEC_FVECS || e->vf==VEC_BVECS || e->vf==VEC_IVECS ){
+    put_u32(e->f, e->ci.dims);
+  }
+  if( e->vf!=VEC_IVECS && e->vf!=VEC_IBIN ){
+    fwrite(v, 1, e->ci.vector_bytes, e->f);
+  }else if( !integers_write(e, v) ){
+    shell_error(e->sh, EXIT_SQL, "row %llu of \"%s\" has elements that are no "
+                "32-bit integers; export to fvecs or fbin",
+                (unsigned long long)e->n, e->table);
+    e->failed = true;
+    return VECDB_DONE;
+  }
+  return VECDB_OK;
 }
 
 static void field_write(struct export *e, const char *z, bool is_null){
@@ -254,7 +282,8 @@ static void text_row_write(struct export *e, vecdb_stmt *s){
 
 static void export_header(struct export *e, uint64_t n_row){
   if( e->vf==VEC_NPY ) npy_header_write(e, n_row);
-  else if( e->vf==VEC_FBIN || e->vf==VEC_U8BIN || e->vf==VEC_I8BIN ){
+  else if( e->vf==VEC_FBIN || e->vf==VEC_U8BIN || e->vf==VEC_I8BIN
+        || e->vf==VEC_IBIN ){
     put_u32(e->f, (uint32_t)n_row);
     put_u32(e->f, e->ci.dims);
   }else if( e->rf==ROW_CSV || e->rf==ROW_TSV ){
@@ -277,10 +306,11 @@ static int export_rows(struct export *e){
   if( rc==VECDB_OK ) export_header(e, cs.n_row);
   progress_begin(&pg, e->sh, "exporting", "rows", cs.n_row);
   while( rc==VECDB_OK && (rc = vecdb_step(s))==VECDB_ROW ){
-    if( e->vf!=VEC_NONE ) vector_row_write(e, s);
+    rc = VECDB_OK;
+    if( e->vf!=VEC_NONE ) rc = vector_row_write(e, s);
     else text_row_write(e, s);
     progress_update(&pg, ++e->n);
-    rc = e->sh->interrupted ? VECDB_INTERRUPT : VECDB_OK;
+    if( rc==VECDB_OK && e->sh->interrupted ) rc = VECDB_INTERRUPT;
   }
   progress_end(&pg, NULL);
   vecdb_finalize(s);
@@ -301,7 +331,7 @@ static void export_run(struct export *e){
   if( fclose(e->f)!=0 ) bad = true;
   if( bad ) shell_error(e->sh, EXIT_SQL, "cannot write \"%s\": %s", e->path,
                         strerror(errno));
-  else if( rc==VECDB_OK ){
+  else if( rc==VECDB_OK && !e->failed ){
     char n[32];
     shell_format_count(n, sizeof n, e->n);
     fprintf(e->sh->out, "exported %s rows to \"%s\"\n", n, e->path);
@@ -318,12 +348,13 @@ bool cmd_export(struct shell *sh, int argc, char **argv){
   memset(&e, 0, sizeof e);
   e.sh = sh;
   e.path = argv[2];
+  e.table = argv[1];
   e.column = argc==4 ? argv[3] : NULL;
   e.vf = vec_format_find(NULL, e.path);
   e.rf = row_format_find(NULL, e.path);
   if( e.vf==VEC_NONE && (e.rf==ROW_NONE || e.rf==ROW_U8) ){
     shell_error(sh, EXIT_SQL, "cannot tell the format of \"%s\" from its name; "
-      "known: fvecs bvecs fbin u8bin i8bin npy csv tsv jsonl", e.path);
+      "known: fvecs bvecs ivecs fbin u8bin i8bin ibin npy csv tsv jsonl", e.path);
     return true;
   }
   rc = vecdb_collection_open(sh->db, argv[1], &e.c);

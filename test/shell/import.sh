@@ -107,6 +107,17 @@ run 0 x.vdb ".export fbin out.fbin" ".export bvecs out.bvecs" ".export fvecs out
   ".export i8 out.i8bin" ".export m out.tsv" ".export m out.csv" ".export m out.jsonl" ".export fbin out.npy"
 is 'fbin round trip' "$(od -An -tx1 a.fbin)" "$(od -An -tx1 out.fbin)"
 is 'bvecs round trip' "$(od -An -tx1 a.bvecs)" "$(od -An -tx1 out.bvecs)"
+run 0 x.vdb ".export ivecs out.ivecs"
+is 'ivecs round trip' "$(od -An -tx1 a.ivecs)" "$(od -An -tx1 out.ivecs)"
+{ u32 2 3; u32 7 9 0 4294967295 5 6; } >a.ibin
+run 0 x.vdb ".import a.ibin ibin --column v" ".export ibin out.ibin"
+is 'ibin round trip' "$(od -An -tx1 a.ibin)" "$(od -An -tx1 out.ibin)"
+run 0 x.vdb ".export u8 out.u8bin"
+is 'u8bin round trip' "$(od -An -tx1 a.u8bin)" "$(od -An -tx1 out.u8bin)"
+run 0 x.vdb ".export npy out2.npy"
+is 'npy round trip' "$(tail -c 16 a.npy | od -An -tx1)" "$(tail -c 16 out2.npy | od -An -tx1)"
+run 1 x.vdb ".export fbin out.ivecs"
+has 'halves are no integers' 'has elements that are no 32-bit integers' "$out"
 is 'fvecs round trip' "$(od -An -tx1 a.fvecs)" "$(od -An -tx1 out.fvecs)"
 is 'i8bin round trip' "$(od -An -tx1 a.i8bin)" "$(od -An -tx1 out.i8bin)"
 for f in out.csv out.jsonl; do
