@@ -22,7 +22,7 @@
 enum { N_EFFORT_MAX = 16, N_QUERY = 200, K_DEFAULT = 10 };
 #define RUN_SECONDS 0.2
 
-struct bench_row { uint32_t ef; double recall, qps, compared; };
+struct bench_row { uint32_t ef; double recall, qps; };
 
 struct bench {
   struct shell *sh;
@@ -103,7 +103,6 @@ static double recall_of(const struct bench *b){
 
 static int effort_measure(struct bench *b, uint32_t ef, bool is_exact){
   struct bench_row *r = &b->row[b->n];
-  vecdb_search_info info = { .size = sizeof info };
   double t0 = shell_now(), best = 0;
   int rc = VECDB_OK;
   do{
@@ -113,9 +112,6 @@ static int effort_measure(struct bench *b, uint32_t ef, bool is_exact){
     if( secs>0 && b->nq/secs>best ) best = b->nq/secs;
   }while( rc==VECDB_OK && shell_now()-t0<RUN_SECONDS && !b->sh->interrupted );
   if( rc!=VECDB_OK ) return rc;
-  if( vecdb_last_search(b->sh->db, &info)==VECDB_OK && b->nq ){
-    r->compared = (double)info.n_distance/b->nq;
-  }
   r->ef = ef;
   r->qps = best;
   r->recall = recall_of(b);
@@ -177,15 +173,15 @@ static long threads(const struct bench *b){
 static void csv_write(const struct bench *b, FILE *f){
   char cpu[128];
   machine(cpu, sizeof cpu);
-  fputs("table,rows,type,metric,k,queries,threads,machine,ef,recall,qps,"
-        "compared\n", f);
+  fputs("table,rows,type,metric,k,queries,threads,machine,ef,recall,qps\n",
+        f);
   for(int i=0; i<b->n; i++){
     const struct bench_row *r = &b->row[i];
     char ef[16] = "exact";
     if( r->ef ) snprintf(ef, sizeof ef, "%u", r->ef);
-    fprintf(f, "%s,%" PRIu64 ",%s,%s,%u,%u,%ld,\"%s\",%s,%.4f,%.1f,%.1f\n",
+    fprintf(f, "%s,%" PRIu64 ",%s,%s,%u,%u,%ld,\"%s\",%s,%.4f,%.1f\n",
             b->table, b->n_row, b->ci.decl, metric_name(b->ci.metric), b->k,
-            b->nq, threads(b), cpu, ef, r->recall, r->qps, r->compared);
+            b->nq, threads(b), cpu, ef, r->recall, r->qps);
   }
 }
 
@@ -259,15 +255,13 @@ static void table_print(const struct bench *b){
           "threads, %s\n", b->table, b->n_row, b->ci.decl,
           metric_name(b->ci.metric), b->k, b->nq, threads(b),
           machine(cpu, sizeof cpu));
-  fprintf(b->sh->out, "%6s %8s %12s %12s\n", "ef", "recall", "queries/s",
-          "compared");
+  fprintf(b->sh->out, "%6s %8s %12s\n", "ef", "recall", "queries/s");
   for(int i=0; i<b->n; i++){
     const struct bench_row *r = &b->row[i];
     char ef[16] = "exact", qps[32];
     if( r->ef ) snprintf(ef, sizeof ef, "%u", r->ef);
     shell_format_count(qps, sizeof qps, (unsigned long long)(r->qps + 0.5));
-    fprintf(b->sh->out, "%6s %8.4f %12s %12.0f\n", ef, r->recall, qps,
-            r->compared);
+    fprintf(b->sh->out, "%6s %8.4f %12s\n", ef, r->recall, qps);
   }
 }
 

@@ -210,6 +210,24 @@ static void file_stat(struct shell *sh){
   listing_end(&l, NULL);
 }
 
+/* The newest audit of each vector column, and what has changed since. */
+static void audit_rows(struct listing *l, const char *name){
+  sqlite3_stmt *st = NULL;
+  sqlite3_prepare_v2(l->sh->sql, "SELECT 'recall of '||\"column\", printf("
+      "'%g (%g to %g) at k %d, %s, %d changes ago', recall, lower, upper, k, "
+      "date(at,'unixepoch'), changes), max(at) FROM vecdb_audits(?1) "
+      "GROUP BY \"column\"", -1, &st, NULL);
+  if( st ) sqlite3_bind_text(st, 1, name, -1, SQLITE_TRANSIENT);
+  while( st && sqlite3_step(st)==SQLITE_ROW ){
+    char *row = sqlite3_mprintf("%Q AS key, %Q AS value",
+                                sqlite3_column_text(st, 0),
+                                sqlite3_column_text(st, 1));
+    if( row ) listing_add(l, "%s", row);
+    sqlite3_free(row);
+  }
+  sqlite3_finalize(st);
+}
+
 static void table_stat(struct shell *sh, const char *name){
   vecdb_collection *c = NULL;
   vecdb_collection_stats s;
@@ -225,6 +243,7 @@ static void table_stat(struct shell *sh, const char *name){
   for(size_t i=0; i<sizeof(row)/sizeof(row[0]); i++){
     listing_add(&l, "'%s' AS key, %llu AS value", row[i].key, row[i].v);
   }
+  audit_rows(&l, name);
   listing_end(&l, NULL);
   vecdb_collection_close(c);
 }

@@ -57,9 +57,17 @@ static void sql_error(struct shell *sh, const char *sql, int rc){
 #else
   int offset = -1;
 #endif
-  const char *msg = sqlite3_errmsg(sh->sql);
-  if( (rc & 0xff)==SQLITE_INTERRUPT ) msg = "interrupted";
-  shell_error(sh, shell_exit_of_sqlite(rc), "%s", msg);
+  char *msg = sqlite3_mprintf("%s", (rc & 0xff)==SQLITE_INTERRUPT
+                              ? "interrupted" : sqlite3_errmsg(sh->sql));
+  char *near = msg ? shell_suggest(sh, msg) : NULL;
+  if( near ){
+    shell_error(sh, shell_exit_of_sqlite(rc), "%s; did you mean \"%s\"?", msg,
+                near);
+  }else{
+    shell_error(sh, shell_exit_of_sqlite(rc), "%s", msg);
+  }
+  sqlite3_free(near);
+  sqlite3_free(msg);
   if( sh->is_interactive && offset>=0 && offset<=(int)strlen(sql) ){
     caret_print(sql, offset);
   }

@@ -108,6 +108,11 @@ void shell_run_sql(struct shell *sh, const char *z);
 void shell_error(struct shell *sh, int exit_code, const char *fmt, ...)
   __attribute__((format(printf,3,4)));
 
+/* suggest.c */
+/* For SQLite's "no such table: x" and the like: the nearest name there is, from
+** sqlite3_malloc; else NULL. */
+char *shell_suggest(struct shell *sh, const char *message);
+
 /* cmd.c */
 void shell_run_command(struct shell *sh, const char *line);
 const char *const *shell_command_names(void);      /* ends with NULL */

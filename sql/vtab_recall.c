@@ -4,8 +4,8 @@
 **   INSERT INTO t(t) VALUES('calibrate')                measures and keeps
 **   vecdb_audits(t)                                     what was kept
 **
-** Audits are rows of a collection of the same file, "vecdb_audits", which the
-** first one makes; its vector column is there because every collection has
+** Audits are rows of a collection of the same file, "vecdb_audit_log", which
+** the first one makes; its vector column is there because every collection has
 ** one. An audit remembers the version of the data it saw, so that it can be
 ** told how much has changed since.
 */
@@ -18,7 +18,7 @@ enum { K_DEFAULT = 10, SAMPLES_DEFAULT = 100, SAMPLES_MAX = 100000,
 
 enum { COL_ID, COL_V, COL_AT, COL_TABLE, COL_COLUMN, COL_K, COL_EF, COL_N,
        COL_RECALL, COL_LOWER, COL_UPPER, COL_MS, COL_ROWS, COL_VERSION };
-static const char audits_name[] = "vecdb_audits";
+static const char audits_name[] = "vecdb_audit_log";
 static const char audits_schema[] =
   "id integer primary key, v float[1] index=flat, at int, tbl text, col text, "
   "n_near int, ef int, n int, recall float, lower float, upper float, ms float, "
