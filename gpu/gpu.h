@@ -47,11 +47,9 @@ int  vdb_gpu_piece_create(struct gpu_piece **out);
 void vdb_gpu_piece_destroy(struct gpu_piece *p);        /* NULL is fine */
 /* Bytes that the rows would take on the device. */
 int  vdb_gpu_piece_size(const vdb_gpu_source *src, uint64_t *bytes);
-/* Make it resident, if it is not, and do this. `src` is that of every call. */
+/* Make it resident, if it is not, and search. `src` is that of every call. */
 int  vdb_gpu_piece_knn(struct gpu_piece *p, const vdb_gpu_source *src,
                        const vdb_gpu_knn *q);
-int  vdb_gpu_piece_prune(struct gpu_piece *p, const vdb_gpu_source *src,
-                         const vdb_gpu_prune *q);
 /* Is it resident at the moment? A guess for the planner. */
 bool vdb_gpu_piece_is_resident(const struct gpu_piece *p);
 #endif

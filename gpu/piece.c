@@ -73,8 +73,8 @@ static int piece_attach(struct gpu_process *g, struct gpu_piece *p,
 
 /* One request. The caller's own pieces are the newest, so when the request
 ** itself finds too little memory it is repeated without those of others. */
-static int piece_call(struct gpu_piece *p, const vdb_gpu_source *src,
-                      const vdb_gpu_knn *q, const vdb_gpu_prune *t){
+int vdb_gpu_piece_knn(struct gpu_piece *p, const vdb_gpu_source *src,
+                      const vdb_gpu_knn *q){
   struct gpu_process *g = &vdb_gpu_process;
   int code;
   pthread_mutex_lock(&g->lock);
@@ -82,7 +82,7 @@ static int piece_call(struct gpu_piece *p, const vdb_gpu_source *src,
   if( code==VDB_GPU_OK ) code = piece_attach(g, p, src);
   while( code==VDB_GPU_OK ){
     g->n_call++;
-    code = q ? g->api->knn(p->rows, q) : g->api->prune(p->rows, t);
+    code = g->api->knn(p->rows, q);
     if( code!=VDB_GPU_OOM || g->oldest==p ) break;
     piece_drop(g, g->oldest);
     g->n_drop++;
@@ -118,16 +118,6 @@ int vdb_gpu_piece_size(const vdb_gpu_source *src, uint64_t *bytes){
   if( code==VDB_GPU_OK ) code = g->api->estimate(g->dev, src, bytes);
   pthread_mutex_unlock(&g->lock);
   return code;
-}
-
-int vdb_gpu_piece_knn(struct gpu_piece *p, const vdb_gpu_source *src,
-                      const vdb_gpu_knn *q){
-  return piece_call(p, src, q, NULL);
-}
-
-int vdb_gpu_piece_prune(struct gpu_piece *p, const vdb_gpu_source *src,
-                        const vdb_gpu_prune *q){
-  return piece_call(p, src, NULL, q);
 }
 
 bool vdb_gpu_piece_is_resident(const struct gpu_piece *p){

@@ -89,21 +89,6 @@ typedef struct vdb_gpu_knn {
   uint32_t *n;                      /* n_query */
 } vdb_gpu_knn;
 
-/* Prune lists of candidates by the rule of rules.h. Rows are F32, L2; d2 are
-** canonical squares. List i has the candidates cand[first[i]..first[i+1]-1],
-** ascending by (d2, row), without repeats. out[i*n_max..] are those kept, as
-** positions within the list, n_out[i] many. */
-typedef struct vdb_gpu_prune {
-  uint32_t size, n_list, n_max, reserved;
-  const uint64_t *first;            /* n_list+1 */
-  const uint32_t *cand;
-  const float *d2;
-  int (*cancelled)(void *arg);
-  void *arg;
-  uint16_t *out;                    /* n_list x n_max */
-  uint16_t *n_out;                  /* n_list */
-} vdb_gpu_prune;
-
 typedef struct vdb_gpu_stats {
   uint32_t size, reserved;
   uint64_t sz_rows, sz_budget;      /* bytes resident, and allowed */
@@ -137,7 +122,6 @@ typedef struct vdb_gpu_api {
                 vdb_gpu_rows **out);
   void (*detach)(vdb_gpu_rows *r);
   int (*knn)(vdb_gpu_rows *r, const vdb_gpu_knn *q);
-  int (*prune)(vdb_gpu_rows *r, const vdb_gpu_prune *p);
   int (*stats)(vdb_gpu_device *d, vdb_gpu_stats *out);
   int (*control)(vdb_gpu_device *d, uint32_t what, uint64_t value);
 } vdb_gpu_api;

@@ -202,42 +202,6 @@ static int ref_knn(vdb_gpu_rows *r, const vdb_gpu_knn *q){
   return code;
 }
 
-/* ---- Pruning ------------------------------------------------------------- */
-
-static void list_prune(const vdb_gpu_rows *r, const vdb_gpu_prune *p,
-                       uint32_t i){
-  const float *x = (const float*)(const void*)r->vec;
-  uint16_t *out = p->out + (size_t)i*p->n_max;
-  const uint32_t *cand = p->cand + p->first[i];
-  const float *d2 = p->d2 + p->first[i];
-  uint32_t n = (uint32_t)(p->first[i+1] - p->first[i]), n_out = 0, j;
-  size_t d = r->src.dim;
-  for(uint32_t c=0; c<n && n_out<p->n_max; c++){
-    for(j=0; j<n_out; j++){
-      float kept = vdb_l2sq(VECDB_F32, x + cand[c]*d, x + cand[out[j]]*d, d);
-      if( rules_prune_drops(d2[c], rules_not_nan(kept)) ) break;
-    }
-    if( j==n_out ) out[n_out++] = (uint16_t)c;
-  }
-  p->n_out[i] = (uint16_t)n_out;
-}
-
-static int ref_prune(vdb_gpu_rows *r, const vdb_gpu_prune *p){
-  struct vdb_fpmode fp = vdb_fpmode_enter();
-  int code = VDB_GPU_OK;
-  if( r->src.type!=VECDB_F32 ) code = VDB_GPU_UNSUPPORTED;
-  if( ref_counts_down(&r->dev->fail_alloc) ) code = VDB_GPU_OOM;
-  for(uint32_t i=0; i<p->n_list && code==VDB_GPU_OK; i++){
-    if( p->cancelled && i%256==0 && p->cancelled(p->arg) ){
-      code = VDB_GPU_CANCELLED;
-    }else if( ref_counts_down(&r->dev->fail_launch) ){
-      code = VDB_GPU_DEVICE_LOST;
-    }else list_prune(r, p, i);
-  }
-  vdb_fpmode_leave(fp);
-  return code;
-}
-
 /* ---- The table ----------------------------------------------------------- */
 
 static int ref_stats(vdb_gpu_device *d, vdb_gpu_stats *out){
@@ -266,7 +230,7 @@ static int ref_control(vdb_gpu_device *d, uint32_t what, uint64_t value){
 #define REF_API(abi, rules, canon) { \
   sizeof(vdb_gpu_api), abi, rules, canon, "reference", VECDB_VERSION, \
   ref_device_count, ref_device_info, ref_open, ref_close, ref_estimate, \
-  ref_attach, ref_detach, ref_knn, ref_prune, ref_stats, ref_control }
+  ref_attach, ref_detach, ref_knn, ref_stats, ref_control }
 
 static const vdb_gpu_api ref_api =
     REF_API(VDB_GPU_ABI_VERSION, VDB_GPU_RULES, VDB_GPU_CANON);

@@ -155,11 +155,4 @@ RULES_FN uint32_t rules_growth(uint32_t capacity, uint32_t k){
 /* A sum that is not a number is last in the order. */
 RULES_FN float rules_not_nan(float x){ return x==x ? x : INFINITY; }
 
-/* ---- Pruning ------------------------------------------------------------- */
-
-/* A candidate at square distance d2 gives way to a kept one when that is
-** nearer to it: at square distance d2_kept. */
-RULES_FN bool rules_prune_drops(float d2, float d2_kept){
-  return !(d2_kept>d2);
-}
 #endif

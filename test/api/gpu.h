@@ -9,12 +9,17 @@
 
 #include "vt.h"
 
-/* The plugin to test; skips where there is none. */
+/* The plugin to test. */
 static inline const char *gpu_plugin(void){
-  const char *z = getenv("VECDB_GPU_PLUGIN"), *build = getenv("VECDB_BUILD");
+  const char *build = getenv("VECDB_BUILD"), *name = "libvecdb_gpu_ref.so";
   static char path[4096];
+#if defined(GPU_PLUGIN_NAME)
+  name = GPU_PLUGIN_NAME;
+#else
+  const char *z = getenv("VECDB_GPU_PLUGIN");
   if( z && z[0] ) return z;
-  snprintf(path, sizeof(path), "%s/libvecdb_gpu_ref.so", build ? build : ".");
+#endif
+  snprintf(path, sizeof(path), "%s/%s", build ? build : ".", name);
   return path;
 }
 
