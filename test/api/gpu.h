@@ -1,7 +1,7 @@
 /* gpu.h -- where the tests of the GPU find a plugin.
 **
 ** $VECDB_GPU_PLUGIN says which (make check-gpu: that of the device); without
-** it, it is the reference plugin of the build.
+** it, it is the reference plugin of the build, or GPU_PLUGIN_NAME.
 */
 #ifndef TEST_GPU_H
 #define TEST_GPU_H
@@ -9,17 +9,16 @@
 
 #include "vt.h"
 
+#if !defined(GPU_PLUGIN_NAME)
+# define GPU_PLUGIN_NAME "libvecdb_gpu_ref.so"
+#endif
+
 /* The plugin to test. */
 static inline const char *gpu_plugin(void){
-  const char *build = getenv("VECDB_BUILD"), *name = "libvecdb_gpu_ref.so";
+  const char *z = getenv("VECDB_GPU_PLUGIN"), *build = getenv("VECDB_BUILD");
   static char path[4096];
-#if defined(GPU_PLUGIN_NAME)
-  name = GPU_PLUGIN_NAME;
-#else
-  const char *z = getenv("VECDB_GPU_PLUGIN");
   if( z && z[0] ) return z;
-#endif
-  snprintf(path, sizeof(path), "%s/%s", build ? build : ".", name);
+  snprintf(path, sizeof(path), "%s/%s", build ? build : ".", GPU_PLUGIN_NAME);
   return path;
 }
 

@@ -1,0 +1,211 @@
+/* b_gpu.c -- exact searches on a GPU: time from host to host, against the CPU.
+**
+** For each size of generated data (the numbers of gpu_peer.py, which measures
+** torch on the same): rows are attached once, then batches of Q queries, k = 10
+** and 100, 5 times at least and 20 where they are short, with queries of their
+** own. Up to 100 queries of each configuration are compared with the CPU, bit
+** for bit; where they differ there is no number. Then lists of 65 neighbours of
+** all rows, as a graph is built from, for the first size.
+**
+** Usage: b_gpu [-n rows] [-q] [-o FILE]     -n: one size instead of all, 128
+** dimensions; -q: few batches. Without a GPU it says so and measures nothing.
+*/
+#include <time.h>
+
+#include "bench/record.h"
+
+#include "gpu/gpu.h"
+#include "index/index.h"
+#include "simd/simd.h"
+#include "util/pool.h"
+
+enum { K_MAX = 100, TIES = 32, CHECKED = 100, Q_MAX = 10000 };
+
+static double seconds(void){
+  struct timespec t;
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
+}
+
+static void *allocate(size_t sz){
+  void *p = aligned_alloc(64, (sz+63)/64*64);
+  if( p==NULL ){
+    fprintf(stderr, "b_gpu: out of memory\n");
+    exit(1);
+  }
+  return p;
+}
+
+/* ---- Data ---------------------------------------------------------------- */
+
+/* Element i of a stream: the sum of four uniform numbers, -1..1 each; the
+** operations are exact, so Python has the same bits. */
+static float element(uint64_t i, uint64_t seed){
+  uint64_t z = i*0x9e3779b97f4a7c15u + seed*0xbf58476d1ce4e5b9u;
+  z = (z ^ z>>30)*0xbf58476d1ce4e5b9u;
+  z = (z ^ z>>27)*0x94d049bb133111ebu;
+  z ^= z>>31;
+  return (float)((int32_t)(z & 0xffff) + (int32_t)(z>>16 & 0xffff)
+                 + (int32_t)(z>>32 & 0xffff) + (int32_t)(z>>48)
+                 - 131072)*0x1p-15f;
+}
+
+struct fill { float *v; size_t n, d; uint64_t seed; };
+static int fill_task(void *arg, size_t i, unsigned worker){
+  const struct fill *f = arg;
+  size_t lo = i*4096, hi = lo+4096<f->n ? lo+4096 : f->n;
+  (void)worker;
+  for(size_t j=lo*f->d; j<hi*f->d; j++) f->v[j] = element(j, f->seed);
+  return 0;
+}
+static float *generate(size_t n, size_t d, uint64_t seed){
+  struct fill f = { allocate(n*d*sizeof(float)), n, d, seed };
+  vdb_pool_run(vdb_cpu_count(), (n+4095)/4096, fill_task, &f);
+  return f.v;
+}
+
+/* ---- One size ------------------------------------------------------------ */
+
+static size_t n_rows, dim;
+static float *rows, *queries;
+static struct gpu_piece *piece;
+static uint32_t *got_row, *got_n;
+static float *got_distance;
+
+static int fetch(void *arg, uint32_t first, uint32_t n, void *dst){
+  (void)arg;
+  memcpy(dst, rows + (size_t)first*dim, (size_t)n*dim*sizeof(float));
+  return 0;
+}
+
+static int ask(const float *q, size_t nq, size_t k){
+  vdb_gpu_source src = { sizeof(src), VECDB_L2, VECDB_F32, (uint32_t)dim,
+                         (uint32_t)n_rows, 0, fetch, NULL };
+  vdb_gpu_knn a = { sizeof(a), (uint32_t)nq, (uint32_t)k,
+                    (uint32_t)(k+TIES), q, NULL, NULL, NULL, got_row,
+                    got_distance, got_n };
+  return vdb_gpu_piece_knn(piece, &src, &a);
+}
+
+/* Do the first answers have the bits of the CPU? */
+static bool is_right(const float *q, size_t nq, size_t k, double *cpu){
+  struct flat_run run = { .vecs = rows, .stride = dim*sizeof(float),
+                          .n_rows = (uint32_t)n_rows };
+  struct flat_search s = { .metric = VECDB_L2, .type = VECDB_F32, .dim = dim,
+                           .runs = &run, .n_runs = 1,
+                           .n_thread = vdb_cpu_count() };
+  size_t n = nq<CHECKED ? nq : CHECKED, n_hit[CHECKED];
+  struct vdb_hit *hit = allocate(n*k*sizeof(*hit));
+  double t0 = seconds();
+  bool right = vdb_flat_knn_batch(&s, q, dim*sizeof(float), n, k, hit, n_hit)
+            == VECDB_OK;
+  *cpu = (seconds()-t0)/(double)n*(double)nq;
+  for(size_t i=0; i<n && right; i++) for(size_t j=0; j<n_hit[i]; j++){
+    size_t at = i*(k+TIES)+j;
+    right &= got_n[i]!=VDB_GPU_LEFT && j<got_n[i]
+          && hit[i*k+j].slot==got_row[at]
+          && memcmp(&hit[i*k+j].distance, &got_distance[at], 4)==0;
+  }
+  free(hit);
+  return right;
+}
+
+static void measure(size_t nq, size_t k){
+  char name[48];
+  double cpu = 0, total = 0;
+  size_t at = 0;
+  int code = ask(queries, nq, k);              /* warms up */
+  snprintf(name, sizeof(name), "%zux%zu Q=%zu k=%zu", n_rows, dim, nq, k);
+  if( code!=VDB_GPU_OK || !is_right(queries, nq, k, &cpu) ){
+    printf("%-32s void: %s\n", name, code ? vdb_gpu_why(code)
+                                          : "other bits than the CPU's");
+    n_missed++;
+    return;
+  }
+  for(int r=0; r<20 && (r<5 || total<1); r++){
+    double t0 = seconds(), t;
+    at = (at + nq)%(Q_MAX-nq+1);               /* other queries each time */
+    ask(queries + at*dim, nq, k);
+    t = seconds()-t0;
+    total += t;
+    record(name, 1e3*t);
+  }
+  figure(name, median(name), "ms", GOAL_NONE, 0);
+  printf("%-52s %12.4g times that\n", "  the CPU, all its threads",
+         1e3*cpu/median(name));
+}
+
+static void lists(void){
+  enum { BLOCK = 4096 };
+  double t0 = seconds();
+  int code = VDB_GPU_OK;
+  for(size_t i=0; i<n_rows && code==VDB_GPU_OK; i+=BLOCK){
+    size_t n = n_rows-i<BLOCK ? n_rows-i : BLOCK;
+    code = ask(rows + i*dim, n, 65);
+  }
+  if( code==VDB_GPU_OK ) figure("lists of 64 neighbours", seconds()-t0, "s",
+                                GOAL_NONE, 0);
+  else printf("lists: %s\n", vdb_gpu_why(code));
+}
+
+static void one_size(size_t n, size_t d, bool is_quick, bool has_lists){
+  static const size_t nq[] = { 1, 4, 16, 64, 100, 256, 1000, 4000, 10000 };
+  double t0;
+  n_rows = n;
+  dim = d;
+  rows = generate(n, d, 1);
+  queries = generate(Q_MAX, d, 2);
+  if( vdb_gpu_piece_create(&piece)!=VDB_GPU_OK ) exit(1);
+  t0 = seconds();
+  if( ask(queries, 1, 1)==VDB_GPU_OK ){
+    figure(d==128 ? "attach, d=128" : "attach", seconds()-t0, "s", GOAL_NONE,
+           0);
+  }
+  for(size_t i=0; i<9; i++){
+    if( is_quick && i%4 ) continue;
+    measure(nq[i], 10);
+    if( nq[i]==1 || nq[i]==100 || nq[i]==1000 ) measure(nq[i], K_MAX);
+  }
+  if( has_lists ) lists();
+  vdb_gpu_piece_destroy(piece);
+  free(rows);
+  free(queries);
+}
+
+int main(int argc, char **argv){
+  size_t n = 0, n_cell = (size_t)Q_MAX*(K_MAX+TIES);
+  const char *out = NULL;
+  bool is_quick = false;
+  const char *about[] = { "plugin", "", NULL, NULL };
+  struct vdb_str status = VDB_STR_INIT;
+  for(int c; (c = getopt(argc, argv, "n:qo:"))!=-1; ){
+    if( c=='n' ) n = (size_t)strtoull(optarg, NULL, 10);
+    else if( c=='q' ) is_quick = true;
+    else if( c=='o' ) out = optarg;
+    else return 2;
+  }
+  vdb_gpu_status(&status);
+  printf("%s\n", status.z);
+  vdb_str_clear(&status);
+  if( vdb_gpu_start()!=VDB_GPU_OK ){
+    printf("not measured: %s\n", vdb_gpu_why(vdb_gpu_start()));
+    return 0;
+  }
+  got_row = allocate(n_cell*sizeof(*got_row));
+  got_distance = allocate(n_cell*sizeof(*got_distance));
+  got_n = allocate(Q_MAX*sizeof(*got_n));
+  if( n ){
+    one_size(n, 128, is_quick, true);
+  }else{
+    one_size(1000000, 128, is_quick, true);
+    one_size(1000000, 768, is_quick, false);
+    if( !is_quick ) one_size(10000000, 128, true, false);
+  }
+  vdb_gpu_status(&status);
+  printf("%s\n", status.z);
+  vdb_str_clear(&status);
+  about[1] = getenv("VECDB_GPU_PLUGIN");
+  if( about[1]==NULL ) about[1] = "";
+  if( out ) json_write(out, ".", about);
+  return n_missed>0;
+}
