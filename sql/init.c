@@ -121,6 +121,7 @@ static int register_all(sqlite3 *db){
   int rc;
   if( st==NULL ) return SQLITE_NOMEM;
   /* Nearly always nothing is there: one question instead of one per name. */
+  st->vec0_is_strict = vdb_vec0_is_strict();
   st->vec0_is_other = has_module(db, "vec0");
   st->has_others = has_function(db, "vec%", -2) || has_module(db, "vec%");
   SQL_TRY( vdb_guard_register(st) );

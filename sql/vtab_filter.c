@@ -249,6 +249,9 @@ static int request_bound(struct sql_table *t, const struct plan *p,
   int rc = SQLITE_OK;
   if( p->i_bound[0]>=0 ){
     rc = read_count(t, "k", argv[p->i_bound[0]], &q->k);
+    if( rc==SQLITE_OK && t->is_vec0 && t->st->vec0_is_strict ){
+      rc = vdb_vec0_strict_k(t, q->k);
+    }
     if( q->k<0 ) q->is_empty = 1;
   }
   if( p->i_bound[1]>=0 ){              /* negative: no limit, as in SQLite */

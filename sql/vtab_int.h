@@ -10,6 +10,7 @@
 **   vtab_args.c    arguments of CREATE VIRTUAL TABLE that are not columns
 **   vtab_conn.c    one engine handle per (connection, file); transactions
 **   host.c, host_txn.c   storage in shadow tables of the SQLite database
+**   vec0_sentences.c, vec0_strict.c   the words and limits of sqlite-vec
 **   vec0_convert.c tables of sqlite-vec, and turning them into ours
 **   vtab_token.c   the host table vecdb_txn and the two-phase protocol
 **   vtab_durable.c when a commit of the host is on disk
@@ -115,6 +116,7 @@ struct sql_state {
   int n_ref;
   int has_others;             /* functions or modules vec* were there before */
   int vec0_is_other;          /* the module vec0 is not ours */
+  int vec0_is_strict;         /* VECDB_STRICT_VEC0: refuse what upstream does */
   int is_converting;          /* DROP leaves the tables of sqlite-vec */
   struct sql_conn *conns;     /* open .vdb files */
   struct sql_table *tables;   /* connected tables */
@@ -232,6 +234,17 @@ int vdb_host_error(struct sql_conn *c, int engine_rc, char **err);
 /* Before the engine is closed: nothing is written any more. */
 void vdb_host_abandon(struct sql_host *h);
 void vdb_host_free(struct sql_host *h);
+
+/* vec0_sentences.c: the words of sqlite-vec, from sqlite3_malloc, or NULL. Why
+** the arguments are no table; a value that does not fit its column. */
+struct sql_column;
+char *vdb_vec0_constructor_sentence(const char *table, int argc,
+                                    const char *const *argv, int is_strict);
+char *vdb_vec0_value_sentence(const struct sql_column *c, sqlite3_value *v);
+/* vec0_strict.c */
+int vdb_vec0_is_strict(void);
+int vdb_vec0_strict_plan(struct sql_table *t, sqlite3_index_info *info);
+int vdb_vec0_strict_k(struct sql_table *t, sqlite3_int64 k);
 
 /* vec0_convert.c: tables of sqlite-vec. Dropping their shadow tables;
 ** replacing the table "t" or "schema.t" by ours. */

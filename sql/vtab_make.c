@@ -311,14 +311,23 @@ done:
   return rc;
 }
 
-/* Programs that know sqlite-vec look for the beginning of the sentence. argv is
-** gone after a failure: a nested CREATE TABLE that fails resets the schema. */
+/* The words of sqlite-vec, if the arguments are none of a table. They are
+** looked for first: argv is gone after a failure, since a nested CREATE TABLE
+** that fails resets the schema. */
 int vdb_table_create(sqlite3 *db, void *aux, int argc, const char *const *argv,
                      sqlite3_vtab **out, char **err){
-  int is_vec0 = sqlite3_stricmp(argv[0], "vec0")==0;
-  int rc = table_make(db, aux, argc, argv, 1, out, err);
-  if( rc!=SQLITE_OK && *err && is_vec0 ){
-    *err = sqlite3_mprintf("vec0 constructor error: %z", *err);
+  struct sql_state *st = aux;
+  char *words = NULL;
+  int rc = SQLITE_ERROR;
+
+  if( sqlite3_stricmp(argv[0], "vec0")!=0 ){
+    return table_make(db, st, argc, argv, 1, out, err);
+  }
+  words = vdb_vec0_constructor_sentence(argv[2], argc - 3, argv + 3,
+                                        st->vec0_is_strict);
+  if( words==NULL ) rc = table_make(db, st, argc, argv, 1, out, err);
+  if( rc!=SQLITE_OK && (words || *err) ){
+    *err = sqlite3_mprintf("vec0 constructor error: %z", words ? words : *err);
   }
   return rc;
 }

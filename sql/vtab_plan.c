@@ -593,6 +593,9 @@ int vdb_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
   memset(&s, 0, sizeof(s));
   s.t = (struct sql_table*)vtab;
   rc = vdb_table_usable(s.t);
+  if( rc==SQLITE_OK && s.t->is_vec0 && s.t->st->vec0_is_strict ){
+    rc = vdb_vec0_strict_plan(s.t, info);
+  }
   if( rc!=SQLITE_OK ) return rc;
   s.info = info;
   s.i_match = s.i_table = s.i_k = s.i_limit = s.i_offset = s.i_blind = -1;

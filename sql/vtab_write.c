@@ -13,13 +13,21 @@
 
 /* ---- Errors ------------------------------------------------------------- */
 
-/* The code for a failed statement under the conflict mode of this row. */
-static int write_failed(struct sql_table *t, int engine_rc){
-  int rc = vdb_table_error(t, engine_rc);
+/* The code for a failed row under its conflict mode. */
+static int conflict_code(struct sql_table *t, int rc){
   int mode = sqlite3_vtab_on_conflict(t->st->db);
   if( (rc & 0xff)!=SQLITE_CONSTRAINT || mode==SQLITE_ABORT ) return rc;
   if( mode==SQLITE_IGNORE && rc==SQLITE_CONSTRAINT_DATATYPE ) return rc;
   return SQLITE_CONSTRAINT;
+}
+
+static int write_failed(struct sql_table *t, int engine_rc){
+  int rc = vdb_table_error(t, engine_rc);
+  if( t->is_vec0 && rc==SQLITE_CONSTRAINT_PRIMARYKEY ){
+    vdb_table_set_error(t, rc, sqlite3_mprintf(
+        "UNIQUE constraint failed on %s primary key", t->name));
+  }
+  return conflict_code(t, rc);
 }
 
 static int hidden_error(struct sql_table *t, int hid){
@@ -56,6 +64,11 @@ static int bind_column(struct sql_table *t, vecdb_stmt *s, int i,
                        const char *what, sqlite3_value *v){
   int rc;
   if( t->cols[i].info.role!=VECDB_ROLE_VECTOR ){
+    char *words = t->is_vec0 ? vdb_vec0_value_sentence(&t->cols[i], v) : NULL;
+    if( words ){
+      return vdb_table_set_error(t, t->cols[i].info.role==VECDB_ROLE_AUX
+                                 ? SQLITE_CONSTRAINT : SQLITE_ERROR, words);
+    }
     rc = bind_plain(t, s, i, v);
     return rc==VECDB_OK ? SQLITE_OK : write_failed(t, rc);
   }
