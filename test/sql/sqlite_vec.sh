@@ -72,7 +72,7 @@ damaged no_table "DROP TABLE every_vector_chunks01;" 'every_vector_chunks01'
 damaged short_rowids "UPDATE every_chunks SET rowids=x'00';" 'do not fit'
 damaged wrong_size "UPDATE every_chunks SET size=1000000000;" 'do not fit'
 damaged long_text "DELETE FROM every_metadatatext03;" 'long text'
-damaged same_rowid "UPDATE every_chunks SET rowids=zeroblob(64), validity=x'ff';" 'already has a row'
+damaged same_rowid "UPDATE every_chunks SET rowids=zeroblob(64), validity=x'ff';" 'UNIQUE constraint failed'
 
 # Fresh tables of the real thing, where it can be had.
 PYTHON=${VECDB_VENV-$VECDB_BUILD/venv}/bin/python
