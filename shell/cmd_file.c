@@ -78,7 +78,7 @@ bool cmd_backup_to(struct shell *sh, const char *path, const char *verb){
   if( !cmd_allowed(sh, ".backup") ) return false;
   if( sh->db==NULL ){
     if( !host_backup(sh, path) ) return false;
-    fprintf(sh->out, "%s to \"%s\"; .vdb files beside it are not in it\n", verb,
+    fprintf(sh->out, "%s to \"%s\"; tables with file= are not in it\n", verb,
             path);
     return true;
   }

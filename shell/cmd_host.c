@@ -29,7 +29,8 @@ void host_schema(struct shell *sh, const char *only){
   int n = 0;
   sqlite3_prepare_v2(sh->sql, "SELECT sql FROM sqlite_schema WHERE sql IS NOT "
       "NULL AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\' AND (?1 IS NULL OR "
-      "tbl_name=?1 COLLATE NOCASE)", -1, &st, NULL);
+      "tbl_name=?1 COLLATE NOCASE) AND name NOT IN (SELECT name FROM "
+      "pragma_table_list WHERE type='shadow')", -1, &st, NULL);
   if( only && st ) sqlite3_bind_text(st, 1, only, -1, SQLITE_TRANSIENT);
   for(; st && sqlite3_step(st)==SQLITE_ROW; n++){
     fprintf(sh->out, "%s;\n", sqlite3_column_text(st, 0));
@@ -42,7 +43,10 @@ void host_schema(struct shell *sh, const char *only){
 
 void host_stat(struct shell *sh, const char *table){
   if( table ){
-    cmd_query(sh, "SELECT key, value FROM vecdb_stats(?1)", table);
+    cmd_query(sh, "SELECT key, value FROM vecdb_stats(?1) UNION ALL SELECT "
+      "'recall of '||\"column\", printf('%g (%g to %g) at k %d, %s, %d changes "
+      "ago', recall, lower, upper, k, date(max(at),'unixepoch'), changes) "
+      "FROM vecdb_audits(?1) GROUP BY \"column\"", table);
     return;
   }
   cmd_query(sh, "SELECT 'page size' AS key, page_size AS value FROM "

@@ -26,6 +26,8 @@ bool cmd_tables(struct shell *sh, int argc, char **argv){
   cmd_query(sh, "SELECT name FROM sqlite_schema WHERE type IN ('table','view')"
                 " AND name NOT LIKE 'sqlite\\_%' ESCAPE '\\'"
                 " AND name NOT LIKE 'vecdb\\_%' ESCAPE '\\'"
+                " AND name NOT IN (SELECT name FROM pragma_table_list"
+                " WHERE type='shadow')"
                 " AND name LIKE coalesce(?1,'%') ORDER BY 1",
             argc==2 ? argv[1] : NULL);
   sh->mode = old;
