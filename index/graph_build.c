@@ -488,6 +488,7 @@ static int build_run(struct graph_builder *b){
   }
   TRY( vdb_graph_choose_router(b, calib) );
   if( b->is_probe ) goto done;
+  TRY( vdb_graph_choose_bits(b, calib) );
   TRY( vdb_graph_repair(b) );
   TRY( vdb_graph_calibrate(b, calib) );
   if( b->opts->like && b->g->n_cal==0 ){

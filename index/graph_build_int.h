@@ -180,6 +180,14 @@ struct calib;
 int vdb_graph_calib_begin(struct graph_builder *b, struct calib **out);
 void vdb_graph_calib_end(struct calib *c);
 int vdb_graph_choose_router(struct graph_builder *b, struct calib *c);
+/* The cost of searches for some of the rows in g, whose blocks `b` may be made
+** as they are asked for, on this thread. +inf if there are too few rows. */
+int vdb_graph_calib_cost(const struct calib *c, struct vdb_graph *g,
+                         const struct vdb_graph_blocks *b, double *cost);
+/* The graph that c belongs to has codes of other bits now. */
+void vdb_graph_calib_recoded(struct calib *c);
+/* graph_bits.c */
+int vdb_graph_choose_bits(struct graph_builder *b, struct calib *c);
 int vdb_graph_calibrate(struct graph_builder *b, struct calib *c);
 /* graph_write.c: final order, blocks and header to the sink. */
 int vdb_graph_write(struct graph_builder *b);

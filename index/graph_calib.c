@@ -29,6 +29,7 @@
 #define CAL_ROWS     400u
 #define CAL_ROWS_FAR 200u       /* for large efforts */
 #define PROBE_ROWS   200u
+#define TRIAL_ROWS   100u
 #define DEEP_ROWS    100u
 #define CAL_DEPTH    100u
 #define CAL_MIN      20u        /* fewer held-out rows say nothing */
@@ -40,14 +41,15 @@
 #define N_WIDE       22         /* rows of the table for ten neighbours */
 
 /* Nanoseconds, roughly; only ratios matter. */
-#define COST_HOP     60.0
-#define COST_LINE    8.0        /* per 64 bytes of a block */
+#define COST_HOP     110.0
+#define COST_LINE    5.5        /* per 64 bytes of a block */
 #define COST_GROUP   15.0       /* per 32 entries of the router, and per */
 #define COST_CODE    0.06       /* dimension and bit of them */
 
 struct calib {
   struct vdb_graph *g;
   const struct vdb_graph_blocks *blocks;
+  const struct calib *rows;     /* whose blocks hold the rows; NULL: these */
   unsigned n_thread;
   struct graph_walk *walk;      /* n_thread */
   uint32_t n;                   /* held-out rows */
@@ -63,7 +65,9 @@ struct calib {
 
 /* All blocks are in memory. */
 static const unsigned char *calib_block(const struct calib *c, uint32_t slot){
-  const struct vdb_graph *g = c->g;
+  const struct vdb_graph *g;
+  if( c->rows ) c = c->rows;
+  g = c->g;
   return c->blocks->base[slot >> g->shift]
        + (size_t)(slot & ((1u<<g->shift)-1))*g->stride;
 }
@@ -196,21 +200,20 @@ static void router_cut(struct vdb_graph *g, uint32_t n, uint32_t n_seed){
   for(uint32_t i=0; i<r->n_pad; i++) r->slot[i] = i<n ? i : SLOT_NONE;
 }
 
-static int router_cost(struct calib *c, double *cost){
+static int search_cost(struct calib *c, uint32_t n, int n_ef, double *cost){
   static const uint32_t ef[] = { 16, 32, 64, 128, 256 };
   const struct vdb_graph *g = c->g;
   struct measured m[VDB_ARRAY_LEN(ef)];
   double hop = COST_HOP + COST_LINE*(g->stride/64.0);
   double fixed = (COST_GROUP + COST_CODE*g->dims_code*g->bits)
                * (g->router.n_pad/32.0);
-  uint32_t n = c->n<PROBE_ROWS ? c->n : PROBE_ROWS;
   int rc = VECDB_OK;
-  for(size_t i=0; i<VDB_ARRAY_LEN(ef); i++){
+  for(int i=0; i<n_ef; i++){
     TRY( setting_measure(c, n, ef[i], 10, 0.3f, &m[i]) );
   }
   /* The product weighs both targets alike. */
-  *cost = (fixed + 1000 + hop*hops_at(m, VDB_ARRAY_LEN(ef), 0.95))
-        * (fixed + 1000 + hop*hops_at(m, VDB_ARRAY_LEN(ef), 0.99));
+  *cost = (fixed + 1000 + hop*hops_at(m, n_ef, 0.95))
+        * (fixed + 1000 + hop*hops_at(m, n_ef, 0.99));
 done:
   return rc;
 }
@@ -226,7 +229,7 @@ static int router_choose(struct calib *c, double *cost_best){
   for(size_t i=0; i<VDB_ARRAY_LEN(size); i++){
     if( size[i]>n_all ) continue;
     router_cut(g, size[i], seed[i]);
-    TRY( router_cost(c, &cost) );
+    TRY( search_cost(c, c->n<PROBE_ROWS ? c->n : PROBE_ROWS, 5, &cost) );
     if( cost>=best ) continue;
     best = cost;
     best_n = size[i];
@@ -447,6 +450,36 @@ void vdb_graph_calib_end(struct calib *c){
   vdb_free(c->n_right);
   vdb_free(c->n_hop);
   vdb_free(c);
+}
+
+int vdb_graph_calib_cost(const struct calib *c, struct vdb_graph *g,
+                         const struct vdb_graph_blocks *b, double *cost){
+  struct calib t = *c;                  /* truth and rows are those of c */
+  struct graph_walk w;
+  int rc = VECDB_OK;
+  memset(&w, 0, sizeof(w));
+  *cost = INFINITY;
+  t.n_right = vdb_malloc_array((size_t)c->n+1, sizeof(*t.n_right));
+  t.n_hop = vdb_malloc_array((size_t)c->n+1, sizeof(*t.n_hop));
+  if( !t.n_right || !t.n_hop ) TRY( VECDB_NOMEM );
+  TRY( vdb_graph_walk_init(&w, g) );
+  t.g = g;
+  t.blocks = b;
+  t.rows = c;
+  t.walk = &w;
+  t.n_thread = 1;
+  if( c->n>=CAL_MIN ){
+    TRY( search_cost(&t, c->n<TRIAL_ROWS ? c->n : TRIAL_ROWS, 4, cost) );
+  }
+done:
+  vdb_graph_walk_clear(&w);
+  vdb_free(t.n_right);
+  vdb_free(t.n_hop);
+  return rc;
+}
+
+void vdb_graph_calib_recoded(struct calib *c){
+  for(unsigned i=0; i<c->n_thread; i++) c->walk[i].code.bits = c->g->bits;
 }
 
 int vdb_graph_choose_router(struct graph_builder *b, struct calib *c){
