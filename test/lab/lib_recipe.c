@@ -24,6 +24,8 @@ static const struct recipe recipes[] = {
     "hamming, n int not null", 40, true, false },
   { "halves", "v float16[8] distance_metric=cosine, w bfloat16[4] "
     "distance_metric=ip, n int", 40, true, true },
+  { "codes", "id integer primary key, v float[96] index=flat, n int", 80, true,
+    true },
   { "graph", "id integer primary key, v float[8] index=graph(r=32), n int",
     260, true, false },
   { "graph_nav", "v float[64] distance_metric=cosine "
