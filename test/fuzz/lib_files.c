@@ -207,7 +207,7 @@ static void collection_use(vecdb *db, const char *name, uint64_t how,
          &found);
   if( how & 8 ) scan(db, c, "n IN (1,2,3)", &found);
   if( how & 16 ) collection_write(db, c);
-  if( how%32==0 ) clean(db, vecdb_optimize(c, NULL), "optimize");
+  if( how%64==0 ) clean(db, vecdb_optimize(c, NULL), "optimize");
   vecdb_collection_close(c);
 }
 
@@ -221,7 +221,7 @@ void files_use(vecdb *db, uint64_t how){
     clean(db, vecdb_checkpoint(db, VECDB_CHECKPOINT_TRUNCATE, NULL, NULL),
           "checkpoint");
   }
-  if( (how & 0x180)==0x180 ) clean(db, vecdb_vacuum(db), "vacuum");
-  if( (how & 0x600)==0x600 ) clean(db, vecdb_backup(db, "y.vdb"), "backup");
+  if( (how>>20)%32==0 ) clean(db, vecdb_vacuum(db), "vacuum");
+  if( (how>>30)%16==0 ) clean(db, vecdb_backup(db, "y.vdb"), "backup");
   if( how & 16 ) clean(db, vecdb_check(db, 1, NULL, NULL), "check again");
 }
