@@ -55,6 +55,8 @@ void fuzz_seed(const char *name, const void *p, size_t n);
 /* Flip, overwrite, insert, delete, move, repeat; words of the dictionary. */
 size_t fuzz_mutate_bytes(uint8_t *p, size_t n, size_t n_cap,
                          struct vdb_rng *r);
+/* Overwrite 1, 2, 4 or 8 bytes somewhere in p[0..n-1], n>0. */
+void fuzz_change_value(uint8_t *p, size_t n, struct vdb_rng *r);
 /* Damage to a main file of sz bytes, by format.def or anywhere in a page, and
 ** to a log beside it (may be NULL, 0). Checksums are made right again in 7 of
 ** 8, those of extents and the chain of the log too. */

@@ -54,8 +54,7 @@ static void value_store(uint8_t *p, size_t n, uint64_t v){
   for(size_t i=0; i<n; i++) p[i] = (uint8_t)(v >> 8*i);
 }
 
-/* Overwrite 1, 2, 4 or 8 bytes. */
-static void value_change(uint8_t *p, size_t n, struct vdb_rng *r){
+void fuzz_change_value(uint8_t *p, size_t n, struct vdb_rng *r){
   size_t w = (size_t)1 << vdb_rng_below(r, 4), at;
   uint64_t v = 0;
   if( w>n ) w = 1;
@@ -110,7 +109,7 @@ static size_t bytes_once(uint8_t *p, size_t n, size_t n_cap,
       p[below(r, n)] ^= (uint8_t)(1u << vdb_rng_below(r, 8));
       return n;
     case 1: case 2:
-      value_change(p, n, r);
+      fuzz_change_value(p, n, r);
       return n;
     case 3:
       at = below(r, n);
@@ -278,7 +277,7 @@ static void page_change(struct files *f, struct vdb_rng *r){
     if( get_u64(p + at)!=0 ) break;
   }
   n = vdb_min_sz(32, f->sz_page - at);
-  value_change(p + at, n, r);
+  fuzz_change_value(p + at, n, r);
 }
 
 /* A link to some page that exists: wrong trees, shared pages, cycles. */

@@ -95,7 +95,9 @@ static void rows_delete(vecdb *db, vecdb_collection *c, int lo, int hi){
   rc_must(db, vecdb_finalize(s), "delete");
 }
 
-static void recipe_follow(const struct recipe *r, vecdb *db, bool with_log){
+/* checkpoint: the store has a log. */
+static void recipe_follow(const struct recipe *r, vecdb *db, bool checkpoint,
+                          bool with_log){
   vecdb_optimize_options all = { sizeof(all), VECDB_OPTIMIZE_ALL };
   vecdb_collection *c = NULL;
   rc_must(db, vecdb_create_collection(db, "t", r->schema), r->schema);
@@ -104,8 +106,10 @@ static void recipe_follow(const struct recipe *r, vecdb *db, bool with_log){
   rows_put(db, c, 1, r->n_row + 1);
   rc_must(db, vecdb_commit(db), "commit");
   if( r->is_merged ) rc_must(db, vecdb_optimize(c, &all), "optimize");
-  rc_must(db, vecdb_checkpoint(db, VECDB_CHECKPOINT_TRUNCATE, NULL, NULL),
-          "checkpoint");
+  if( checkpoint ){
+    rc_must(db, vecdb_checkpoint(db, VECDB_CHECKPOINT_TRUNCATE, NULL, NULL),
+            "checkpoint");
+  }
   if( r->has_holes ){
     rows_delete(db, c, 3, 6);
     rows_put(db, c, 5, 9);
@@ -114,6 +118,10 @@ static void recipe_follow(const struct recipe *r, vecdb *db, bool with_log){
     rows_put(db, c, r->n_row + 1, r->n_row + 4);
     rc_must(db, vecdb_create_collection(db, "late", "v float[2]"), "create");
   }
+}
+
+void recipe_follow_in(size_t i, vecdb *db){
+  recipe_follow(&recipes[i], db, false, false);
 }
 
 static void world_peek(struct vecdb_file_ops *mem, const char *path,
@@ -137,7 +145,7 @@ void recipe_make(size_t i, bool with_log, unsigned n_thread,
   o.threads = n_thread;
   must( vecdb_open("x.vdb", VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE, &o,
                       &db) );
-  recipe_follow(&recipes[i], db, with_log);
+  recipe_follow(&recipes[i], db, true, with_log);
   if( !with_log ) must( vecdb_close(db) );
   world_peek(mem, "x.vdb", &out->main, &out->n_main);
   world_peek(mem, "x.vdb-wal", &out->log, &out->n_log);

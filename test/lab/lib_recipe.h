@@ -22,6 +22,8 @@ const char *recipe_name(size_t i);
 void recipe_make(size_t i, bool with_log, unsigned n_thread,
                  struct file_pair *out);
 void recipe_free(struct file_pair *f);
+/* Follow one in a database that is open: memory, or pages of a host. */
+void recipe_follow_in(size_t i, vecdb *db);
 /* Bind the columns of an insert, by type, from a stamp. */
 void recipe_bind(vecdb_collection *c, vecdb_stmt *s, int key, uint64_t stamp);
 #endif
