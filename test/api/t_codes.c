@@ -118,7 +118,7 @@ static void compare_metric(const char *metric, const char *type){
   remove(path);
   db = api_open(path, NULL);
   snprintf(with, sizeof(with), "id integer primary key, v %s[%d] "
-           "distance_metric=%s index=flat, n int", type, DIMS, metric);
+           "distance_metric=%s index=flat(bits=6), n int", type, DIMS, metric);
   snprintf(without, sizeof(without), "id integer primary key, v %s[%d] "
            "distance_metric=%s index=flat(codec=none), n int", type, DIMS,
            metric);
@@ -191,11 +191,13 @@ TEST(codes__take_the_bytes_that_were_asked_for){
                            "index=flat(codec=none), n int");
   four = (double)file_size("id integer primary key, v float[80] "
                            "index=flat(bits=4), n int");
-  both = (double)file_size("id integer primary key, v float[80] index=flat, "
-                           "n int");
+  both = (double)file_size("id integer primary key, v float[80] "
+                           "index=flat(bits=6), n int");
   CHECK(four-none>vectors/8 && four-none<vectors/8*2.1);
   CHECK(both-four>vectors/16 && both-four<vectors/16*2.3);
   CHECK((double)file_size("id integer primary key, v float[80], n int")<=none);
+  CHECK((double)file_size("id integer primary key, v float[80] index=flat, "
+                          "n int")<=none);           /* few dimensions */
 }
 
 /* Bytes of codes change and their checksum stays wrong: a search says so,
@@ -215,7 +217,7 @@ TEST(codes__that_are_damaged_are_refused){
   remove(path);
   db = api_open(path, NULL);
   c = api_collection(db, "t", "id integer primary key, v float[80] "
-                     "index=flat, n int");
+                     "index=flat(bits=6), n int");
   put(c, 0, N_ROW-1);
   OK(db, vecdb_optimize(c, NULL));
   CHECK_U64(10, ask(c, 0, 10, 0, NULL, out));

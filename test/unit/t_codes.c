@@ -18,7 +18,7 @@ static void make(struct db *db){
   float v[DIM];
 
   vdb_rng_init(&r, 3);
-  create(db, "t", "v float[64] index=flat");
+  create(db, "t", "v float[64] index=flat(bits=6)");
   OK(db, vdb_store_begin_write(db->st));
   OK(db, vdb_store_coll_open(db->st, "t", &c));
   OK(db, vdb_coll_bulk_begin(c, 0, &b));
