@@ -40,7 +40,8 @@ static int flat_scan_rows(struct flat_scan *sc, uint64_t first, uint64_t n,
 
   vdb_flat_seek(&c, sc->s, first, n);
   while( vdb_flat_next(&c, &b, FLAT_BLOCK) ){
-    vdb_keys(&sc->query, b.row, b.has_norm2 ? b.norm2 : NULL, b.n, key);
+    struct vdb_query query = vdb_query_on(&sc->query, b.row_type);
+    vdb_keys(&query, b.row, b.has_norm2 ? b.norm2 : NULL, b.n, key);
     TRY( vdb_flat_pick_block(pick, &b, key) );
     TRY( vdb_flat_poll(&sc->poll, &sz_polled,
                        flat_block_cost(&sc->poll, &b)) );

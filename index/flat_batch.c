@@ -103,6 +103,8 @@ struct flat_job {
   float *norm2;                  /* by query */
   char *copies;                  /* prepared rows of the block */
   size_t sz_copy;                /* bytes of one; 0: used in place */
+  float *wide;                   /* rows of the block, if they were bytes that
+                                 ** stand for floats; NULL: no run has such */
   struct flat_block block;
   const void *prepared[FLAT_BLOCK+TILE_MAX];
   float u[FLAT_BLOCK+TILE_MAX], v[FLAT_BLOCK+TILE_MAX];  /* by row */
@@ -162,6 +164,7 @@ static void job_clear(struct flat_job *j){
   vdb_free(j->b);
   vdb_free(j->norm2);
   vdb_free_aligned(j->copies);
+  vdb_free_aligned(j->wide);
 }
 
 static const void *batch_query(const struct flat_batch *bt, size_t i){
@@ -185,6 +188,11 @@ static int job_init(struct flat_job *j, struct flat_batch *bt, size_t first,
   return rc;
 }
 
+static bool any_run_of_bytes(const struct flat_search *s){
+  for(size_t i=0; i<s->n_runs; i++) if( s->runs[i].row_type ) return true;
+  return false;
+}
+
 static int job_init_filter(struct flat_job *j, size_t first){
   const struct flat_batch *bt = j->bt;
   const struct flat_search *s = bt->s;
@@ -203,6 +211,10 @@ static int job_init_filter(struct flat_job *j, size_t first){
   if( !j->panels || !j->copies || !j->a || !j->b || !j->norm2 ){
     return VECDB_NOMEM;
   }
+  if( any_run_of_bytes(s) ){
+    j->wide = vdb_malloc_aligned(bt->n_block*s->dim*sizeof(float));
+    if( j->wide==NULL ) return VECDB_NOMEM;
+  }
   for(size_t p=0; p<j->n_panel; p++){
     const void *q[64];
     size_t i0 = p*f->n_query, m = vdb_min_sz(f->n_query, j->n - i0);
@@ -218,6 +230,17 @@ static int job_init_filter(struct flat_job *j, size_t first){
 
 /* ---- By filter ----------------------------------------------------------- */
 
+/* Bytes that stand for floats become them. */
+static void block_widen(struct flat_job *j){
+  struct flat_block *b = &j->block;
+  size_t dim = j->bt->s->dim;
+  for(size_t i=0; i<b->n; i++){
+    vdb_widen(b->row_type, b->row[i], j->wide + i*dim, dim);
+    b->row[i] = j->wide + i*dim;
+  }
+  b->row_type = 0;
+}
+
 /* Copies, norms and U, V of the rows of the block. The last tile is filled
 ** up with its last row; what it proposes there is ignored. */
 static void block_prepare(struct flat_job *j){
@@ -226,6 +249,7 @@ static void block_prepare(struct flat_job *j){
   struct flat_block *b = &j->block;
   size_t i, n_tile = (b->n + f->n_row-1)/f->n_row;
 
+  if( b->row_type ) block_widen(j);
   for(i=0; i<b->n; i++){
     j->prepared[i] = f->prepare(s->type, b->row[i], s->dim,
                                 j->copies + i*j->sz_copy);
@@ -289,7 +313,8 @@ static int block_scan(struct flat_job *j){
   float key[FLAT_BLOCK];
   int rc = VECDB_OK;
   for(size_t q=0; q<j->n && rc==VECDB_OK; q++){
-    vdb_keys(&j->query[q], b->row, b->has_norm2 ? b->norm2 : NULL, b->n, key);
+    struct vdb_query query = vdb_query_on(&j->query[q], b->row_type);
+    vdb_keys(&query, b->row, b->has_norm2 ? b->norm2 : NULL, b->n, key);
     rc = vdb_flat_pick_block(&j->pick[q], b, key);
   }
   return rc;

@@ -19,6 +19,7 @@ struct flat_block {
   size_t n_seen;                 /* rows looked at to find them */
   const void *row[FLAT_BLOCK];
   slot_no slot[FLAT_BLOCK];
+  int row_type;                  /* as in flat_run */
   bool has_norm2;                /* the run knows its norms */
   float norm2[FLAT_BLOCK];
 };

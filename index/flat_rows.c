@@ -91,6 +91,7 @@ bool vdb_flat_next(struct flat_cursor *c, struct flat_block *b, size_t n_max){
   if( c->i_run>=c->s->n_runs || c->n_left==0 ) return false;
   r = &c->s->runs[c->i_run];
   b->has_norm2 = r->norm2!=NULL;
+  b->row_type = r->row_type;
   end = r->n_rows;
   if( c->n_left<end - c->i_row ) end = c->i_row + (size_t)c->n_left;
   if( end - c->i_row>n_look ) end = c->i_row + n_look;

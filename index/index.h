@@ -29,6 +29,9 @@ struct flat_run {
   const slot_no *slots;     /* ... or slots[i] if this is not NULL */
   const uint64_t *live;     /* bitmap by slot: only these rows; NULL: all */
   const float *norm2;       /* canonical square norms by row, or NULL */
+  int row_type;             /* 0: the search's; VECDB_I8 or _U8 in a search of
+                            ** F32: bytes that stand for floats. Known before
+                            ** the run is opened */
   uint32_t n_codes;         /* n_rows if the rows have codes, else 0 */
   const unsigned char *codes;           /* as vdb_flat_encode() wrote them */
   slot_no slot_last;        /* while vecs is NULL: slots are slot_base.. this */

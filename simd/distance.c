@@ -36,6 +36,13 @@ int vdb_query_init(struct vdb_query *q, int metric, int type,
   return VECDB_OK;
 }
 
+struct vdb_query vdb_query_on(const struct vdb_query *q, int row_type){
+  struct vdb_query out = *q;
+  if( q->type==VECDB_F32 && row_type==VECDB_I8 ) out.type = VDB_F32_ON_I8;
+  if( q->type==VECDB_F32 && row_type==VECDB_U8 ) out.type = VDB_F32_ON_U8;
+  return out;
+}
+
 /* NaN comes from an overflow of both signs: no place in the order but last. */
 static void keys_order_nan(float *key, size_t n){
   for(size_t i=0; i<n; i++) key[i] = key[i]==key[i] ? key[i] : INFINITY;

@@ -48,6 +48,36 @@ static inline v32 v32_load_bf16(const uint16_t *p){
   z.c = v8_load_bf16(p+16); z.d = v8_load_bf16(p+24);
   return z;
 }
+static inline __m256 v8_load_u8(const uint8_t *p){
+  __m128i h = _mm_loadl_epi64((const __m128i*)p);
+  return _mm256_cvtepi32_ps(_mm256_cvtepu8_epi32(h));
+}
+static inline __m256 v8_load_i8(const uint8_t *p){
+  __m128i h = _mm_loadl_epi64((const __m128i*)p);
+  return _mm256_cvtepi32_ps(_mm256_cvtepi8_epi32(h));
+}
+static inline v32 v32_load_u8(const uint8_t *p){
+  v32 z;
+  z.a = v8_load_u8(p);    z.b = v8_load_u8(p+8);
+  z.c = v8_load_u8(p+16); z.d = v8_load_u8(p+24);
+  return z;
+}
+static inline v32 v32_load_i8(const uint8_t *p){
+  v32 z;
+  z.a = v8_load_i8(p);    z.b = v8_load_i8(p+8);
+  z.c = v8_load_i8(p+16); z.d = v8_load_i8(p+24);
+  return z;
+}
+static inline v32 v32_part_u8(const uint8_t *p, size_t n){
+  uint8_t tmp[32] = {0};
+  memcpy(tmp, p, n);
+  return v32_load_u8(tmp);
+}
+static inline v32 v32_part_i8(const uint8_t *p, size_t n){
+  uint8_t tmp[32] = {0};
+  memcpy(tmp, p, n);
+  return v32_load_i8(tmp);
+}
 /* There is no masked load of 16-bit elements. */
 static inline v32 v32_part_f16(const uint16_t *p, size_t n){
   uint16_t tmp[32] = {0};

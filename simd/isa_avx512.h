@@ -49,6 +49,32 @@ static inline v32 v32_load_bf16(const uint16_t *p){
 static inline v32 v32_part_bf16(const uint16_t *p, size_t n){
   return v32_from_bf16(_mm512_maskz_loadu_epi16(((uint32_t)1<<n) - 1, p));
 }
+static inline v32 v32_from_u8(__m256i h){
+  v32 z;
+  z.a = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(_mm256_castsi256_si128(h)));
+  z.b = _mm512_cvtepi32_ps(_mm512_cvtepu8_epi32(
+                             _mm256_extracti128_si256(h, 1)));
+  return z;
+}
+static inline v32 v32_from_i8(__m256i h){
+  v32 z;
+  z.a = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(_mm256_castsi256_si128(h)));
+  z.b = _mm512_cvtepi32_ps(_mm512_cvtepi8_epi32(
+                             _mm256_extracti128_si256(h, 1)));
+  return z;
+}
+static inline v32 v32_load_u8(const uint8_t *p){
+  return v32_from_u8(_mm256_loadu_si256((const __m256i*)p));
+}
+static inline v32 v32_part_u8(const uint8_t *p, size_t n){
+  return v32_from_u8(_mm256_maskz_loadu_epi8(((uint32_t)1<<n) - 1, p));
+}
+static inline v32 v32_load_i8(const uint8_t *p){
+  return v32_from_i8(_mm256_loadu_si256((const __m256i*)p));
+}
+static inline v32 v32_part_i8(const uint8_t *p, size_t n){
+  return v32_from_i8(_mm256_maskz_loadu_epi8(((uint32_t)1<<n) - 1, p));
+}
 static inline v32 v32_sub(v32 x, v32 y){
   v32 z;
   z.a = _mm512_sub_ps(x.a, y.a); z.b = _mm512_sub_ps(x.b, y.b);

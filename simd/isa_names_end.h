@@ -13,6 +13,12 @@
 #undef v32_add_abs
 #undef v32_fma
 #undef v32_fold
+#undef v32_from_i8
+#undef v32_from_u8
+#undef v32_load_i8
+#undef v32_load_u8
+#undef v32_part_i8
+#undef v32_part_u8
 #undef v32_from_bf16
 #undef v32_from_f16
 #undef v32_load_bf16

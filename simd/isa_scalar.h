@@ -3,7 +3,7 @@
 ** the same.
 **
 **   v32      32 floats, the partial sums of the canonical order. _load takes
-**            32 elements, _part the first n < 32 and zeros; _fma is x*y+s in
+**            32 elements (bytes become floats), _part the first n < 32 and zeros; _fma is x*y+s in
 **            one rounding; _add_abs is s+|x|; _fold adds +16, +8, +4, +2, +1.
 **   vb       VB_BYTES bytes. _part: the first n < VB_BYTES and zeros.
 **   vw       the same number of 16-bit integers.
@@ -51,6 +51,18 @@ static inline v32 v32_part_bf16(const uint16_t *p, size_t n){
 static inline v32 v32_load_bf16(const uint16_t *p){
   return v32_part_bf16(p, 32);
 }
+static inline v32 v32_part_u8(const uint8_t *p, size_t n){
+  v32 z = {{0}};
+  for(size_t i=0; i<n; i++) z.f[i] = (float)p[i];
+  return z;
+}
+static inline v32 v32_load_u8(const uint8_t *p){ return v32_part_u8(p, 32); }
+static inline v32 v32_part_i8(const uint8_t *p, size_t n){
+  v32 z = {{0}};
+  for(size_t i=0; i<n; i++) z.f[i] = (float)(int8_t)p[i];
+  return z;
+}
+static inline v32 v32_load_i8(const uint8_t *p){ return v32_part_i8(p, 32); }
 static inline v32 v32_sub(v32 x, v32 y){
   for(int i=0; i<32; i++) x.f[i] -= y.f[i];
   return x;

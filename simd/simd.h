@@ -112,6 +112,10 @@ struct vdb_query {
 int vdb_query_init(struct vdb_query *q, int metric, int type,
                    const void *vec, size_t dim);
 
+/* A query of F32 for rows of `row_type`, I8 or U8, whose elements stand for
+** floats: keys are those of the widened rows. Other row types change nothing. */
+struct vdb_query vdb_query_on(const struct vdb_query *q, int row_type);
+
 /* key[i] = key of row[i], i = 0..n-1. norm2, or NULL, holds the canonical
 ** square norms of the rows (only cosine reads them). While a row is computed
 ** the next ones are prefetched, so long lists are better than short ones. */
@@ -181,9 +185,14 @@ struct vdb_filter {
                const float *v, uint64_t *mask);
 };
 
+/* Rows of bytes that stand for floats, under queries of floats: types that only
+** a vdb_query has (vdb_query_on). Sums are those of the floats. */
+#define VDB_F32_ON_I8  (VECDB_BIT+1)
+#define VDB_F32_ON_U8  (VECDB_BIT+2)
+
 struct vdb_simd {
   const char *name;                      /* "scalar", "avx2", "avx512" */
-  struct vdb_type_simd type[VECDB_BIT+1];  /* indexed by element type */
+  struct vdb_type_simd type[VDB_F32_ON_U8+1];  /* indexed by element type */
   struct vdb_filter filter;              /* F32, F16, BF16, I8, U8 */
   size_t (*f16_from_f32)(const float *src, uint16_t *dst, size_t n);
   void (*f32_from_f16)(const void *src, float *dst, size_t n);

@@ -11,7 +11,8 @@
 **   means 6. Without bits or codec columns of less than CODES_DIMS_AUTO
 **   dimensions have none: at 128 dimensions searches would be 2.3 times as
 **   fast, and loading rows half as fast. Groups of fewer than CODES_ROWS_MIN
-**   rows have none. So schema and counts alone decide, and files are the same
+**   rows have none, nor have those that are stored as bytes (narrow.c). So
+**   schema, rows and counts alone decide, and files are the same
 **   everywhere. Columns that have
 **   or may get a graph have no codes: they are rarely searched exactly, and
 **   their bytes would lie idle.
@@ -192,7 +193,7 @@ int vdb_codes_tidy(struct coll *c){
   for(int v=0; v<c->schema->n_vector; v++){
     for(size_t i=0; i<c->segs[v].n; i++){
       struct seg *g = &c->segs[v].seg[i];
-      bool wanted = vdb_codes_wanted(c, v, g->n_row);
+      bool wanted = g->form==FORM_PLAIN && vdb_codes_wanted(c, v, g->n_row);
       if( wanted && g->codes==0 ) TRY( group_encode(c, v, g) );
       if( !wanted && g->codes!=0 ) TRY( vdb_seg_set_codes(c, v, g, 0) );
     }
@@ -211,6 +212,10 @@ int vdb_codes_verify(struct coll *c, int v, struct seg *g, bool *ok){
   memset(&data, 0, sizeof(data));
   memset(&map, 0, sizeof(map));
   memset(&codes, 0, sizeof(codes));
+  if( g->form!=FORM_PLAIN ){
+    *ok = false;                         /* bytes have no codes */
+    return VECDB_OK;
+  }
   TRY( vdb_seg_pin(c, v, g, &data, &map, &slots) );
   TRY( vdb_codes_pin(c, v, g, &codes) );
   buf = vdb_malloc_aligned(codes.sz);

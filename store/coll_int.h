@@ -79,6 +79,7 @@ struct seg {
   slot_no first, last;
   uint32_t n_row;
   page_no data, map, codes;             /* extents; 0: it has none */
+  int     form;                         /* SEGREC.FORM */
   txn_id  map_txid;                     /* map checked, as created by; else 0 */
 };
 struct seg_list {
@@ -285,11 +286,29 @@ int  vdb_seg_set_codes(struct coll *c, int i_vec, struct seg *g,
 /* Is `e` the extent that it should be, of this collection? */
 int  vdb_seg_check_extent(struct coll *c, const struct extent *e,
                           uint32_t kind, uint32_t stride, uint32_t n_rec);
+/* Bytes of a stored row of a group; the element type of such rows, or 0: the
+** column's own. */
+uint32_t vdb_seg_row_bytes(const struct coll *c, int i_vec,
+                           const struct seg *g);
+int  vdb_seg_row_type(const struct seg *g);
+/* Rows i..i+n-1 of a group, from where its data lie, as the column has them. */
+void vdb_seg_rows(const struct coll *c, int i_vec, const struct seg *g,
+                  const unsigned char *data, uint32_t i, uint32_t n,
+                  unsigned char *out);
 /* Pin data and map, verifying the map alone. */
 int  vdb_seg_pin_raw(struct coll *c, int i_vec, struct seg *g,
                      struct extent *data, struct extent *map,
                      const slot_no **slots);
 uint32_t vdb_seg_capacity(const struct coll *c, int i_vec);
+
+/* ---- narrow.c: floats stored as bytes ------------------------------------ */
+enum { FORM_PLAIN = 0, FORM_U8 = 1, FORM_I8 = 2 };   /* SEGREC.FORM */
+/* The form in which n rows of column v are stored; out has room for a byte
+** per element and is filled unless that is FORM_PLAIN. */
+int  vdb_narrow(const struct coll *c, int v, const unsigned char *rows,
+                uint32_t n, unsigned char *out);
+/* Could rows of column v have another form than FORM_PLAIN? */
+bool vdb_narrow_fits(const struct coll *c, int v);
 
 /* ---- codes.c ------------------------------------------------------------- */
 /* The coder in a CODEREC of column v. */

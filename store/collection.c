@@ -539,8 +539,7 @@ int vdb_coll_stats(struct coll *c, vecdb_collection_stats *out){
       const struct seg *g = &c->segs[v].seg[i];
       out->n_segment++;
       out->n_extent += 1 + (g->map!=0) + (g->codes!=0);
-      out->vector_bytes += (uint64_t)g->n_row *
-                           c->schema->col[c->vec_col[v]].sz_vec;
+      out->vector_bytes += (uint64_t)g->n_row*vdb_seg_row_bytes(c, v, g);
     }
   }
   TRY( vdb_graphs_stats(c, out) );

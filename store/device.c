@@ -95,7 +95,8 @@ static int piece_fetch(void *arg, uint32_t first, uint32_t n, void *dst){
     uint32_t m = run->n_rows-first<n ? run->n_rows-first : n;
     const char *in = (const char*)run->vecs + (size_t)first*run->stride;
     for(uint32_t i=0; i<m; i++, out+=b->sz_vec, in+=run->stride){
-      memcpy(out, in, b->sz_vec);
+      if( run->row_type==0 ) memcpy(out, in, b->sz_vec);
+      else vdb_widen(run->row_type, in, (float*)(void*)out, b->s->dim);
     }
     n -= m;
   }

@@ -37,10 +37,17 @@ uint32_t vdb_graph_dims(const struct coll *c, int v){
 
 bool vdb_graph_vec(const struct coll *c, int v, const void *vec,
                    float norm_max, bool is_query, float *out){
+  int type = c->schema->col[c->vec_col[v]].element;
+
+  return vdb_graph_vec_of(c, v, type, vec, norm_max, is_query, out);
+}
+
+bool vdb_graph_vec_of(const struct coll *c, int v, int type, const void *vec,
+                      float norm_max, bool is_query, float *out){
   const struct schema_column *col = &c->schema->col[c->vec_col[v]];
   float norm2, scale;
 
-  vdb_widen(col->element, vec, out, col->dims);
+  vdb_widen(type, vec, out, col->dims);
   if( col->metric==VECDB_L2 && is_query ) return true;
   norm2 = vdb_norm2(VECDB_F32, out, col->dims);
   if( !(norm2<=NORM2_MAX) ) return false;
@@ -353,7 +360,7 @@ static size_t group_of(const struct seg_list *list, slot_no slot){
 }
 
 int vdb_graph_row(struct coll *c, int v, slot_no slot, struct vdb_str *buf,
-                  const unsigned char **vec){
+                  const unsigned char **vec, int *type){
   uint32_t sz = c->schema->col[c->vec_col[v]].sz_vec;
   struct row_hold *h = &c->graphs->rows[v];
   const struct seg *g;
@@ -364,6 +371,7 @@ int vdb_graph_row(struct coll *c, int v, slot_no slot, struct vdb_str *buf,
   TRY( rows_sync(c, v, h) );
   i = group_of(&c->segs[v], slot);
   g = i<h->n ? &c->segs[v].seg[i] : NULL;
+  *type = 0;
   if( g==NULL || g->map!=0 ){            /* compacted: by its slot map */
     vdb_str_truncate(buf, 0);
     for(uint32_t n=0; n<sz; n+=64) vdb_str_add(buf, (char[64]){0}, 64);
@@ -372,6 +380,7 @@ int vdb_graph_row(struct coll *c, int v, slot_no slot, struct vdb_str *buf,
     *vec = (const unsigned char*)buf->z;
     return VECDB_OK;
   }
+  sz = vdb_seg_row_bytes(c, v, g);
   if( h->data[i].data==NULL ){
     TRY( vdb_extent_hold(c->p, g->data, &h->data[i]) );
     if( h->data[i].spec.stride!=sz || h->data[i].spec.n_rec!=g->n_row ||
@@ -383,6 +392,7 @@ int vdb_graph_row(struct coll *c, int v, slot_no slot, struct vdb_str *buf,
   off = (size_t)(slot-g->first)*sz;
   TRY( vdb_extent_verify(c->p, &h->data[i], off, sz) );
   *vec = h->data[i].data + off;
+  *type = vdb_seg_row_type(g);
 done:
   return rc;
 }
@@ -398,6 +408,7 @@ void vdb_graph_row_hint(struct coll *c, int v, slot_no slot){
   if( i>=h->n || i>=c->segs[v].n || h->data[i].data==NULL ) return;
   g = &c->segs[v].seg[i];
   if( g->map!=0 || slot-g->first>=g->n_row ) return;
+  sz = vdb_seg_row_bytes(c, v, g);
   for(uint32_t at=0; at<sz && at<1024; at+=64){
     __builtin_prefetch(h->data[i].data + (size_t)(slot-g->first)*sz + at);
   }

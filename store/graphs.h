@@ -74,9 +74,9 @@ int  vdb_graph_rows_load(struct coll *c, struct graph_seg *s);
 void vdb_graphs_relax(struct coll *c);
 
 /* The stored vector of a live sealed slot: in place, or copied to *buf. It is
-** valid until the next change of rows. */
+** valid until the next change of rows. *type: as in struct flat_run. */
 int  vdb_graph_row(struct coll *c, int v, slot_no slot, struct vdb_str *buf,
-                   const unsigned char **vec);
+                   const unsigned char **vec, int *type);
 
 /* Ask for the bytes that vdb_graph_row will give, if they are held. */
 void vdb_graph_row_hint(struct coll *c, int v, slot_no slot);
@@ -87,6 +87,9 @@ void vdb_graph_row_hint(struct coll *c, int v, slot_no slot);
 uint32_t vdb_graph_dims(const struct coll *c, int v);
 bool vdb_graph_vec(const struct coll *c, int v, const void *vec,
                    float norm_max, bool is_query, float *out);
+/* The same for a stored row whose elements are of `type`. */
+bool vdb_graph_vec_of(const struct coll *c, int v, int type, const void *vec,
+                      float norm_max, bool is_query, float *out);
 
 /* ---- Building (graphs_build.c). Inside a write transaction, the delta is
 ** sealed. One graph per column over all sealed rows takes the place of what is

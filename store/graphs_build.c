@@ -29,7 +29,8 @@ struct graph_build {
   int v;
   float norm_max;
   uint32_t n, n_cap_row;                 /* rows that go into the graph */
-  const unsigned char **vec;             /* their vectors, where they lie */
+  const unsigned char **vec;             /* their vectors, where they lie, */
+  unsigned char *type;                   /* and the type of the elements */
   slot_no *slot;
   uint64_t *key;
   slot_no *side;
@@ -47,11 +48,12 @@ struct graph_build {
 /* ---- Which rows --------------------------------------------------------- */
 
 /* One row: into the graph, or to the side. */
-static void row_take(struct graph_build *b, slot_no slot,
+static void row_take(struct graph_build *b, slot_no slot, int type,
                      const unsigned char *vec){
   const struct schema_column *col = &b->c->schema->col[b->c->vec_col[b->v]];
 
-  if( !vdb_graph_vec(b->c, b->v, vec, 0, false, b->scratch) ){
+  if( type==0 ) type = col->element;
+  if( !vdb_graph_vec_of(b->c, b->v, type, vec, 0, false, b->scratch) ){
     b->side[b->n_side++] = slot;
     return;
   }
@@ -60,16 +62,17 @@ static void row_take(struct graph_build *b, slot_no slot,
     if( norm2>b->norm_max ) b->norm_max = norm2;
   }
   b->vec[b->n] = vec;
+  b->type[b->n] = (unsigned char)type;
   b->slot[b->n++] = slot;
 }
 
 static int rows_pin(struct graph_build *b, const struct live_map *live){
   struct seg_list *list = &b->c->segs[b->v];
-  uint32_t sz = b->c->schema->col[b->c->vec_col[b->v]].sz_vec;
   int rc = VECDB_OK;
 
   for(size_t i=0; i<list->n; i++){
     struct seg *g = &list->seg[i];
+    uint32_t sz = vdb_seg_row_bytes(b->c, b->v, g);
     struct extent *e = &b->pin[b->n_pin];
     const slot_no *slots;
     TRY( vdb_seg_pin(b->c, b->v, g, &e[0], &e[1], &slots) );
@@ -77,7 +80,7 @@ static int rows_pin(struct graph_build *b, const struct live_map *live){
     for(uint32_t r=0; r<g->n_row; r++){
       slot_no slot = slots ? slots[r] : g->first+r;
       if( !vdb_bit_get(live->word, slot) || b->n==b->n_cap_row ) continue;
-      row_take(b, slot, e[0].data + (size_t)r*sz);
+      row_take(b, slot, vdb_seg_row_type(g), e[0].data + (size_t)r*sz);
     }
   }
   /* M is a quarter more than the greatest norm, so that later rows fit. */
@@ -122,14 +125,15 @@ static int build_begin(struct graph_build *b){
   TRY( vdb_segs_load(c) );
   b->n_cap_row = c->s.n_live_sealed;
   b->vec = vdb_malloc_array(n+1, sizeof(*b->vec));
+  b->type = vdb_malloc(n+1);
   b->slot = vdb_malloc_array(n+1, sizeof(*b->slot));
   b->key = vdb_calloc(n+1, sizeof(*b->key));
   b->side = vdb_malloc_array(n+1, sizeof(*b->side));
   b->scratch = vdb_malloc_array(vdb_graph_dims(c, b->v), sizeof(float));
   b->pin = vdb_calloc(2*c->segs[b->v].n+1, sizeof(*b->pin));
   b->row_of = vdb_malloc_array(n+1, 4);
-  if( !b->vec || !b->slot || !b->key || !b->side || !b->scratch || !b->pin ||
-      !b->row_of ){
+  if( !b->vec || !b->type || !b->slot || !b->key || !b->side || !b->scratch ||
+      !b->pin || !b->row_of ){
     return VECDB_NOMEM;
   }
   TRY( vdb_live_ref(c, &live) );
@@ -144,6 +148,7 @@ static void build_end(struct graph_build *b){
   for(size_t i=0; i<b->n_pin; i++) vdb_extent_unpin(b->c->p, &b->pin[i]);
   vdb_free(b->pin);
   vdb_free(b->vec);
+  vdb_free(b->type);
   vdb_free(b->slot);
   vdb_free(b->key);
   vdb_free(b->side);
@@ -157,7 +162,8 @@ static void build_end(struct graph_build *b){
 
 static int row_fetch(void *arg, uint32_t i, float *vec){
   struct graph_build *b = arg;
-  if( !vdb_graph_vec(b->c, b->v, b->vec[i], b->norm_max, false, vec) ){
+  if( !vdb_graph_vec_of(b->c, b->v, b->type[i], b->vec[i], b->norm_max, false,
+                        vec) ){
     return VDB_INTERNAL(vdb_coll_err(b->c), "a zero vector in a graph");
   }
   return VECDB_OK;

@@ -119,11 +119,13 @@ bool vdb_gsearch_is_short(const struct gsearch *g, const struct graph_seg *s,
 /* The distance that users see, from the stored row. */
 static int offer_slot(struct gsearch *g, slot_no slot){
   const unsigned char *vec;
+  struct vdb_query query;
   float key;
-  int rc = vdb_graph_row(g->c, g->v, slot, &g->buf, &vec);
+  int type, rc = vdb_graph_row(g->c, g->v, slot, &g->buf, &vec, &type);
 
   if( rc!=VECDB_OK ) return rc;
-  key = vdb_key(&g->query, vec);
+  query = vdb_query_on(&g->query, type);
+  key = vdb_key(&query, vec);
   return vdb_topk_push(&g->top, vdb_key_distance(g->query.metric, key), slot);
 }
 

@@ -84,7 +84,7 @@ static int packer_take(struct packer *k, struct seg *g,
   for(uint32_t i=0; i<g->n_row; i++){
     slot_no slot = slots ? slots[i] : g->first+i;
     if( !vdb_bit_get(live->word, slot) ) continue;
-    memcpy(k->row + k->n*k->sz, data.data + i*k->sz, k->sz);
+    vdb_seg_rows(k->c, k->v, g, data.data, i, 1, k->row + k->n*k->sz);
     k->slot[k->n++] = slot;
   }
   vdb_extent_unpin(k->c->p, &data);

@@ -307,7 +307,8 @@ static int hold_groups(struct coll_hold *h){
     struct flat_run *run = &h->run[h->n_group];
     if( g->last<h->from ) continue;
     h->group[h->n_group].seg = *g;
-    run->stride = c->schema->col[c->vec_col[h->v]].sz_vec;
+    run->stride = vdb_seg_row_bytes(c, h->v, g);
+    run->row_type = vdb_seg_row_type(g);
     run->n_rows = g->n_row;
     run->slot_base = g->first;
     run->slot_last = g->last;

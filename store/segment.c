@@ -1,7 +1,7 @@
 /* segment.c -- row groups: the sealed vectors of a column, in extents.
 **
-** A row group is an extent of vectors, `stride` = the bytes of one, for rows
-** in ascending order of slot. Its slots are first..last (n_row of them), or,
+** A row group is an extent of vectors, `stride` = the bytes of one (narrow.c:
+** or its elements), for rows in ascending order of slot. Its slots are first..last (n_row of them), or,
 ** after dead rows were left out, given by a second extent of u32. The tree
 ** COLL.SEGMENTS lists the groups by (column, kind, first slot); in memory they
 ** are an array per vector column, read once per SEGVERSION. Beside the groups
@@ -51,6 +51,7 @@ static void seg_record(unsigned char *val, const struct seg *g){
   put_u32(val+SEGREC_DATA, g->data);
   put_u32(val+SEGREC_MAP, g->map);
   put_u32(val+SEGREC_CODES, g->codes);
+  put_u32(val+SEGREC_FORM, (uint32_t)g->form);
 }
 
 /* ---- Loading ------------------------------------------------------------- */
@@ -84,6 +85,10 @@ static int seg_decode(struct coll *c, const unsigned char *key, int v,
   g->data = get_u32(val+SEGREC_DATA);
   g->map = get_u32(val+SEGREC_MAP);
   g->codes = get_u32(val+SEGREC_CODES);
+  if( get_u32(val+SEGREC_FORM)>(vdb_narrow_fits(c, v) ? FORM_I8 : 0) ){
+    return COLL_CORRUPT(c, "a row group of an unknown form");
+  }
+  g->form = (int)get_u32(val+SEGREC_FORM);
   if( g->n_row==0 || g->n_row>vdb_seg_capacity(c, v) ||
       g->last<g->first || g->last>=c->s.delta_first ||
       g->n_row-1>g->last-g->first ||
@@ -204,7 +209,7 @@ done:
 int vdb_seg_pin_raw(struct coll *c, int i_vec, struct seg *g,
                     struct extent *data, struct extent *map,
                     const slot_no **slots){
-  uint32_t sz = c->schema->col[c->vec_col[i_vec]].sz_vec;
+  uint32_t sz = vdb_seg_row_bytes(c, i_vec, g);
   int rc;
 
   memset(data, 0, sizeof(*data));
@@ -265,7 +270,7 @@ static uint32_t map_search(const slot_no *slots, uint32_t n, slot_no slot){
 ** leaves it readable. */
 int vdb_seg_vector(struct coll *c, int i_vec, slot_no slot,
                    unsigned char *out){
-  uint32_t sz = c->schema->col[c->vec_col[i_vec]].sz_vec, row;
+  uint32_t sz, row;
   struct extent data, map;
   const slot_no *slots;
   struct seg *g;
@@ -285,8 +290,9 @@ int vdb_seg_vector(struct coll *c, int i_vec, slot_no slot,
   if( row==g->n_row ){
     TRY( COLL_CORRUPT(c, "a live slot is in no row group") );
   }
+  sz = vdb_seg_row_bytes(c, i_vec, g);
   TRY( vdb_extent_verify(c->p, &data, (size_t)row*sz, sz) );
-  memcpy(out, data.data + (size_t)row*sz, sz);
+  vdb_seg_rows(c, i_vec, g, data.data, row, 1, out);
 done:
   vdb_extent_unpin(c->p, &data);
   vdb_extent_unpin(c->p, &map);
@@ -309,11 +315,30 @@ static int seg_insert(struct coll *c, int i_vec, const struct seg *g){
   return VECDB_OK;
 }
 
+/* The extent of a group's vectors, as bytes where they fit in. */
+static int rows_write(struct coll *c, int i_vec, const unsigned char *rows,
+                      struct seg *g){
+  struct extent_spec spec = { EXTENT_KIND_VECTORS, 0, g->n_row, c->id };
+  uint32_t dims = c->schema->col[c->vec_col[i_vec]].dims;
+  unsigned char *buf = NULL;
+  int rc = VECDB_OK;
+
+  if( vdb_narrow_fits(c, i_vec) ){
+    buf = vdb_malloc((size_t)g->n_row*dims);
+    if( buf==NULL ) return VECDB_NOMEM;
+    g->form = vdb_narrow(c, i_vec, rows, g->n_row, buf);
+  }
+  spec.stride = vdb_seg_row_bytes(c, i_vec, g);
+  TRY( vdb_extent_create(c->p, &spec, g->form==FORM_PLAIN ? rows : buf,
+                         &g->data) );
+done:
+  vdb_free(buf);
+  return rc;
+}
+
 int vdb_seg_write(struct coll *c, int i_vec, slot_no first, uint32_t n,
                   const slot_no *slots, const unsigned char *rows){
   int column = c->vec_col[i_vec];
-  struct extent_spec spec = { EXTENT_KIND_VECTORS,
-                              c->schema->col[column].sz_vec, n, c->id };
   struct extent_spec spec_map = { EXTENT_KIND_SLOTMAP, 4, n, c->id };
   unsigned char key[SEGKEY_SIZE], val[SEGREC_SIZE];
   struct seg g;
@@ -324,9 +349,9 @@ int vdb_seg_write(struct coll *c, int i_vec, slot_no first, uint32_t n,
   g.first = first;
   g.last = slots ? slots[n-1] : first+n-1;
   g.n_row = n;
-  TRY( vdb_extent_create(c->p, &spec, rows, &g.data) );
+  TRY( rows_write(c, i_vec, rows, &g) );
   if( slots!=NULL ) TRY( vdb_extent_create(c->p, &spec_map, slots, &g.map) );
-  if( vdb_codes_wanted(c, i_vec, n) ){
+  if( g.form==FORM_PLAIN && vdb_codes_wanted(c, i_vec, n) ){
     TRY( vdb_codes_write(c, i_vec, rows, n, &g.codes) );
   }
   vdb_seg_key(key, column, SEG_KIND_PLAIN, first);

@@ -149,6 +149,8 @@ TEST(codes__wrong_entries_are_corrupt){
     { SEG_KIND_CODER, CODEREC_BITS, 5, 0 },
     { SEG_KIND_CODER, CODEREC_BITS, 4, 0 },
     { SEG_KIND_CODER, CODEREC_SIZE+8, 0x7fc00000, 0 },
+    { SEG_KIND_PLAIN, SEGREC_FORM, 1, 0 },
+    { SEG_KIND_PLAIN, SEGREC_FORM, 3, 0 },
     { SEG_KIND_PLAIN, SEGREC_CODES, 1, 0 },
     { SEG_KIND_PLAIN, SEGREC_CODES, 0xffffffff, 0 } };
   for(size_t i=0; i<VDB_ARRAY_LEN(changes); i++) try_change(&changes[i], true);
