@@ -251,6 +251,7 @@ static int table_begin(sqlite3_vtab *vtab){
   return vdb_conn_begin(t->conn, t->schema, &vtab->zErrMsg);
 }
 static int table_sync(sqlite3_vtab *vtab){
+  vdb_capture_flush((struct sql_table*)vtab);
   return vdb_conn_sync(((struct sql_table*)vtab)->conn, &vtab->zErrMsg);
 }
 static int table_commit(sqlite3_vtab *vtab){

@@ -57,7 +57,10 @@ static int audit_alloc(struct audit *a){
 void vdb_audit_end(struct audit *a){
   int i;
   for(i=0; a->text && i<a->n_max; i++) sqlite3_free(a->text[i]);
+  for(i=0; a->filter && i<a->n_max; i++) sqlite3_free(a->filter[i]);
   sqlite3_free(a->text);
+  sqlite3_free(a->filter);
+  sqlite3_free(a->bucket);
   sqlite3_free(a->vec);
   sqlite3_free(a->key);
   sqlite3_free(a->limit);
@@ -101,19 +104,37 @@ static int rows_draw(struct audit *a, vecdb_stmt *s){
   return rc==VECDB_DONE ? VECDB_OK : rc;
 }
 
-int vdb_audit_begin(struct audit *a, struct sql_table *t, int column,
-                    uint32_t k, int n, uint64_t seed, char **err){
-  vecdb_stmt *s = NULL;
-  int rc;
-
+static int audit_init(struct audit *a, struct sql_table *t, int column,
+                      uint32_t k, int n, uint64_t seed){
   memset(a, 0, sizeof(*a));
   a->t = t;
   a->column = column;
   a->k = k;
   a->n_max = n;
   a->seed = seed;
+  a->only = BUCKET_ALL;
   a->sz = t->cols[column].info.vector_bytes;
-  rc = audit_alloc(a);
+  return audit_alloc(a);
+}
+
+int vdb_audit_begin_captured(struct audit *a, struct sql_table *t, int column,
+                             uint32_t k, int n, char **err){
+  int rc = audit_init(a, t, column, k, n, 0);
+  if( rc!=SQLITE_OK ) return rc;
+  a->filter = sqlite3_malloc64((size_t)n*sizeof(*a->filter));
+  a->bucket = sqlite3_malloc64((size_t)n*sizeof(*a->bucket));
+  if( a->filter==NULL || a->bucket==NULL ) return SQLITE_NOMEM;
+  memset(a->filter, 0, (size_t)n*sizeof(*a->filter));
+  memset(a->bucket, 0, (size_t)n*sizeof(*a->bucket));
+  rc = vdb_capture_audit(t, a);
+  return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(t->conn, rc, err);
+}
+
+int vdb_audit_begin(struct audit *a, struct sql_table *t, int column,
+                    uint32_t k, int n, uint64_t seed, char **err){
+  vecdb_stmt *s = NULL;
+  int rc = audit_init(a, t, column, k, n, seed);
+
   if( rc!=SQLITE_OK ) return rc;
   rc = vecdb_prepare_scan(t->coll, NULL, &s);
   if( rc==VECDB_OK ) rc = rows_draw(a, s);
@@ -124,6 +145,7 @@ int vdb_audit_begin(struct audit *a, struct sql_table *t, int column,
 /* ---- Searching ---------------------------------------------------------- */
 
 static int is_self(const struct audit *a, vecdb_stmt *s, int i){
+  if( a->filter ) return 0;            /* a captured query is no row */
   if( a->t->has_text_key ){
     const char *z = vecdb_column_text(s, 0);
     return z && strcmp(z, a->text[i])==0;
@@ -147,10 +169,16 @@ static int query_run(const struct audit *a, vecdb_stmt *s, int i,
   return rc==VECDB_DONE ? VECDB_OK : rc;
 }
 
-static int search_prepare(const struct audit *a, vecdb_collection *coll,
+/* The search for query i. Drawn rows share one; captured queries have filters
+** of their own. */
+static int search_prepare(const struct audit *a, int i, vecdb_collection *coll,
                           const struct audit_effort *effort,
                           vecdb_stmt **out){
   vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;
+  if( *out && a->filter==NULL ) return VECDB_OK;
+  vecdb_finalize(*out);
+  *out = NULL;
+  if( a->filter ) o.filter = a->filter[i];
   o.k = (uint64_t)a->k + 1;            /* the row itself comes, too */
   o.column = a->column;
   o.ef = effort->ef;
@@ -167,15 +195,36 @@ static int is_stopped(const struct audit *a){
   return a->t->st->interrupted && *a->t->st->interrupted;
 }
 
+/* By the share of rows that the filter let pass in the exact search. */
+static int bucket_choose(struct audit *a, int i, vecdb *db,
+                         vecdb_collection *coll){
+  vecdb_collection_stats cs;
+  vecdb_search_info info;
+  int rc;
+
+  if( a->filter[i]==NULL ) return VECDB_OK;
+  memset(&cs, 0, sizeof(cs));
+  memset(&info, 0, sizeof(info));
+  cs.size = sizeof(cs);
+  info.size = sizeof(info);
+  rc = vecdb_last_search(db, &info);
+  if( rc==VECDB_OK ) rc = vecdb_collection_stat(coll, &cs);
+  a->bucket[i] = info.n_match*10>=cs.n_row ? BUCKET_TENTH
+               : info.n_match*100>=cs.n_row ? BUCKET_HUNDREDTH : BUCKET_FEW;
+  return rc;
+}
+
 int vdb_audit_truth(struct audit *a, vecdb *db, vecdb_collection *coll,
                     char **err){
   static const struct audit_effort exact = { 0, 0, 1 };
   double *d = sqlite3_malloc64(sizeof(double)*(a->k + 1));
   vecdb_stmt *s = NULL;
-  int i, rc = d ? search_prepare(a, coll, &exact, &s) : VECDB_NOMEM;
+  int i, rc = d ? VECDB_OK : VECDB_NOMEM;
 
   for(i=0; i<a->n && rc==VECDB_OK; i++){
-    rc = query_run(a, s, i, d, &a->n_true[i]);
+    rc = search_prepare(a, i, coll, &exact, &s);
+    if( rc==VECDB_OK ) rc = query_run(a, s, i, d, &a->n_true[i]);
+    if( rc==VECDB_OK && a->bucket ) rc = bucket_choose(a, i, db, coll);
     a->limit[i] = a->n_true[i] ? d[a->n_true[i] - 1] : 0;
     if( rc==VECDB_OK && is_stopped(a) ) rc = VECDB_INTERRUPT;
   }
@@ -224,7 +273,7 @@ int vdb_audit_measure(struct audit *a, vecdb *db, vecdb_collection *coll,
   vecdb_search_info info;
   struct tally tally = { 0, 0, 0 };
   vecdb_stmt *s = NULL;
-  int i, j, n, rc = d ? search_prepare(a, coll, effort, &s) : VECDB_NOMEM;
+  int i, j, n, n_run = 0, rc = d ? VECDB_OK : VECDB_NOMEM;
 
   memset(out, 0, sizeof(*out));
   memset(&info, 0, sizeof(info));
@@ -232,7 +281,10 @@ int vdb_audit_measure(struct audit *a, vecdb *db, vecdb_collection *coll,
   t0 = vdb_audit_now();
   for(i=0; i<a->n && rc==VECDB_OK; i++){
     int n_hit = 0;
-    rc = query_run(a, s, i, d, &n);
+    if( a->only!=BUCKET_ALL && a->bucket[i]!=a->only ) continue;
+    n_run++;
+    rc = search_prepare(a, i, coll, effort, &s);
+    if( rc==VECDB_OK ) rc = query_run(a, s, i, d, &n);
     if( rc!=VECDB_OK || a->n_true[i]==0 ) continue;
     for(j=0; j<n; j++) n_hit += d[j]<=a->limit[i];
     if( n_hit>a->n_true[i] ) n_hit = a->n_true[i];
@@ -245,7 +297,8 @@ int vdb_audit_measure(struct audit *a, vecdb *db, vecdb_collection *coll,
     }
     if( is_stopped(a) ) rc = VECDB_INTERRUPT;
   }
-  if( a->n ) out->ms = round_to(1000*(vdb_audit_now() - t0)/a->n, 1e5);
+  out->n = n_run;
+  if( n_run ) out->ms = round_to(1000*(vdb_audit_now() - t0)/n_run, 1e5);
   if( tally.n ) out->n_distance /= (uint64_t)tally.n;
   tally_judge(a, &tally, out);
   if( rc!=VECDB_OK ) rc = engine_error(db, rc, err);

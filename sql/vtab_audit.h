@@ -21,11 +21,19 @@ struct audit {
   unsigned char *vec;         /* n vectors */
   int64_t *key;               /* of their rows; slot in text with a text key */
   char **text;                /* text keys, or NULL */
+  char **filter;              /* of captured queries; NULL: none has one */
+  int *bucket;                /* BUCKET_*, of captured queries */
+  int only;                   /* measure this bucket; BUCKET_ALL: every one */
   double *limit;              /* distance of the k-th true neighbour */
   int *n_true;                /* neighbours there are, at most k */
 };
 
+/* How many rows a captured query's filter lets pass. */
+enum { BUCKET_ALL = -1, BUCKET_NONE, BUCKET_TENTH, BUCKET_HUNDREDTH,
+       BUCKET_FEW, BUCKET_N };
+
 struct audit_result {
+  int n;                                /* queries measured */
   double recall, lower, upper;          /* 95 % interval */
   double ms;                            /* of a query, mean */
   uint32_t ef;                          /* effort of the last one; 0: exact */
@@ -38,6 +46,11 @@ struct audit_effort { uint32_t ef; double recall; int is_exact; };
 /* Draw up to n rows. Call within vdb_conn_begin_read. */
 int vdb_audit_begin(struct audit *a, struct sql_table *t, int column,
                     uint32_t k, int n, uint64_t seed, char **err);
+/* The same for captured queries, up to n; their rows are not known. */
+int vdb_audit_begin_captured(struct audit *a, struct sql_table *t, int column,
+                             uint32_t k, int n, char **err);
+/* vtab_capture.c: append them. A VECDB_ code. */
+int vdb_capture_audit(struct sql_table *t, struct audit *a);
 void vdb_audit_end(struct audit *a);
 /* Exact neighbours in coll, which has the rows of the table or some of them. */
 int vdb_audit_truth(struct audit *a, vecdb *db, vecdb_collection *coll,

@@ -107,7 +107,7 @@ static int command_unknown(struct sql_table *t, const char *z){
   sqlite3_str_appendf(s, "unknown command \"%s\" for table \"%s\"; known: ", z,
                       t->name);
   for(i=0; i<N_COMMAND; i++) sqlite3_str_appendf(s, "%s, ", commands[i].name);
-  sqlite3_str_appendall(s, "ef=, recall=, optimize=, merge_rows=, gpu=");
+  sqlite3_str_appendall(s, "ef=, recall=, optimize=, merge_rows=, capture=, gpu=");
   return vdb_table_set_error(t, SQLITE_ERROR, sqlite3_str_finish(s));
 }
 
@@ -197,6 +197,9 @@ int vdb_table_command(struct sql_table *t, sqlite3_value *cmd,
   }
   eq = strchr(z, '=');
   if( sqlite3_strnicmp(z, "tune=", 5)==0 ) return vdb_command_tune(t, eq + 1);
+  if( sqlite3_strnicmp(z, "capture=", 8)==0 ){
+    return vdb_command_capture(t, eq + 1);
+  }
   if( eq ) return command_option(t, z, eq);
   for(i=0; i<N_COMMAND; i++){
     if( sqlite3_stricmp(commands[i].name, z)==0 ) return commands[i].run(t);

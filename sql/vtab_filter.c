@@ -391,6 +391,7 @@ static int search_run(struct sql_cursor *c, const struct plan *p,
                                  query, VECDB_TRANSIENT) );
   SQL_TRY( vdb_bound_bind(t, b, c->stmt) );
   last_query(t, idx_str, filter, k, is_exact);
+  vdb_capture_query(t, q->column, k, q->ef, filter, b, query);
   c->k_batch = k_run;
   c->is_eof = 0;
   if( q->mmr_lambda>=0 ){

@@ -24,6 +24,7 @@
 **   vtab_term.c    WHERE terms become filter text, parameters and keys
 **   vtab_audit.c   recall measured against exact searches
 **   vtab_recall.c  vecdb_recall, vecdb_audits, the command calibrate
+**   vtab_capture.c an opt-in ring of queries
 **   vtab_tune.c    vecdb_tune, the command tune
 **   vtab_mmr.c     re-ranking for mmr_lambda
 **   vtab_write.c   xUpdate
@@ -318,6 +319,7 @@ struct sql_table {
   vecdb_stmt *insert[2];      /* plain, or replace; kept between rows */
   vecdb_stmt *update, *remove;
   int match_column;           /* vector column a KNN cursor has just read */
+  struct sql_capture *capture;  /* queries kept; NULL: not known yet */
 };
 int vdb_table_hidden(const struct sql_table *t, int i_col); /* HID_*, or -1 */
 int vdb_table_column_of(const struct sql_table *t, int hid);
@@ -516,6 +518,16 @@ extern const struct rows_def vdb_tune_def;                    /* vtab_tune.c */
 ** recall (NULL: 0.95) with the least work. */
 int vdb_command_calibrate(struct sql_table *t);
 int vdb_command_tune(struct sql_table *t, const char *target);
+/* vtab_capture.c: keep the queries this table is asked, if it is set so. A
+** search tells its bound, filter text with its values, and the query. */
+int vdb_command_capture(struct sql_table *t, const char *value);
+void vdb_capture_query(struct sql_table *t, int column, int64_t k, uint32_t ef,
+                       const char *filter, const struct sql_bound *b,
+                       sqlite3_value *query);
+/* Before a transaction is prepared: what was kept goes with it. */
+void vdb_capture_flush(struct sql_table *t);
+void vdb_capture_free(struct sql_capture *p);
+extern const struct rows_def vdb_queries_def;
 int vdb_info_register(struct sql_state *st);           /* the scalars vecdb_* */
 
 /* ---- Small helpers ------------------------------------------------------ */

@@ -32,6 +32,7 @@ static void table_free(struct sql_table *t){
   for(pp=&t->st->tables; *pp && *pp!=t; pp=&(*pp)->next){}
   if( *pp ) *pp = t->next;
   vdb_table_forget_statements(t);
+  vdb_capture_free(t->capture);
   for(i=0; i<t->n_col; i++) sqlite3_free(t->cols[i].name);
   sqlite3_free(t->cols);
   vecdb_collection_close(t->coll);

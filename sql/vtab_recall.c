@@ -74,19 +74,45 @@ done:
   return rc;
 }
 
-static int row_of_result(struct sql_rows *r, const struct audit *a,
+static int row_of_result(struct sql_rows *r, const char *bucket,
+                         const struct audit *a,
                          const struct audit_result *x){
   int rc;
   SQL_TRY( vdb_rows_begin(r) );
-  SQL_TRY( vdb_rows_text(r, 0, "none") );
+  SQL_TRY( vdb_rows_text(r, 0, bucket) );
   SQL_TRY( vdb_rows_int(r, 1, a->k) );
   SQL_TRY( vdb_rows_int(r, 2, x->ef) );
-  SQL_TRY( vdb_rows_int(r, 3, a->n) );
+  SQL_TRY( vdb_rows_int(r, 3, x->n) );
   SQL_TRY( vdb_rows_real(r, 4, x->recall) );
   SQL_TRY( vdb_rows_real(r, 5, x->lower) );
   SQL_TRY( vdb_rows_real(r, 6, x->upper) );
   rc = vdb_rows_real(r, 7, x->ms);
 done:
+  return rc;
+}
+
+/* A row for each kind of captured query, in the snapshot that is open. */
+static int recall_captured(struct sql_rows *r, struct sql_table *t,
+                           const struct recall_request *q, char **err){
+  static const char *const name[BUCKET_N] = {
+    "captured", "captured, filter >= 10 %", "captured, filter 1 to 10 %",
+    "captured, filter < 1 %"
+  };
+  static const struct audit_effort as_set = { 0, 0, 0 };
+  struct audit_result x;
+  struct audit a;
+  int rc, column = vdb_audit_column(t, q->column, err);
+
+  memset(&a, 0, sizeof(a));
+  if( column!=vdb_audit_column(t, NULL, err) ) return SQLITE_OK;
+  SQL_TRY( vdb_audit_begin_captured(&a, t, column, q->k, q->n, err) );
+  SQL_TRY( vdb_audit_truth(&a, t->conn->eng, t->coll, err) );
+  for(a.only=0; a.only<BUCKET_N; a.only++){
+    SQL_TRY( vdb_audit_measure(&a, t->conn->eng, t->coll, &as_set, &x, err) );
+    if( x.n>0 ) SQL_TRY( row_of_result(r, name[a.only], &a, &x) );
+  }
+done:
+  vdb_audit_end(&a);
   return rc;
 }
 
@@ -106,8 +132,9 @@ static int recall_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
   rc = vdb_conn_begin_read(t->conn, err);
   if( rc!=SQLITE_OK ) return rc;
   rc = recall_measure(t, &q, &a, &x, err);
+  if( rc==SQLITE_OK && a.n>0 ) rc = row_of_result(r, "none", &a, &x);
+  if( rc==SQLITE_OK ) rc = recall_captured(r, t, &q, err);
   vdb_conn_end_read(t->conn);
-  if( rc==SQLITE_OK && a.n>0 ) rc = row_of_result(r, &a, &x);
   vdb_audit_end(&a);
   return rc;
 }

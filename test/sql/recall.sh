@@ -44,4 +44,31 @@ fails tune_wants_a_recall 'target is 2' "SELECT * FROM vecdb_tune('t', 2);"
 fails tune_command_wants_a_recall 'target is 7' "INSERT INTO t(t) VALUES('tune=7');"
 is tune_sets_the_effort '1' "INSERT INTO t(t) VALUES('tune=0.9'); SELECT value LIKE '% ef=%' FROM vecdb_stats('t') WHERE key='schema';"
 is what_tune_set_reaches_the_target '1' "SELECT recall>=0.85 FROM vecdb_recall('t');"
+
+# ---- queries that were asked -------------------------------------------------
+Q="SELECT count(*) FROM t WHERE v MATCH (SELECT v FROM t WHERE id=9) AND k=10"
+is nothing_is_captured_unasked '10
+0' "$Q; SELECT count(*) FROM vecdb_queries('t');"
+is capture_keeps_what_is_asked '10
+10
+10|1
+10|0' "INSERT INTO t(t) VALUES('capture=3'); $Q; $Q AND id > 5 AND id < 100000;
+SELECT k, filter IS NULL FROM vecdb_queries('t');"
+is a_reader_keeps_its_own 0 "SELECT count(*) FROM vecdb_queries('t');"
+is the_next_writer_takes_them_along '10
+10
+2' "$Q; $Q AND id > 5; DELETE FROM t WHERE id=3; SELECT count(*) FROM vecdb_queries('t');"
+is a_rollback_leaves_them_in_memory '10
+3' "BEGIN; $Q; DELETE FROM t WHERE id=5; ROLLBACK; SELECT count(*) FROM vecdb_queries('t');"
+is and_not_in_the_file 2 "SELECT count(*) FROM vecdb_queries('t');"
+is filters_hold_their_values '10
+"id">=5 AND (id <> 7)' "$Q AND id >= 5 AND filter='id <> 7'; SELECT filter FROM vecdb_queries('t') WHERE filter LIKE '%7%';"
+is the_ring_is_a_ring 3 "INSERT INTO t(t) VALUES('capture=3'); CREATE TEMP TABLE x AS
+SELECT n.value, (SELECT count(*) FROM t WHERE v MATCH (SELECT v FROM t WHERE id=n.value) AND k=2) c FROM json_each('[11,12,13,14,15]') n;
+DELETE FROM t WHERE id=4; SELECT count(*) FROM vecdb_queries('t');"
+is it_is_in_the_file 3 "SELECT count(*) FROM vecdb_queries('t');"
+is recall_of_captured 'captured|3|1' "SELECT filter_bucket, n, recall>0.5 FROM vecdb_recall('t') WHERE filter_bucket LIKE 'captured%';"
+is capture_off '0|0' "INSERT INTO t(t) VALUES('capture=0'); SELECT count(*), (SELECT count(*) FROM vecdb_recall('t') WHERE filter_bucket LIKE 'captured%') FROM vecdb_queries('t');"
+fails capture_is_checked 'capture= takes a number of queries' "INSERT INTO t(t) VALUES('capture=many');"
+is the_file_is_still_sound '' "SELECT * FROM vecdb_check('t') WHERE severity='damage';"
 finish
