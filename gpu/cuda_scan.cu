@@ -50,37 +50,67 @@ static __device__ __forceinline__ void distance_keep(const scan_args &g,
   g.l.entry[(size_t)i*g.l.cap + at].v = v;
 }
 
+/* The sums of NQ queries and ROWS rows from position p on: lane i*ROWS+r takes
+** that of query i and row r, so that the last steps are done side by side.
+** my_list and my_qq belong to the lane's query. */
+template<int TYPE, int NQ, typename T> static __device__ __forceinline__ void
+tile_keep(const scan_args &g, const T (*s)[ROWS], const T *xx,
+          uint32_t my_list, float my_qq, uint32_t p){
+  uint32_t lane = threadIdx.x%WARP, pos = p + lane%ROWS;
+  T my_sum = 0, my_xx = 0;
+  float v;
+#pragma unroll
+  for(int r=0; r<ROWS; r++){
+    T t = xx[r];
+    if( g.rule==RULE_COSINE ) t = __shfl_sync(0xffffffffu, sum_fold(t), 0);
+    if( lane%ROWS==(uint32_t)r ) my_xx = t;
+#pragma unroll
+    for(int i=0; i<NQ; i++){
+      t = __shfl_sync(0xffffffffu, sum_fold(s[i][r]), 0);
+      if( lane==(uint32_t)(i*ROWS + r) ) my_sum = t;
+    }
+  }
+  if( lane>=NQ*ROWS || pos>=g.v.hi || blockIdx.y*NQ+lane/ROWS>=g.n ) return;
+  v = distance_of_sums(g.rule, sum_float<TYPE>(g.rule!=RULE_L2, my_sum),
+                       my_qq, sum_float<VECDB_U8>(false, my_xx));
+  distance_keep(g, my_list, pos, visit_row(g.v, pos), v);
+}
+
 template<int TYPE, int NQ> static __global__ void
-__launch_bounds__(BLOCK_THREADS) k_scan(scan_args g){
+__launch_bounds__(BLOCK_THREADS, 2) k_scan(scan_args g){
   typedef dev_element<TYPE> E;
   typedef typename E::sum T;
-  uint32_t lane = threadIdx.x%WARP, warp = threadIdx.x/WARP;
-  uint32_t list[NQ];
+  uint32_t lane = threadIdx.x%WARP, warp = threadIdx.x/WARP, my_list = 0;
   const unsigned char *q[NQ];
-  float qq[NQ];
+  float my_qq = 0;
   bool is_l2 = g.rule==RULE_L2, has_norm = g.rule==RULE_COSINE;
 
 #pragma unroll
   for(int i=0; i<NQ; i++){
     uint32_t at = blockIdx.y*NQ + i;
     if( at>=g.n ) at = g.n-1;              /* its twin is ignored below */
-    list[i] = g.which ? g.which[at] : at;
-    q[i] = g.raw + (size_t)list[i]*g.sz_vec;
-    qq[i] = query_norm<TYPE>(g.rule, q[i], g.d);
+    if( g.which ) at = g.which[at];
+    q[i] = g.raw + (size_t)at*g.sz_vec;
+    float qq = query_norm<TYPE>(g.rule, q[i], g.d);
+    if( lane/ROWS==(uint32_t)i ){
+      my_list = at;
+      my_qq = qq;
+    }
   }
   for(uint32_t p=g.v.lo + (blockIdx.x*BLOCK_WARPS + warp)*ROWS; p<g.v.hi;
       p+=gridDim.x*BLOCK_WARPS*ROWS){
     const unsigned char *x[ROWS];
-    uint32_t row[ROWS];
     T s[NQ][ROWS], xx[ROWS];
 #pragma unroll
     for(int r=0; r<ROWS; r++){
-      row[r] = visit_row(g.v, p+r<g.v.hi ? p+r : p);
-      x[r] = g.x + (size_t)row[r]*g.sz_vec;
+      x[r] = g.x + (size_t)visit_row(g.v, p+r<g.v.hi ? p+r : p)*g.sz_vec;
       xx[r] = 0;
 #pragma unroll
       for(int i=0; i<NQ; i++) s[i][r] = 0;
     }
+    /* Rows beside each other hide the latency; more of one would only need
+    ** registers. */
+#pragma unroll 1
     for(uint32_t j0=0; j0<g.d; j0+=WARP){
       uint32_t j = j0+lane;
       bool is_in = j<g.d;
@@ -98,25 +128,13 @@ __launch_bounds__(BLOCK_THREADS) k_scan(scan_args g){
         for(int r=0; r<ROWS; r++) xx[r] = sum_step(false, b[r], b[r], xx[r]);
       }
     }
-#pragma unroll
-    for(int r=0; r<ROWS; r++){
-      float bb = 0;
-      if( has_norm ) bb = sum_float<VECDB_U8>(false, sum_fold(xx[r]));
-#pragma unroll
-      for(int i=0; i<NQ; i++){
-        float sum = sum_float<TYPE>(!is_l2, sum_fold(s[i][r]));
-        float v = distance_of_sums(g.rule, sum, qq[i], bb);
-        if( lane==0 && p+r<g.v.hi && blockIdx.y*NQ+i<g.n ){
-          distance_keep(g, list[i], p+r, row[r], v);
-        }
-      }
-    }
+    tile_keep<TYPE, NQ>(g, s, xx, my_list, my_qq, p);
   }
 }
 
 /* A block per list, a warp per entry. */
 template<int TYPE> static __global__ void
-__launch_bounds__(BLOCK_THREADS) k_rescore(scan_args g){
+__launch_bounds__(BLOCK_THREADS, 2) k_rescore(scan_args g){
   typedef dev_element<TYPE> E;
   typedef typename E::sum T;
   uint32_t i = blockIdx.x, lane = threadIdx.x%WARP;
@@ -131,6 +149,7 @@ __launch_bounds__(BLOCK_THREADS) k_rescore(scan_args g){
     const unsigned char *x = g.x + (size_t)row*g.sz_vec;
     T s = 0, xx = 0;
     float sum, bb = 0;
+#pragma unroll 2
     for(uint32_t j0=0; j0<g.d; j0+=WARP){
       uint32_t j = j0+lane;
       T a = j<g.d ? E::at(q, j) : (T)0, b = j<g.d ? E::at(x, j) : (T)0;
