@@ -40,8 +40,9 @@ struct vdb_gpu_device {
   int i_device;
   uint32_t n_unit;
   bool is_lost;
-  bool has_stream, has_event[2];
+  bool has_stream, has_pool, has_event[2];
   cudaStream_t stream;
+  cudaMemPool_t pool;              /* keeps what was freed for the next call */
   cudaEvent_t event[2];
   void *pinned[2];                 /* UPLOAD_BYTES each */
   uint64_t sz_budget, sz_used;     /* of the device's memory, by us */

@@ -31,7 +31,8 @@ int vdb_cuda_alloc(vdb_gpu_device *d, void **p, uint64_t sz){
   if( sz<256 ) sz = 256;
   if( counts_down(&d->fail_alloc) || sz>d->sz_budget
    || d->sz_used>d->sz_budget-sz ) return VDB_GPU_OOM;
-  code = vdb_cuda_code(d, cudaMallocAsync(p, (size_t)sz, d->stream));
+  code = vdb_cuda_code(d, cudaMallocFromPoolAsync(p, (size_t)sz, d->pool,
+                                                  d->stream));
   if( code!=VDB_GPU_OK ) *p = NULL;
   else d->sz_used += sz;
   return code;
@@ -139,8 +140,26 @@ static void device_clear(vdb_gpu_device *d){
     if( d->pinned[i] ) (void)cudaFreeHost(d->pinned[i]);
     if( d->has_event[i] ) (void)cudaEventDestroy(d->event[i]);
   }
+  if( d->has_pool ) (void)cudaMemPoolDestroy(d->pool);
   if( d->has_stream ) (void)cudaStreamDestroy(d->stream);
   d->cfg.release(d);
+}
+
+/* A pool of our own, as the host may use the device's. */
+static int pool_begin(vdb_gpu_device *d){
+  cudaMemPoolProps props;
+  uint64_t keep = UINT64_MAX;
+  int code;
+  memset(&props, 0, sizeof(props));
+  props.allocType = cudaMemAllocationTypePinned;
+  props.location.type = cudaMemLocationTypeDevice;
+  props.location.id = d->i_device;
+  DEV_TRY( vdb_cuda_code(d, cudaMemPoolCreate(&d->pool, &props)) );
+  d->has_pool = true;
+  DEV_TRY( vdb_cuda_code(d, cudaMemPoolSetAttribute(d->pool,
+                                cudaMemPoolAttrReleaseThreshold, &keep)) );
+done:
+  return code;
 }
 
 static int device_begin(vdb_gpu_device *d){
@@ -153,6 +172,7 @@ static int device_begin(vdb_gpu_device *d){
   DEV_TRY( vdb_cuda_code(d, cudaStreamCreateWithFlags(&d->stream,
                                                       cudaStreamNonBlocking)) );
   d->has_stream = true;
+  DEV_TRY( pool_begin(d) );
   for(int i=0; i<2; i++){
     DEV_TRY( vdb_cuda_code(d, cudaEventCreateWithFlags(&d->event[i],
                                                 cudaEventDisableTiming)) );

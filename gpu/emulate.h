@@ -269,7 +269,24 @@ static inline cudaError_t cudaEventSynchronize(cudaEvent_t){
 /* Bytes nobody has written look like this: numbers that would be noticed. */
 cudaError_t vdb_emu_alloc(void **p, size_t sz);
 void vdb_emu_free(void *p);
-static inline cudaError_t cudaMallocAsync(void **p, size_t sz, cudaStream_t){
+typedef int cudaMemPool_t;
+enum { cudaMemAllocationTypePinned, cudaMemLocationTypeDevice,
+       cudaMemPoolAttrReleaseThreshold };
+struct cudaMemPoolProps { int allocType; struct { int type, id; } location; };
+static inline cudaError_t cudaMemPoolCreate(cudaMemPool_t *p,
+                                            const cudaMemPoolProps*){
+  *p = 0;
+  return cudaSuccess;
+}
+static inline cudaError_t cudaMemPoolDestroy(cudaMemPool_t){
+  return cudaSuccess;
+}
+static inline cudaError_t cudaMemPoolSetAttribute(cudaMemPool_t, int, void*){
+  return cudaSuccess;
+}
+static inline cudaError_t cudaMallocFromPoolAsync(void **p, size_t sz,
+                                                  cudaMemPool_t,
+                                                  cudaStream_t){
   return vdb_emu_alloc(p, sz);
 }
 static inline cudaError_t cudaFreeAsync(void *p, cudaStream_t){
