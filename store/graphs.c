@@ -131,7 +131,7 @@ static int seg_open_parts(struct coll *c, struct graph_seg *s,
                       &s->g);
   TRY( vdb_graph_rc(c, rc) );
   vdb_graph_info(s->g, &s->info);
-  if( s->info.n_group!=n_group || s->info.n_slots>s->n_row ||
+  if( s->info.n_group!=n_group || s->info.n_slots>s->end-s->first ||
       (s->n_rows>0 && s->n_rows!=rows_extents(s)) ){
     s->info.n_group = 0;
     TRY( COLL_CORRUPT(c, "a graph has another size than its record") );
@@ -431,7 +431,8 @@ void vdb_graphs_relax(struct coll *c){
 
 /* ---- Freeing ------------------------------------------------------------ */
 
-static int seg_free(struct coll *c, int v, struct graph_seg *s){
+int vdb_graph_free(struct coll *c, int v, struct graph_seg *s,
+                   const bool *is_kept){
   int column = c->vec_col[v], rc = VECDB_OK;
   unsigned char key[GRAPHKEY_SIZE] = { 0 };
 
@@ -442,6 +443,7 @@ static int seg_free(struct coll *c, int v, struct graph_seg *s){
   for(uint32_t i=0; i<s->info.n_group; i++){
     vdb_extent_unpin(c->p, &s->group[i]);
     s->base[i] = NULL;
+    if( is_kept!=NULL && is_kept[i] ) continue;
     TRY( vdb_extent_free(c->p, s->head[i]) );
   }
   for(uint32_t i=0; i<s->n_rows; i++){
@@ -457,7 +459,7 @@ int vdb_graphs_drop(struct coll *c, int v){
   TRY( vdb_graphs_load(c) );
   if( c->graphs->list[v].n==0 ) return VECDB_OK;
   for(size_t i=0; i<c->graphs->list[v].n; i++){
-    TRY( seg_free(c, v, &c->graphs->list[v].seg[i]) );
+    TRY( vdb_graph_free(c, v, &c->graphs->list[v].seg[i], NULL) );
   }
   c->s.graph_version++;
   vdb_graphs_clear(c);
@@ -501,7 +503,9 @@ static int seg_cover(struct coll *c, const struct graph_seg *s,
   for(uint32_t i=0; i<s->info.n_slots; i++){
     const unsigned char *block = s->base[i>>s->info.shift] +
         (size_t)(i & ((1u<<s->info.shift)-1))*s->info.stride;
-    if( vdb_graph_block_row(s->g, block, i, &row, &key)!=VECDB_OK ) k->n_bad++;
+    int rc2 = vdb_graph_block_row(s->g, block, i, &row, &key);
+    if( rc2==VECDB_NOTFOUND ) continue;          /* an empty block */
+    if( rc2!=VECDB_OK ) k->n_bad++;
     else cover_add(k, s, row);
     if( s->row_of==NULL || i>=s->info.n_nodes ) continue;
     if( get_u32(block+GRAPHBLOCK_DUP)!=SLOT_NONE ) row = SLOT_NONE;

@@ -91,10 +91,36 @@ bool vdb_graph_vec(const struct coll *c, int v, const void *vec,
 bool vdb_graph_vec_of(const struct coll *c, int v, int type, const void *vec,
                       float norm_max, bool is_query, float *out);
 
-/* ---- Building (graphs_build.c). Inside a write transaction, the delta is
-** sealed. One graph per column over all sealed rows takes the place of what is
-** there, where that is worth it; flags as of vdb_coll_optimize. */
+/* ---- Upkeep (graphs_merge.c). Inside a write transaction, flags as of
+** vdb_coll_optimize: the delta is sealed, and one graph per column over all
+** sealed rows is made, or enlarged, where that is worth it. */
 int  vdb_graphs_optimize(struct coll *c, unsigned flags);
+/* Policy optimize=commit: quickly, could graphs want upkeep? And doing it. */
+bool vdb_graphs_want_upkeep(struct coll *c);
+int  vdb_graphs_keep(struct coll *c);
+
+/* ---- Building (graphs_build.c). Inside a change, c->graphs is current. ---- */
+struct graph_make {
+  slot_no first, end;                  /* the range of the new graph */
+  size_t  i_seg, n_seg;                /* graphs that it takes the place of */
+  bool    is_insert;                   /* rows after graph i_seg are added to
+                                       ** it, if it lets them; else anew */
+  bool    purge;                       /* .. and dead ones taken out of it */
+  uint32_t n_min;                      /* fewer rows: leave all as it is */
+  const struct vdb_graph_lister *lister;
+};
+int  vdb_graphs_make(struct coll *c, int v, const struct graph_make *what);
+/* The same with lists of neighbours from a GPU, if the flags say so. It is
+** asked before anything is written, so that without one the CPU begins anew. */
+int  vdb_graphs_make_by(struct coll *c, int v, const struct graph_make *what,
+                        unsigned flags);
+int  vdb_graphs_gpu_refused(struct coll *c, int code);
+/* Was the graph built with other options than the column has by now? */
+bool vdb_graphs_layout_differs(const struct coll *c, int v);
+/* Free a graph and its record, but for groups whose is_kept is set (NULL:
+** none). c->graphs still lists it. */
+int  vdb_graph_free(struct coll *c, int v, struct graph_seg *s,
+                    const bool *is_kept);
 /* Free the graphs of column v. */
 int  vdb_graphs_drop(struct coll *c, int v);
 /* Examine: census of pages and extents, then, unless quick, every block. */

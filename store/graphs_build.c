@@ -1,14 +1,14 @@
-/* graphs_build.c -- building the graph of a vector column.
+/* graphs_build.c -- making a graph of a range of slots: anew, or from one that
+** is there and the rows that came after it.
 **
-** WHEN    Only optimize builds. Decided by counts alone, so that files are the
-**   same everywhere. A column gets a graph from 20,000 live sealed rows on
-**   (with VECDB_OPTIMIZE_ALL from 256). An old graph stays while at most a
-**   16th of the rows, or 4096, lie outside of it, and less than 40 % of its
-**   rows are dead; else one over all rows takes its place. Where more than a
-**   fifth of the rows cannot be in a graph (graphs.h, SPACE) there is none.
 ** HOW     Row groups are pinned and rows fetched from where they are. Groups
-**   of blocks become extents as they are finished. The bytes depend on rows,
-**   keys and options alone (graph.h).
+**   of blocks become extents as they are finished; groups that an insertion
+**   does not touch are named by the new record, too. Then what was there is
+**   freed. The bytes depend on rows, keys and options alone (graph.h).
+** SPACE   A graph beside others takes the space of the first one (`like`), so
+**   that it needs neither trials nor a table of its own. Where its rows have
+**   no place in it, and where an insertion is refused, it is built anew.
+**   Under ip, rows with a norm above M are in the side list.
 ** MEMORY  a pointer and two slots per row, and what the build needs.
 */
 #include "util/common.h"
@@ -19,15 +19,18 @@
 #include "store/device.h"
 #include "util/pool.h"
 
-#define GRAPH_ROWS_MIN      20000u
-#define GRAPH_ROWS_MIN_ALL    256u
-#define GRAPH_REST_MIN       4096u
+#define TIER_ROUTER  256u                /* entries of graphs beside others */
 #define GRAPH_SEED  0x76656364622d3031u        /* of every build */
 
 struct graph_build {
   struct coll *c;
   int v;
-  float norm_max;
+  const struct graph_make *what;
+  struct graph_seg *old;                 /* rows are added to; or NULL */
+  bool *is_kept;                         /* its groups that stay */
+  slot_no lo;                            /* rows from this slot on */
+  float norm_max;                        /* M; while rows are read: square */
+  bool is_fixed;                         /* M is given */
   uint32_t n, n_cap_row;                 /* rows that go into the graph */
   const unsigned char **vec;             /* their vectors, where they lie, */
   unsigned char *type;                   /* and the type of the elements */
@@ -41,8 +44,7 @@ struct graph_build {
   page_no *head;                         /* extents written */
   size_t n_head, n_head_cap;
   struct vdb_str header;
-  unsigned char *row_of;                 /* GRAPHREC.ROWS, by block */
-  uint32_t n_block, n_node;
+  struct vdb_str row_of;                 /* GRAPHREC.ROWS, by block */
 };
 
 /* ---- Which rows --------------------------------------------------------- */
@@ -51,15 +53,18 @@ struct graph_build {
 static void row_take(struct graph_build *b, slot_no slot, int type,
                      const unsigned char *vec){
   const struct schema_column *col = &b->c->schema->col[b->c->vec_col[b->v]];
+  bool fits;
 
   if( type==0 ) type = col->element;
-  if( !vdb_graph_vec_of(b->c, b->v, type, vec, 0, false, b->scratch) ){
+  fits = vdb_graph_vec_of(b->c, b->v, type, vec, 0, false, b->scratch);
+  if( fits && col->metric==VECDB_IP ){
+    float norm2 = vdb_norm2(VECDB_F32, b->scratch, col->dims);
+    if( b->is_fixed ) fits = norm2<=b->norm_max*b->norm_max;
+    else if( norm2>b->norm_max ) b->norm_max = norm2;
+  }
+  if( !fits ){
     b->side[b->n_side++] = slot;
     return;
-  }
-  if( col->metric==VECDB_IP ){
-    float norm2 = vdb_norm2(VECDB_F32, b->scratch, col->dims);
-    if( norm2>b->norm_max ) b->norm_max = norm2;
   }
   b->vec[b->n] = vec;
   b->type[b->n] = (unsigned char)type;
@@ -75,16 +80,18 @@ static int rows_pin(struct graph_build *b, const struct live_map *live){
     uint32_t sz = vdb_seg_row_bytes(b->c, b->v, g);
     struct extent *e = &b->pin[b->n_pin];
     const slot_no *slots;
+    if( g->last<b->lo || g->first>=b->what->end ) continue;
     TRY( vdb_seg_pin(b->c, b->v, g, &e[0], &e[1], &slots) );
     b->n_pin += 2;
     for(uint32_t r=0; r<g->n_row; r++){
       slot_no slot = slots ? slots[r] : g->first+r;
-      if( !vdb_bit_get(live->word, slot) || b->n==b->n_cap_row ) continue;
+      if( slot<b->lo || slot>=b->what->end || b->n==b->n_cap_row
+       || !vdb_bit_get(live->word, slot) ) continue;
       row_take(b, slot, vdb_seg_row_type(g), e[0].data + (size_t)r*sz);
     }
   }
   /* M is a quarter more than the greatest norm, so that later rows fit. */
-  b->norm_max = 1.25f*__builtin_sqrtf(b->norm_max);
+  if( !b->is_fixed ) b->norm_max = 1.25f*__builtin_sqrtf(b->norm_max);
 done:
   return rc;
 }
@@ -113,17 +120,28 @@ static int keys_read(struct graph_build *b){
     for(uint32_t i=0; i<b->n; i++) b->key[i] = b->slot[i];
     return VECDB_OK;
   }
-  return vdb_coll_scan(c, 0, 0, c->s.delta_first, key_chunk, b);
+  return vdb_coll_scan(c, 0, b->lo, b->what->end, key_chunk, b);
+}
+
+/* Rows of the old side list that live stay there. */
+static void side_keep(struct graph_build *b, const struct live_map *live){
+  for(uint32_t i=0; b->old!=NULL && i<b->old->n_side; i++){
+    if( vdb_bit_get(live->word, b->old->side[i]) ){
+      b->side[b->n_side++] = b->old->side[i];
+    }
+  }
 }
 
 static int build_begin(struct graph_build *b){
   struct coll *c = b->c;
   struct live_map *live = NULL;
-  size_t n = c->s.n_live_sealed;
+  size_t n;
   int rc;
 
   TRY( vdb_segs_load(c) );
-  b->n_cap_row = c->s.n_live_sealed;
+  TRY( vdb_live_ref(c, &live) );
+  b->n_cap_row = (uint32_t)vdb_live_count(live, b->lo, b->what->end);
+  n = (size_t)b->n_cap_row + (b->old ? b->old->n_side : 0);
   b->vec = vdb_malloc_array(n+1, sizeof(*b->vec));
   b->type = vdb_malloc(n+1);
   b->slot = vdb_malloc_array(n+1, sizeof(*b->slot));
@@ -131,12 +149,11 @@ static int build_begin(struct graph_build *b){
   b->side = vdb_malloc_array(n+1, sizeof(*b->side));
   b->scratch = vdb_malloc_array(vdb_graph_dims(c, b->v), sizeof(float));
   b->pin = vdb_calloc(2*c->segs[b->v].n+1, sizeof(*b->pin));
-  b->row_of = vdb_malloc_array(n+1, 4);
   if( !b->vec || !b->type || !b->slot || !b->key || !b->side || !b->scratch ||
-      !b->pin || !b->row_of ){
-    return VECDB_NOMEM;
+      !b->pin ){
+    TRY( VECDB_NOMEM );
   }
-  TRY( vdb_live_ref(c, &live) );
+  side_keep(b, live);
   TRY( rows_pin(b, live) );
   TRY( keys_read(b) );
 done:
@@ -154,7 +171,8 @@ static void build_end(struct graph_build *b){
   vdb_free(b->side);
   vdb_free(b->scratch);
   vdb_free(b->head);
-  vdb_free(b->row_of);
+  vdb_str_clear(&b->row_of);
+  vdb_free(b->is_kept);
   vdb_str_clear(&b->header);
 }
 
@@ -169,15 +187,19 @@ static int row_fetch(void *arg, uint32_t i, float *vec){
   return VECDB_OK;
 }
 
-/* Rows of blocks, for filters: those of nodes, which come first. */
+static void add_u32(struct vdb_str *s, uint32_t v){
+  unsigned char b[4];
+  put_u32(b, v);
+  vdb_str_add(s, b, 4);
+}
+
+/* Rows of blocks, for filters; of more blocks than there are nodes, if those
+** come first. */
 static void rows_note(struct graph_build *b, const unsigned char *block,
                       uint32_t n, uint32_t stride){
-  for(uint32_t i=0; i<n && b->n_block<b->n; i++, block+=stride){
+  for(uint32_t i=0; i<n; i++, block+=stride){
     bool is_chain = get_u32(block+GRAPHBLOCK_DUP)!=SLOT_NONE;
-    put_u32(b->row_of + 4*(size_t)b->n_block,
-            is_chain ? SLOT_NONE : get_u32(block+GRAPHBLOCK_ROW));
-    b->n_block++;
-    if( !(get_u16(block+GRAPHBLOCK_FLAGS) & 1) ) b->n_node = b->n_block;
+    add_u32(&b->row_of, is_chain ? SLOT_NONE : get_u32(block+GRAPHBLOCK_ROW));
   }
 }
 
@@ -196,6 +218,23 @@ done:
   return rc;
 }
 
+/* The group of the old graph serves the new one. */
+static int group_keep(void *arg, uint32_t i_group){
+  struct graph_build *b = arg;
+  uint32_t n, at;
+  int rc;
+
+  TRY( vdb_grow(&b->head, &b->n_head_cap, b->n_head+1, sizeof(*b->head)) );
+  b->head[b->n_head++] = b->old->head[i_group];
+  b->is_kept[i_group] = true;
+  n = (uint32_t)1<<b->old->info.shift;
+  at = i_group<<b->old->info.shift;
+  if( n>b->old->info.n_slots-at ) n = b->old->info.n_slots-at;
+  rows_note(b, b->old->base[i_group], n, b->old->info.stride);
+done:
+  return rc;
+}
+
 static int header_keep(void *arg, const void *bytes, size_t sz){
   struct graph_build *b = arg;
   vdb_str_add(&b->header, bytes, sz);
@@ -210,33 +249,49 @@ static int build_progress(void *arg, double done){
 
 /* ---- The record --------------------------------------------------------- */
 
-static void add_u32(struct vdb_str *s, uint32_t v){
-  unsigned char b[4];
-  put_u32(b, v);
-  vdb_str_add(s, b, 4);
-}
-
 /* GRAPHREC.ROWS: extents, and their numbers to *heads. */
 static int rows_write(struct graph_build *b, struct vdb_str *heads,
                       uint32_t *n_extent){
-  uint32_t n_max = vdb_extent_capacity(4);
+  uint32_t n_max = vdb_extent_capacity(4), n_node;
   page_no head;
   int rc = VECDB_OK;
 
   *n_extent = 0;
-  if( b->n_block!=b->n ) return VECDB_OK;
-  for(uint32_t at=0; at<b->n_node; at+=n_max, ++*n_extent){
-    uint32_t n = b->n_node-at<n_max ? b->n_node-at : n_max;
+  TRY( vdb_str_rc(&b->row_of) );
+  n_node = get_u32((const unsigned char*)b->header.z + GRAPHHDR_NNODE);
+  for(uint32_t at=0; at<n_node; at+=n_max, ++*n_extent){
+    uint32_t n = n_node-at<n_max ? n_node-at : n_max;
     struct extent_spec spec = { EXTENT_KIND_GRAPHROWS, 4, n, b->c->id };
-    TRY( vdb_extent_create(b->c->p, &spec, b->row_of + 4*(size_t)at, &head) );
+    TRY( vdb_extent_create(b->c->p, &spec, b->row_of.z + 4*(size_t)at, &head) );
     add_u32(heads, head);
   }
 done:
   return rc;
 }
 
+/* Rows in the graph: all of the range that live but those of the side list,
+** and those that were left in it as waypoints. */
+static int rows_count(struct graph_build *b, uint32_t *n){
+  struct live_map *live;
+  int rc;
+
+  *n = b->n;
+  if( b->old==NULL ) return VECDB_OK;
+  if( !b->what->purge ){
+    *n += b->old->n_row;
+    return VECDB_OK;
+  }
+  TRY( vdb_live_ref(b->c, &live) );
+  *n = (uint32_t)vdb_live_count(live, b->what->first, b->what->end);
+  *n -= b->n_side;
+  vdb_live_unref(live);
+done:
+  return rc;
+}
+
 static int record_write(struct graph_build *b){
   struct coll *c = b->c;
+  uint32_t n_row;
   int column = c->vec_col[b->v], rc;
   unsigned char key[GRAPHKEY_SIZE] = { 0 }, rec[GRAPHREC_SIZE] = { 0 };
   struct vdb_str val = VDB_STR_INIT, rows = VDB_STR_INIT;
@@ -245,9 +300,10 @@ static int record_write(struct graph_build *b){
   TRY( rows_write(b, &rows, &n_rows) );
   key[GRAPHKEY_COLUMN] = (unsigned char)(column>>8);
   key[GRAPHKEY_COLUMN+1] = (unsigned char)column;
-  put_key_u32(key+GRAPHKEY_FIRST, 0);
-  put_u32(rec+GRAPHREC_END, c->s.delta_first);
-  put_u32(rec+GRAPHREC_NROW, b->n);
+  TRY( rows_count(b, &n_row) );
+  put_key_u32(key+GRAPHKEY_FIRST, b->what->first);
+  put_u32(rec+GRAPHREC_END, b->what->end);
+  put_u32(rec+GRAPHREC_NROW, n_row);
   put_u32(rec+GRAPHREC_NGROUP, (uint32_t)b->n_head);
   put_u32(rec+GRAPHREC_NSIDE, b->n_side);
   put_u32(rec+GRAPHREC_SZHEADER, (uint32_t)b->header.n);
@@ -288,58 +344,105 @@ static void options_set(const struct coll *c, int v,
   o->seed = GRAPH_SEED;
 }
 
-static int column_build(struct coll *c, int v,
-                        const struct vdb_graph_lister *lister){
-  struct graph_build b = { .c = c, .v = v, .header = VDB_STR_INIT };
-  struct vdb_graph_source src = { 0 };
+/* What was there goes, but for the groups that are kept. */
+static int replaced_free(struct graph_build *b){
+  struct graph_list *list = &b->c->graphs->list[b->v];
+  int rc = VECDB_OK;
+
+  for(size_t i=b->what->i_seg; i<b->what->i_seg+b->what->n_seg; i++){
+    struct graph_seg *s = &list->seg[i];
+    TRY( vdb_graph_free(b->c, b->v, s, s==b->old ? b->is_kept : NULL) );
+  }
+done:
+  return rc;
+}
+
+/* The index of the rows, to extents and header. */
+static int build_index(struct graph_build *b, const struct vdb_graph_opts *opts,
+                       const struct live_map *live){
+  struct vdb_graph_source src = { b->n, vdb_graph_dims(b->c, b->v), row_fetch,
+                                  b->slot, b->key, b };
   struct vdb_graph_sink sink = { group_write, header_keep, build_progress,
-                                 &b, NULL };
+                                 b, group_keep };
+  struct vdb_graph_prior prior = { 0 };
+  int rc;
+
+  if( b->old==NULL ) return vdb_graph_build(&src, opts, &sink);
+  TRY( vdb_graph_hold_all(b->c, b->old) );
+  b->is_kept = vdb_calloc((size_t)b->old->info.n_group+1, sizeof(bool));
+  if( b->is_kept==NULL ) TRY( VECDB_NOMEM );
+  prior.g = b->old->g;
+  prior.base = b->old->base;
+  prior.live = live->word;
+  prior.n_row = (uint32_t)live->n_bit;
+  prior.purge = b->what->purge;
+  TRY( vdb_graph_insert(&prior, &src, opts, &sink) );
+done:
+  return rc;
+}
+
+/* One attempt: added to the old graph, or anew. MISMATCH: nothing was written
+** that a savepoint would have to undo. */
+static int range_try(struct coll *c, int v, const struct graph_make *what,
+                     bool is_insert, const struct graph_seg *like){
+  struct graph_build b = { .c = c, .v = v, .what = what,
+                           .header = VDB_STR_INIT, .row_of = VDB_STR_INIT };
+  struct graph_list *list = &c->graphs->list[v];
+  struct live_map *live = NULL;
   struct vdb_graph_opts opts;
   int rc;
 
+  b.lo = what->first;
+  if( is_insert ){
+    b.old = &list->seg[what->i_seg];
+    b.lo = b.old->end;
+    like = b.old;
+  }
+  if( like!=NULL && like->norm_max>0 ){
+    b.norm_max = like->norm_max;
+    b.is_fixed = true;
+  }
   TRY( build_begin(&b) );
-  if( b.n<GRAPH_ROWS_MIN_ALL || b.n_side>b.n/4 ) goto done;
-  src.n_rows = b.n;
-  src.d = vdb_graph_dims(c, v);
-  src.fetch = row_fetch;
-  src.row = b.slot;
-  src.key = b.key;
-  src.arg = &b;
+  if( what->n_min>0 && (b.n<what->n_min || b.n_side>b.n/4) ) goto done;
   options_set(c, v, &opts);
-  opts.lister = lister;
-  TRY( vdb_graph_build(&src, &opts, &sink) );
+  opts.lister = what->lister;
+  if( what->first>0 ){
+    opts.like = like ? like->g : NULL;
+    opts.n_router = TIER_ROUTER;
+    opts.no_calibration = true;
+  }
+  TRY( vdb_live_ref(c, &live) );
+  TRY( build_index(&b, &opts, live) );
+  TRY( replaced_free(&b) );
   TRY( record_write(&b) );
+  vdb_graphs_clear(c);
 done:
+  vdb_live_unref(live);
   build_end(&b);
   return rc;
 }
 
-static int gpu_refused(struct coll *c, int code){
-  return vdb_error(vdb_coll_err(c), VECDB_GPU, "optimize: device=gpu: %s (%s)",
-                   vdb_gpu_why(code), vdb_gpu_code_name(code));
-}
-
-/* With lists of neighbours from a GPU, if the flags say so. It is asked before
-** anything is written, so that without one the CPU can begin anew. */
-static int column_build_by(struct coll *c, int v, unsigned flags){
-  struct device_lister gpu = { 0 };
-  struct vdb_graph_lister lister = { vdb_device_lists, &gpu };
+int vdb_graphs_make(struct coll *c, int v, const struct graph_make *what){
+  const struct graph_list *list;
   int rc;
 
-  if( !(flags & (VECDB_OPTIMIZE_GPU|VECDB_OPTIMIZE_GPU_OR_CPU)) ){
-    return column_build(c, v, NULL);
+  TRY( vdb_graphs_load(c) );
+  list = &c->graphs->list[v];
+  rc = VECDB_MISMATCH;
+  if( what->is_insert ){
+    rc = range_try(c, v, what, true, NULL);
+    if( (rc & 0xff)==VECDB_CORRUPT ) rc = VECDB_MISMATCH;
   }
-  rc = column_build(c, v, &lister);
-  if( rc!=VECDB_GPU ) return rc;
-  if( flags & VECDB_OPTIMIZE_GPU ) return gpu_refused(c, gpu.code);
-  vdb_gpu_note_fallback("optimize", gpu.code);
-  return column_build(c, v, NULL);
+  if( rc==VECDB_MISMATCH && what->first>0 && list->n>0 ){
+    rc = range_try(c, v, what, false, &list->seg[0]);
+  }
+  if( rc==VECDB_MISMATCH ) rc = range_try(c, v, what, false, NULL);
+  TRY( vdb_graph_rc(c, rc) );
+done:
+  return rc;
 }
 
-/* ---- Deciding ----------------------------------------------------------- */
-
-/* Was the graph built with other options than the column has by now? */
-static bool layout_differs(const struct coll *c, int v){
+bool vdb_graphs_layout_differs(const struct coll *c, int v){
   const struct graph_list *list = &c->graphs->list[v];
   struct vdb_graph_info info;
   struct vdb_graph_opts o;
@@ -352,51 +455,26 @@ static bool layout_differs(const struct coll *c, int v){
       || (o.n_lanes ? o.n_lanes : 32)!=info.n_lanes;
 }
 
-static bool wants_build(const struct coll *c, int v,
-                        const struct live_map *live, unsigned flags){
-  const struct graph_list *list = &c->graphs->list[v];
-  bool all = (flags & VECDB_OPTIMIZE_ALL)!=0;
-  uint32_t n = c->s.n_live_sealed, n_in = 0, n_row = 0, n_rest;
-
-  if( n<(all ? GRAPH_ROWS_MIN_ALL : GRAPH_ROWS_MIN) ) return false;
-  for(size_t i=0; i<list->n; i++){
-    n_row += list->seg[i].n_row + list->seg[i].n_side;
-    n_in += (uint32_t)vdb_live_count(live, list->seg[i].first,
-                                     list->seg[i].end);
-  }
-  n_rest = n-n_in;
-  if( list->n==0 ) return true;
-  if( all ){
-    return list->n>1 || n_rest>0 || n_in<n_row || layout_differs(c, v);
-  }
-  return (n_rest>GRAPH_REST_MIN && n_rest>n/16) ||
-         (uint64_t)(n_row-n_in)*10>(uint64_t)n_row*4;
+int vdb_graphs_gpu_refused(struct coll *c, int code){
+  return vdb_error(vdb_coll_err(c), VECDB_GPU, "optimize: device=gpu: %s (%s)",
+                   vdb_gpu_why(code), vdb_gpu_code_name(code));
 }
 
-int vdb_graphs_optimize(struct coll *c, unsigned flags){
-  struct vdb_fpmode fp = vdb_fpmode_enter();
-  struct live_map *live = NULL;
-  int rc = VECDB_OK;
+int vdb_graphs_make_by(struct coll *c, int v, const struct graph_make *what,
+                       unsigned flags){
+  struct device_lister gpu = { 0 };
+  struct vdb_graph_lister lister = { vdb_device_lists, &gpu };
+  struct graph_make m = *what;
+  int rc;
 
-  if( (flags & VECDB_OPTIMIZE_GPU) && vdb_gpu_start()!=VDB_GPU_OK ){
-    TRY( gpu_refused(c, vdb_gpu_start()) );
+  if( !(flags & (VECDB_OPTIMIZE_GPU|VECDB_OPTIMIZE_GPU_OR_CPU))
+   || what->is_insert ){
+    return vdb_graphs_make(c, v, what);
   }
-  for(int v=0; v<c->schema->n_vector; v++){
-    bool build;
-    if( !vdb_graphs_possible(c, v) ) continue;
-    TRY( vdb_graphs_load(c) );
-    TRY( vdb_live_ref(c, &live) );
-    build = wants_build(c, v, live, flags);
-    vdb_live_unref(live);
-    live = NULL;
-    if( !build ) continue;
-    vdb_coll_change_begin(c);
-    TRY( vdb_graphs_drop(c, v) );
-    TRY( column_build_by(c, v, flags) );
-    TRY( vdb_coll_state_write(c) );
-  }
-done:
-  vdb_live_unref(live);
-  vdb_fpmode_leave(fp);
-  return rc;
+  m.lister = &lister;
+  rc = vdb_graphs_make(c, v, &m);
+  if( rc!=VECDB_GPU ) return rc;
+  if( flags & VECDB_OPTIMIZE_GPU ) return vdb_graphs_gpu_refused(c, gpu.code);
+  vdb_gpu_note_fallback("optimize", gpu.code);
+  return vdb_graphs_make(c, v, what);
 }

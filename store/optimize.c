@@ -15,7 +15,7 @@
 **
 ** Slots stay, so the rewritten groups have slot maps where slots are missing.
 ** Pages of columns that hold no live row any more are given back. Then graphs
-** are built where they are wanted (graphs_build.c).
+** are brought up to date where that is worth it (graphs_merge.c).
 **
 ** MEMORY  two extents of vectors and their slots.
 */
@@ -314,7 +314,8 @@ static bool is_mostly_dead(const struct coll *c){
 }
 
 bool vdb_coll_wants_tidying(struct coll *c){
-  return is_mostly_dead(c) || c->tidy_version!=c->s.seg_version;
+  return is_mostly_dead(c) || c->tidy_version!=c->s.seg_version
+      || vdb_graphs_want_upkeep(c);
 }
 
 int vdb_coll_maintain(struct coll *c){
@@ -330,6 +331,7 @@ int vdb_coll_maintain(struct coll *c){
     t.n_small_min = 8;
     TRY( tidy_run(&t) );
   }
+  TRY( vdb_graphs_keep(c) );
   c->tidy_version = c->s.seg_version;
 done:
   return rc;

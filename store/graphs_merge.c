@@ -1,0 +1,241 @@
+/* graphs_merge.c -- when graphs are built, take in rows, lose dead ones.
+**
+** Decided by counts alone and fixed costs, so that files are the same
+** everywhere. A column has graphs over adjacent ranges of slots, the largest
+** first as a rule; rows that came after all of them are its *rest*, which
+** searches scan.
+**
+** BY HAND     (optimize) A column gets its first graph from 20,000 live sealed
+**   rows on (with VECDB_OPTIMIZE_ALL from 256). Later the first graph takes in
+**   the rest and all other graphs, unless the rest is short; a sixteenth of
+**   dead rows is taken out of it. It is built anew when its range grows by more
+**   than half or 40 % of its rows are dead. Where more than a fifth of the rows
+**   cannot be in a graph (graphs.h, SPACE) there is none.
+** AT COMMIT   (policy optimize=commit, and a first graph exists) When scanning
+**   the rest costs half as much as a search of the graph, or the rest has
+**   merge_rows rows, it joins the last graph, that one the graph before it if
+**   it is less than TIER times as large, and so on; if not even the last one
+**   is, the rest becomes a graph of its own. So a row is moved once per factor
+**   TIER, a search asks one graph per factor, and the smallest graphs are
+**   rewritten most. A graph loses its dead rows when they are a quarter.
+**
+** The first graph is less eager to be rewritten than the small ones are: it is
+** what costs most, and only its table of recall is measured.
+*/
+#include "util/common.h"
+#include "store/graphs.h"
+
+#include "gpu/gpu.h"
+#include "simd/simd.h"
+
+#define GRAPH_ROWS_MIN      20000u
+#define GRAPH_ROWS_MIN_ALL    256u
+#define TIER_FIRST  8u
+#define TIER       16u
+
+/* Nanoseconds, as in graphs_search.c: half a search, each row scanned. */
+#define COST_HALF_SEARCH  8000.0
+#define COST_ROW            12.0
+#define COST_BYTE            0.05
+#define REST_MIN           128u
+#define REST_MAX          4096u
+
+struct seg_count { uint32_t n_row, n_dead; };
+
+static struct seg_count seg_counted(const struct graph_seg *s,
+                                    const struct live_map *live){
+  struct seg_count k = { s->n_row + s->n_side, 0 };
+  uint64_t n = vdb_live_count(live, s->first, s->end);
+  if( n<k.n_row ) k.n_dead = k.n_row - (uint32_t)n;
+  return k;
+}
+
+/* A rest of so many rows is worth a merge. */
+static uint64_t rest_limit(const struct coll *c, int v){
+  double sz = c->schema->col[c->vec_col[v]].sz_vec;
+  double n = COST_HALF_SEARCH/(COST_ROW + COST_BYTE*sz);
+  if( c->schema->merge_rows>0 ) return c->schema->merge_rows;
+  return n<REST_MIN ? REST_MIN : n>REST_MAX ? REST_MAX : (uint64_t)n;
+}
+
+/* Live rows that no graph covers, those of the delta included. */
+static uint64_t rest_count(const struct coll *c, int v,
+                           const struct live_map *live){
+  return vdb_live_count(live, vdb_graphs_end(c, v), live->n_bit);
+}
+
+static void make_all(const struct coll *c, int v, struct graph_make *m){
+  memset(m, 0, sizeof(*m));
+  m->end = c->s.delta_first;
+  m->n_seg = c->graphs->list[v].n;
+  m->n_min = GRAPH_ROWS_MIN_ALL;
+}
+
+/* ---- By hand ------------------------------------------------------------ */
+
+/* The first graph and all after it. */
+static bool plan_hand(const struct coll *c, int v, const struct live_map *live,
+                      struct graph_make *m){
+  const struct graph_list *list = &c->graphs->list[v];
+  struct seg_count first;
+  uint64_t n_more;
+
+  make_all(c, v, m);
+  if( list->n==0 ) return c->s.n_live_sealed>=GRAPH_ROWS_MIN;
+  first = seg_counted(&list->seg[0], live);
+  n_more = vdb_live_count(live, list->seg[0].end, c->s.delta_first);
+  m->purge = (uint64_t)first.n_dead*16>=first.n_row;
+  if( list->n==1 && n_more<rest_limit(c, v) && !m->purge ) return false;
+  m->is_insert = n_more<=first.n_row/2
+              && (uint64_t)first.n_dead*10<=(uint64_t)first.n_row*4;
+  if( m->is_insert ) m->n_min = 0;
+  return true;
+}
+
+static bool plan_rebuild(const struct coll *c, int v,
+                         const struct live_map *live, struct graph_make *m){
+  const struct graph_list *list = &c->graphs->list[v];
+
+  make_all(c, v, m);
+  if( c->s.n_live_sealed<GRAPH_ROWS_MIN_ALL ) return false;
+  return list->n!=1 || rest_count(c, v, live)>0
+      || seg_counted(&list->seg[0], live).n_dead>0
+      || vdb_graphs_layout_differs(c, v);
+}
+
+int vdb_graphs_optimize(struct coll *c, unsigned flags){
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  struct live_map *live = NULL;
+  int rc = VECDB_OK;
+
+  if( (flags & VECDB_OPTIMIZE_GPU) && vdb_gpu_start()!=VDB_GPU_OK ){
+    TRY( vdb_graphs_gpu_refused(c, vdb_gpu_start()) );
+  }
+  for(int v=0; v<c->schema->n_vector; v++){
+    struct graph_make m;
+    bool wanted;
+    if( !vdb_graphs_possible(c, v) ) continue;
+    TRY( vdb_graphs_load(c) );
+    TRY( vdb_live_ref(c, &live) );
+    wanted = flags & VECDB_OPTIMIZE_ALL ? plan_rebuild(c, v, live, &m)
+                                        : plan_hand(c, v, live, &m);
+    vdb_live_unref(live);
+    live = NULL;
+    if( !wanted ) continue;
+    vdb_coll_change_begin(c);
+    TRY( vdb_graphs_make_by(c, v, &m, flags) );
+    TRY( vdb_coll_state_write(c) );
+  }
+done:
+  vdb_live_unref(live);
+  vdb_fpmode_leave(fp);
+  return rc;
+}
+
+/* ---- At a commit -------------------------------------------------------- */
+
+/* A graph whose dead rows are many: alone, in its place. */
+static bool plan_purge(const struct coll *c, int v, const struct live_map *live,
+                       struct graph_make *m){
+  const struct graph_list *list = &c->graphs->list[v];
+
+  for(size_t i=0; i<list->n; i++){
+    struct seg_count k = seg_counted(&list->seg[i], live);
+    if( (uint64_t)k.n_dead*4<k.n_row || k.n_row==0 ) continue;
+    memset(m, 0, sizeof(*m));
+    m->first = list->seg[i].first;
+    m->end = list->seg[i].end;
+    m->i_seg = i;
+    m->n_seg = 1;
+    m->purge = true;
+    m->is_insert = (uint64_t)k.n_dead*10<=(uint64_t)k.n_row*4;
+    return true;
+  }
+  return false;
+}
+
+/* The rest, and the graphs that are small beside what joins them. */
+static bool plan_rest(const struct coll *c, int v, const struct live_map *live,
+                      struct graph_make *m){
+  const struct graph_list *list = &c->graphs->list[v];
+  uint64_t n = rest_count(c, v, live);
+  struct seg_count k = { 0, 0 };
+  size_t i = list->n;
+
+  if( n<rest_limit(c, v) ) return false;
+  for(; i>0; i--){
+    k = seg_counted(&list->seg[i-1], live);
+    if( k.n_row>=n*(i==1 ? TIER_FIRST : TIER) ) break;
+    n += k.n_row - k.n_dead;
+  }
+  memset(m, 0, sizeof(*m));
+  m->end = c->s.delta_first;
+  m->first = i<list->n ? list->seg[i].first : vdb_graphs_end(c, v);
+  m->i_seg = i;
+  m->n_seg = list->n-i;
+  if( i==list->n ) return true;
+  k = seg_counted(&list->seg[i], live);
+  n -= k.n_row - k.n_dead;
+  m->is_insert = n<=(i==0 ? k.n_row/2 : k.n_row)
+              && (uint64_t)k.n_dead*10<=(uint64_t)k.n_row*4;
+  m->purge = (uint64_t)k.n_dead*8>=k.n_row;
+  return true;
+}
+
+bool vdb_graphs_want_upkeep(struct coll *c){
+  if( c->s.graphs==0 || vdb_graphs_load(c)!=VECDB_OK ) return c->s.graphs!=0;
+  for(int v=0; v<c->schema->n_vector; v++){
+    const struct graph_list *list = &c->graphs->list[v];
+    uint64_t n_row = 0;
+    if( list->n==0 ) continue;
+    for(size_t i=0; i<list->n; i++){
+      n_row += (uint64_t)list->seg[i].n_row + list->seg[i].n_side;
+    }
+    if( c->s.next_slot-vdb_graphs_end(c, v)>=rest_limit(c, v)
+     || c->s.n_live_sealed<n_row-n_row/8 ) return true;
+  }
+  return false;
+}
+
+static int column_keep(struct coll *c, int v){
+  struct live_map *live = NULL;
+  struct graph_make m;
+  bool wanted;
+  int rc;
+
+  TRY( vdb_graphs_load(c) );
+  if( c->graphs->list[v].n==0 ) return VECDB_OK;
+  TRY( vdb_live_ref(c, &live) );
+  wanted = rest_count(c, v, live)>=rest_limit(c, v);
+  vdb_live_unref(live);
+  live = NULL;
+  if( wanted ){
+    TRY( vdb_delta_seal(c) );
+    TRY( vdb_graphs_load(c) );
+  }
+  for(int n=0; n<2; n++){
+    TRY( vdb_live_ref(c, &live) );
+    wanted = n==0 ? plan_rest(c, v, live, &m) : plan_purge(c, v, live, &m);
+    vdb_live_unref(live);
+    live = NULL;
+    if( !wanted ) continue;
+    vdb_coll_change_begin(c);
+    TRY( vdb_graphs_make(c, v, &m) );
+    TRY( vdb_coll_state_write(c) );
+    TRY( vdb_graphs_load(c) );
+  }
+done:
+  return rc;
+}
+
+int vdb_graphs_keep(struct coll *c){
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  int rc = VECDB_OK;
+
+  for(int v=0; v<c->schema->n_vector && c->s.graphs!=0; v++){
+    if( vdb_graphs_possible(c, v) ) TRY( column_keep(c, v) );
+  }
+done:
+  vdb_fpmode_leave(fp);
+  return rc;
+}
