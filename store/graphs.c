@@ -3,7 +3,8 @@
 ** GRAPHREC names the extents of blocks and carries the header of graph.h. A
 ** graph is opened once per GRAPHVERSION; its extents are held from search to
 ** search (vdb_extent_hold), because pinning a hundred of them would cost more
-** than a search. That is safe: they are read only in a transaction whose
+** than a search; and graphs whose record did not change are taken over from one
+** GRAPHVERSION to the next (GRAPHREC.BORN). That is safe: they are read only in a transaction whose
 ** GRAPHVERSION is the one they were opened at, and such a state still sees
 ** them. A group is verified as a whole when it is first held.
 **
@@ -98,9 +99,7 @@ static void rows_release(struct coll *c, struct row_hold *h){
   memset(h, 0, sizeof(*h));
 }
 
-void vdb_graphs_clear(struct coll *c){
-  struct graph_cache *k = c->graphs;
-
+static void cache_destroy(struct coll *c, struct graph_cache *k){
   if( k==NULL ) return;
   for(int v=0; k->list!=NULL && v<c->schema->n_vector; v++){
     for(size_t i=0; i<k->list[v].n; i++) seg_close(c, &k->list[v].seg[i]);
@@ -112,6 +111,10 @@ void vdb_graphs_clear(struct coll *c){
   vdb_free(k->list);
   vdb_free(k->rows);
   vdb_free(k);
+}
+
+void vdb_graphs_clear(struct coll *c){
+  cache_destroy(c, c->graphs);
   c->graphs = NULL;
 }
 
@@ -159,7 +162,22 @@ done:
   return rc;
 }
 
-static int seg_open(struct coll *c, const unsigned char *key, size_t n_key,
+/* The graph of a record, out of an older cache. */
+static bool seg_reuse(struct graph_cache *old, int v, struct graph_seg *s){
+  struct graph_list *list = old!=NULL && v>=0 ? &old->list[v] : NULL;
+
+  for(size_t i=0; list!=NULL && i<list->n; i++){
+    struct graph_seg *o = &list->seg[i];
+    if( o->g==NULL || o->first!=s->first || o->born!=s->born ) continue;
+    *s = *o;
+    memset(o, 0, sizeof(*o));
+    return true;
+  }
+  return false;
+}
+
+static int seg_open(struct coll *c, struct graph_cache *old,
+                    const unsigned char *key, size_t n_key,
                     const unsigned char *val, size_t n_val, int *v,
                     struct graph_seg *s){
   uint64_t n_group, sz_header, sz;
@@ -170,6 +188,8 @@ static int seg_open(struct coll *c, const unsigned char *key, size_t n_key,
   }
   *v = vdb_vector_number(c, key[GRAPHKEY_COLUMN]<<8 | key[GRAPHKEY_COLUMN+1]);
   s->first = get_key_u32(key+GRAPHKEY_FIRST);
+  s->born = get_u64(val+GRAPHREC_BORN);
+  if( seg_reuse(old, *v, s) ) return VECDB_OK;
   s->end = get_u32(val+GRAPHREC_END);
   s->n_row = get_u32(val+GRAPHREC_NROW);
   s->n_side = get_u32(val+GRAPHREC_NSIDE);
@@ -192,7 +212,7 @@ slot_no vdb_graphs_end(const struct coll *c, int v){
   return list->n>0 ? list->seg[list->n-1].end : 0;
 }
 
-static int list_read(struct coll *c){
+static int list_read(struct coll *c, struct graph_cache *old){
   struct btree_cursor *k = NULL;
   const unsigned char *key, *val;
   size_t n_key, n_val;
@@ -207,7 +227,7 @@ static int list_read(struct coll *c){
     struct graph_list *list;
     TRY( vdb_btree_key(k, &key, &n_key) );
     TRY( vdb_btree_value(k, &val, &n_val) );
-    TRY( seg_open(c, key, n_key, val, n_val, &v, &s) );
+    TRY( seg_open(c, old, key, n_key, val, n_val, &v, &s) );
     list = &c->graphs->list[v];
     if( s.first!=vdb_graphs_end(c, v) ){
       TRY( COLL_CORRUPT(c, "graphs overlap, or leave rows out") );
@@ -224,22 +244,25 @@ done:
 }
 
 int vdb_graphs_load(struct coll *c){
+  struct graph_cache *old = c->graphs;
   int rc = VECDB_OK;
 
-  if( c->graphs!=NULL && c->graphs->version==c->s.graph_version ){
-    return VECDB_OK;
-  }
-  vdb_graphs_clear(c);
+  if( old!=NULL && old->version==c->s.graph_version ) return VECDB_OK;
   c->graphs = vdb_calloc(1, sizeof(*c->graphs));
-  if( c->graphs==NULL ) return VECDB_NOMEM;
+  if( c->graphs==NULL ) TRY( VECDB_NOMEM );
   c->graphs->list = vdb_calloc((size_t)c->schema->n_vector,
                                sizeof(*c->graphs->list));
   c->graphs->rows = vdb_calloc((size_t)c->schema->n_vector,
                                sizeof(*c->graphs->rows));
   if( c->graphs->list==NULL || c->graphs->rows==NULL ) TRY( VECDB_NOMEM );
   c->graphs->version = c->s.graph_version;
-  if( c->s.graphs!=0 ) TRY( list_read(c) );
+  for(int v=0; old!=NULL && old->rows!=NULL && v<c->schema->n_vector; v++){
+    c->graphs->rows[v] = old->rows[v];
+    memset(&old->rows[v], 0, sizeof(old->rows[v]));
+  }
+  if( c->s.graphs!=0 ) TRY( list_read(c, old) );
 done:
+  cache_destroy(c, old);
   if( rc!=VECDB_OK ) vdb_graphs_clear(c);
   return rc;
 }

@@ -6,7 +6,7 @@
 ** Errors    VECDB_ codes; the sentence is in vdb_store_err().
 **
 ** A graph covers a range of sealed slots: every row that lived there when it
-** was built. Slots are given in ascending order and never again, so whatever
+** was built or last took rows in. Slots are given in ascending order and never again, so whatever
 ** lies outside of all ranges, the delta included, is what a search scans
 ** besides (C7 in coll_int.h). Rows that died since are left out by the bitmap
 ** of live rows; row groups may be rewritten under a graph, since slots stay.
@@ -25,7 +25,10 @@
 
 struct graph_seg {                     /* one graph, opened */
   slot_no  first, end;                 /* slots first..end-1 */
-  uint32_t n_row;
+  uint64_t born;                       /* as in the record: same number and
+                                       ** range, same graph */
+  uint32_t n_row;                      /* in the graph: live ones, and dead ones
+                                       ** that are waypoints */
   float    norm_max;                   /* M; 0 unless ip */
   uint32_t n_side;
   slot_no  *side;                      /* rows that are not in the graph */

@@ -309,6 +309,7 @@ static int record_write(struct graph_build *b){
   put_u32(rec+GRAPHREC_SZHEADER, (uint32_t)b->header.n);
   put_f32(rec+GRAPHREC_NORMMAX, b->norm_max);
   put_u32(rec+GRAPHREC_NROWS, n_rows);
+  put_u64(rec+GRAPHREC_BORN, c->s.graph_version+1);
   vdb_str_add(&val, rec, sizeof(rec));
   for(size_t i=0; i<b->n_head; i++) add_u32(&val, b->head[i]);
   for(uint32_t i=0; i<b->n_side; i++) add_u32(&val, b->side[i]);
@@ -415,7 +416,6 @@ static int range_try(struct coll *c, int v, const struct graph_make *what,
   TRY( build_index(&b, &opts, live) );
   TRY( replaced_free(&b) );
   TRY( record_write(&b) );
-  vdb_graphs_clear(c);
 done:
   vdb_live_unref(live);
   build_end(&b);

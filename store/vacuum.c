@@ -92,12 +92,12 @@ static int copy_collection(struct coll *from, struct coll *to){
   int rc;
 
   TRY( copy_rows(from, to) );
+  to->s.graph_version = from->s.graph_version+1; /* GRAPHREC.BORN is new, too */
   TRY( copy_graphs(from, to) );
   to->s.has_max_key = from->s.has_max_key;
   to->s.max_key = from->s.max_key;
   to->s.version = from->s.version;       /* state_write adds one */
   to->s.seg_version = from->s.seg_version+1;
-  to->s.graph_version = from->s.graph_version+1;
   to->s.delta_edits = from->s.delta_edits+1;
   to->has_segs = to->has_roots = false;
   vdb_graphs_clear(to);

@@ -568,7 +568,9 @@ static void build_and_hash(unsigned n_thread, uint64_t *file,
   opt.threads = n_thread;
   opt.sync = VECDB_SYNC_OFF;
   db = api_open(path, &opt);
-  c = g_table(db, G_SCHEMA, VECDB_F32, 2600);
+  c = g_table(db, G_SCHEMA ", merge_rows=100", VECDB_F32, 2600);
+  g_fill(c, VECDB_F32, 2600, 2750);
+  CHECK_U64(2750, g_graph_rows(c));
   queries_make(VECDB_F32, queries);
   OK(db, vecdb_search_many(c, &o, N_QUERY, VECDB_F32, queries, 0, keys, dist,
                            NULL));
