@@ -2,27 +2,40 @@
 # peers.py -- vecdb's graph index and its peers on one data set, in one run.
 #
 # Usage: peers.py [--reps N] [--threads N] [--cosine] [--peers LIST]
-#                 [--out FILE] B_GRAPH FOLDER [-- options of b_graph]
+#                 [--queries N] [--out PREFIX] B_KNN FOLDER
+#                 [-- options of b_knn]
 #
-# Peers are hnswlib, faiss (HNSW; IVF-PQ FastScan with refinement) and usearch
-# from PyPI; what is not installed is left out. Every system is built once.
-# Then rounds alternate between the systems: each sweeps its parameter over all
-# queries with one thread. Times are processor time; medians over the rounds
-# are printed. Recall counts distances: a result not farther than the 10th true
-# neighbour is right. QPS at a recall is interpolated in log QPS.
+# Peers are hnswlib, faiss (HNSW; IVF-PQ FastScan with refinement), usearch and
+# annoy from PyPI (requirements.txt); what is not installed is left out. vecdb
+# is searched through its C interface by b_knn, in a file: one statement again
+# and again, each time in a transaction of its own ("vecdb"), and all queries at
+# once ("vecdb, batch"), which is what the peers are given. It sweeps targets
+# of recall, the peers their effort.
+#
+# Every system is built once. Then rounds alternate between the systems: each
+# sweeps its parameter over all queries. With one thread times are processor
+# time, with all threads wall time; medians over the rounds are printed. Recall
+# counts distances: a result not farther than the 10th true neighbour is right.
+# QPS at a recall is interpolated in log QPS. Memory is what the resident set
+# grew by while a peer was built, for vecdb the peak of its process; bytes per
+# row are those of the saved index.
+#
+# --out writes PREFIX.json, PREFIX.txt and PREFIX.svg.
 import argparse
 import json
 import math
 import os
 import statistics
 import subprocess
-import sys
 import tempfile
 import time
 
 import numpy as np
 
+import chart
+
 K = 10
+TARGETS = "0.8,0.85,0.9,0.93,0.95,0.97,0.98,0.99,0.995"
 
 
 def read_set(folder, stem):
@@ -55,6 +68,11 @@ def recall(base, query, limit, labels):
     return hits / (len(query) * K)
 
 
+def resident_mb():
+    with open("/proc/self/statm") as f:
+        return int(f.read().split()[1]) * os.sysconf("SC_PAGE_SIZE") / 2**20
+
+
 class Hnswlib:
     name = "hnswlib"
     sweep = (10, 14, 20, 28, 40, 56, 80, 112, 160, 224, 320, 450, 640, 900)
@@ -66,37 +84,49 @@ class Hnswlib:
                               ef_construction=200)
         self.index.set_num_threads(threads)
         self.index.add_items(base)
-        self.index.set_num_threads(1)
 
-    def search(self, query, p):
+    def search(self, query, p, threads):
         self.index.set_ef(p)
-        return self.index.knn_query(query, k=K, num_threads=1)[0]
+        return self.index.knn_query(query, k=K, num_threads=threads)[0]
+
+    def save(self, path):
+        self.index.save_index(path)
 
 
-class FaissHnsw:
+class Faiss:
+    def search(self, query, p, threads):
+        self.faiss.omp_set_num_threads(threads)
+        self.set(p)
+        return self.index.search(query, K)[1]
+
+    def save(self, path):
+        self.faiss.write_index(self.index, path)
+
+
+class FaissHnsw(Faiss):
     name = "faiss-hnsw"
     sweep = Hnswlib.sweep
 
     def __init__(self, base, threads):
         import faiss
         faiss.omp_set_num_threads(threads)
+        self.faiss = faiss
         self.index = faiss.IndexHNSWFlat(base.shape[1], 16)
         self.index.hnsw.efConstruction = 200
         self.index.add(base)
-        faiss.omp_set_num_threads(1)
 
-    def search(self, query, p):
+    def set(self, p):
         self.index.hnsw.efSearch = p
-        return self.index.search(query, K)[1]
 
 
-class FaissIvf:
+class FaissIvf(Faiss):
     name = "faiss-ivfpqfs-refine"
     sweep = (1, 2, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 
     def __init__(self, base, threads):
         import faiss
         faiss.omp_set_num_threads(threads)
+        self.faiss = faiss
         d = base.shape[1]
         m = max(i for i in range(1, d // 2 + 1) if d % i == 0)
         spec = f"IVF{int(4 * math.sqrt(len(base)))},PQ{m}x4fs,RFlat"
@@ -104,12 +134,9 @@ class FaissIvf:
         self.index.k_factor = 8
         self.index.train(base)
         self.index.add(base)
-        self.faiss = faiss
-        faiss.omp_set_num_threads(1)
 
-    def search(self, query, p):
+    def set(self, p):
         self.faiss.extract_index_ivf(self.index.base_index).nprobe = p
-        return self.index.search(query, K)[1]
 
 
 class Usearch:
@@ -122,20 +149,42 @@ class Usearch:
                            connectivity=16, expansion_add=200)
         self.index.add(np.arange(len(base)), base, threads=threads)
 
-    def search(self, query, p):
+    def search(self, query, p, threads):
         self.index.expansion_search = p
-        return self.index.search(query, K, threads=1).keys.astype(np.int64)
+        return self.index.search(query, K,
+                                 threads=threads).keys.astype(np.int64)
+
+    def save(self, path):
+        self.index.save(path)
 
 
-ALL = {c.name: c for c in (Hnswlib, FaissHnsw, FaissIvf, Usearch)}
+class Annoy:
+    """One query at a time, in one thread whatever is asked for."""
+    name = "annoy"
+    sweep = (200, 500, 1000, 2000, 5000, 10000, 20000, 50000, 100000)
+
+    def __init__(self, base, threads):
+        from annoy import AnnoyIndex
+        self.index = AnnoyIndex(base.shape[1], "euclidean")
+        self.index.set_seed(1)
+        for i, x in enumerate(base):
+            self.index.add_item(i, x)
+        self.index.build(50, threads)
+
+    def search(self, query, p, threads):
+        return [np.array(self.index.get_nns_by_vector(q, K, p), dtype=np.int64)
+                for q in query]
+
+    def save(self, path):
+        self.index.save(path)
+
+
+ALL = {c.name: c for c in (Hnswlib, FaissHnsw, FaissIvf, Usearch, Annoy)}
 
 
 def qps_at(points, target):
     """Interpolated in log QPS along the best of the curve; None if missed."""
-    best = []
-    for r, q in sorted(points, key=lambda p: -p[1]):
-        if not best or r > best[-1][0]:
-            best.append((r, q))
+    best = chart.best(points)
     for (r0, q0), (r1, q1) in zip(best, best[1:]):
         if r0 <= target <= r1 and r1 > r0:
             t = (target - r0) / (r1 - r0)
@@ -143,12 +192,104 @@ def qps_at(points, target):
     return best[0][1] if best and best[0][0] >= target else None
 
 
-def run_vecdb(args, index, out):
-    cmd = [args.b_graph, "-r", "1", "-o", out, "-i", index]
+class Measured:
+    """Times of every setting, by curve; recall of every setting."""
+
+    def __init__(self):
+        self.times, self.recalls = {}, {}
+
+    def add(self, curve, setting, qps, found):
+        self.times.setdefault((curve, setting), []).append(qps)
+        self.recalls[curve, setting] = found
+
+    def curves(self):
+        out = {}
+        for (curve, setting), t in self.times.items():
+            out.setdefault(curve, []).append((self.recalls[curve, setting],
+                                              statistics.median(t)))
+        return out
+
+
+def run_vecdb(args, file, out):
+    cmd = [args.b_knn, "-r", "1", "-e", "", "-R", TARGETS, "-o", out,
+           "-f", file, "-t", str(args.threads), "-q", str(args.queries)]
     cmd += (["-c"] if args.cosine else []) + args.rest + [args.folder]
     subprocess.run(cmd, check=True, stdout=subprocess.DEVNULL)
     with open(out) as f:
         return json.load(f)
+
+
+def round_vecdb(m, points):
+    for p in points:
+        m.add("vecdb", p["target"], p["qps"], p["recall"])
+        m.add("vecdb, batch", p["target"], p["qps_batch"], p["recall"])
+        m.add("vecdb, all threads", p["target"], p["qps_all"], p["recall"])
+
+
+def round_peer(m, system, base, query, limit, cores):
+    for p in system.sweep:
+        t = time.process_time()
+        labels = system.search(query, p, 1)
+        t = time.process_time() - t
+        found = m.recalls.get((system.name, p))
+        if found is None:
+            found = recall(base, query, limit, labels)
+        m.add(system.name, p, len(query) / t, found)
+        t = time.perf_counter()
+        system.search(query, p, cores)
+        t = time.perf_counter() - t
+        m.add(system.name + ", all threads", p, len(query) / t, found)
+
+
+def build_peers(args, base, result, tmp):
+    systems = []
+    for name in args.peers.split(","):
+        try:
+            mb, t = resident_mb(), time.process_time()
+            system = ALL[name](base, args.threads)
+            t = time.process_time() - t
+        except ImportError as e:
+            print(f"{name}: left out: {e}")
+            continue
+        path = os.path.join(tmp, "peer")
+        mb = resident_mb() - mb
+        system.save(path)
+        result["systems"][name] = {
+            "build_s": t, "memory_mb": mb,
+            "bytes_per_row": os.path.getsize(path) / len(base)}
+        os.remove(path)
+        systems.append(system)
+    return systems
+
+
+def report(result, curves):
+    """The lines of the table; figures go into result."""
+    lines = [f"{result['set']}: {result['rows']} x {result['dims']}, built by "
+             f"{result['threads_build']} thread(s), {result['rounds']} rounds; "
+             "queries per second at recall, times those of hnswlib"]
+    ref = {}
+    for name in sorted(curves, key=lambda n: (n != "hnswlib", n)):
+        entry = result["systems"].setdefault(name, {})
+        entry["points"] = sorted(curves[name])
+        text = f"{name:34s}"
+        for target in (0.90, 0.95, 0.99):
+            q = entry[f"qps@{target}"] = qps_at(curves[name], target)
+            if name == "hnswlib":
+                ref[target] = q
+            if ", all threads" in name or not q or not ref.get(target):
+                text += f"  {target:.2f}: {q or 0:8.0f}        "
+            else:
+                text += f"  {target:.2f}: {q:8.0f} {q / ref[target]:5.2f}x "
+        if "build_s" in entry:
+            text += (f"  build {entry['build_s']:6.1f} s, "
+                     f"{entry['bytes_per_row']:6.0f} bytes per row, "
+                     f"{entry['memory_mb']:5.0f} MiB")
+        lines.append(text)
+    v = result["systems"]["vecdb"]
+    lines.append(f"vecdb: import {v['import_s']:.1f} s; first 100 queries after "
+                 f"opening: {v['cold_us']:.0f} us each, {v['open_us']:.0f} us "
+                 "with the file in memory")
+    return lines
 
 
 def main():
@@ -156,14 +297,13 @@ def main():
     ap.add_argument("--reps", type=int, default=5)
     ap.add_argument("--threads", type=int, default=1)
     ap.add_argument("--cosine", action="store_true")
-    ap.add_argument("--peers", default="hnswlib")
+    ap.add_argument("--peers", default=",".join(ALL))
+    ap.add_argument("--queries", type=int, default=0)
     ap.add_argument("--out")
-    ap.add_argument("b_graph")
+    ap.add_argument("b_knn")
     ap.add_argument("folder")
-    argv = sys.argv[1:]
-    cut = argv.index("--") if "--" in argv else len(argv)
-    args = ap.parse_args(argv[:cut])
-    args.rest = argv[cut + 1:]
+    ap.add_argument("rest", nargs="*")
+    args = ap.parse_args()
 
     base, query = read_set(args.folder, "base"), read_set(args.folder, "query")
     if args.cosine:
@@ -171,75 +311,39 @@ def main():
             x /= np.maximum(np.linalg.norm(x.astype(np.float64), axis=1,
                                            keepdims=True), 1e-30)
     limit = read_truth(args.folder, base, query)
-
-    tmp = tempfile.mkdtemp()
-    index, out = os.path.join(tmp, "index"), os.path.join(tmp, "out.json")
-    cmd = [args.b_graph, "-t", str(args.threads), "-r", "1", "-e", "10", "-w",
-           index, "-o", out] + (["-c"] if args.cosine else [])
-    subprocess.run(cmd + args.rest + [args.folder], check=True,
-                   stdout=subprocess.DEVNULL)
-    with open(out) as f:
-        first = json.load(f)
-    result = {"folder": os.path.basename(args.folder.rstrip("/")),
-              "threads_build": args.threads, "systems": {}}
-    systems = {"vecdb": None}
-    result["systems"]["vecdb"] = {"build_s": first["build_s"],
-                                  "bytes_per_row": first["bytes_per_row"]}
-    for name in args.peers.split(","):
-        try:
-            t = time.process_time()
-            systems[name] = ALL[name](base, args.threads)
-            t = time.process_time() - t
-        except ImportError as e:
-            print(f"{name}: left out: {e}")
-            continue
-        result["systems"][name] = {"build_s": t}
-
-    times, recalls = {}, {}
-    for _ in range(args.reps):
-        for name, system in systems.items():
-            if system is None:
-                for p in run_vecdb(args, index, out)["points"]:
-                    key = (name, f"{p['ef']}/{p['stop']}")
-                    times.setdefault(key, []).append(p["qps"])
-                    recalls[key] = p["recall"]
-                    key = ("vecdb-batch", key[1])
-                    times.setdefault(key, []).append(p["qps_batch"])
-                    recalls[key] = p["recall"]
-                continue
-            for p in system.sweep:
-                t = time.process_time()
-                labels = system.search(query, p)
-                t = time.process_time() - t
-                times.setdefault((name, p), []).append(len(query) / t)
-                if (name, p) not in recalls:
-                    recalls[name, p] = recall(base, query, limit, labels)
-    curves = {}
-    for (name, p), t in times.items():
-        curves.setdefault(name, []).append((recalls[name, p],
-                                            statistics.median(t), str(p)))
-    ref = {}
-    print(f"{result['folder']}: build {args.threads} thread(s), "
-          f"{args.reps} rounds")
-    for name in ["hnswlib"] + [n for n in curves if n != "hnswlib"]:
-        if name not in curves:
-            continue
-        entry = result["systems"].setdefault(name, {})
-        entry["points"] = sorted(curves[name])
-        line = f"{name:22s}"
-        for target in (0.90, 0.95, 0.99):
-            q = qps_at([(r, v) for r, v, _ in curves[name]], target)
-            entry[f"qps@{target}"] = q
-            if name == "hnswlib":
-                ref[target] = q
-            ratio = q / ref[target] if q and ref.get(target) else 0
-            line += f"  {target:.2f}: {q or 0:8.0f} ({ratio:5.2f}x)"
-        if "build_s" in entry:
-            line += f"  build {entry['build_s']:.1f} s"
-        print(line)
+    if args.queries:
+        query, limit = query[:args.queries], limit[:args.queries]
+    result = {"set": os.path.basename(args.folder.rstrip("/")),
+              "rows": len(base), "dims": base.shape[1],
+              "threads_build": args.threads, "cores": os.cpu_count(),
+              "rounds": args.reps, "systems": {}}
+    m = Measured()
+    with tempfile.TemporaryDirectory() as tmp:
+        file, out = os.path.join(tmp, "v.vdb"), os.path.join(tmp, "out.json")
+        first = run_vecdb(args, file, out)
+        result["systems"]["vecdb"] = {
+            "build_s": first["build_s"], "memory_mb": first["peak_mb"],
+            "bytes_per_row": first["file_bytes_per_row"],
+            "graph_bytes_per_row": first["graph_bytes_per_row"],
+            "import_s": first["import_s"], "cold_us": first["cold_us"],
+            "open_us": first["open_us"]}
+        systems = build_peers(args, base, result, tmp)
+        for _ in range(args.reps):
+            round_vecdb(m, run_vecdb(args, file, out)["points"])
+            for system in systems:
+                round_peer(m, system, base, query, limit, os.cpu_count())
+    curves = m.curves()
+    lines = report(result, curves)
+    print("\n".join(lines))
     if args.out:
-        with open(args.out, "w") as f:
+        with open(args.out + ".json", "w") as f:
             json.dump(result, f, indent=1)
+        with open(args.out + ".txt", "w") as f:
+            f.write("\n".join(lines) + "\n")
+        chart.write(args.out + ".svg", f"{result['set']}, {len(base):,} x "
+                    f"{base.shape[1]}, one thread",
+                    [(n, c) for n, c in curves.items()
+                     if "all threads" not in n])
 
 
 main()
