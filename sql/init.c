@@ -130,6 +130,7 @@ static int register_all(sqlite3 *db){
   SQL_TRY( vdb_rows_register(st) );
   SQL_TRY( vdb_vec_register(st) );
   SQL_TRY( vdb_info_register(st) );
+  SQL_TRY( vdb_vec_mmr_register(st) );
 done:
   vdb_state_unref(st);
   return rc;

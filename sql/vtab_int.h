@@ -7,6 +7,7 @@
 **   vec_value.c    a vector out of a sqlite3_value
 **   vec_func.c     the scalar functions vec_*
 **   vec_each.c     the table-valued function vec_each
+**   vec_mmr.c      the aggregate vecdb_mmr
 **   vtab_args.c    arguments of CREATE VIRTUAL TABLE that are not columns
 **   vtab_conn.c    one engine handle per (connection, file); transactions
 **   host.c, host_txn.c   storage in shadow tables of the SQLite database
@@ -87,6 +88,7 @@ const char *vdb_value_type_name(sqlite3_value *v); /* "INTEGER", "NULL", .. */
 
 struct sql_state;
 int vdb_vec_register(struct sql_state *st);      /* the scalar functions */
+int vdb_vec_mmr_register(struct sql_state *st);  /* vecdb_mmr */
 extern const sqlite3_module vdb_vec_each_module;
 
 /* ---- The connection ----------------------------------------------------- */
