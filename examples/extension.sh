@@ -21,8 +21,7 @@ CREATE VIRTUAL TABLE note USING vecdb(
   embedding float[3] distance_metric=cosine,
   author int,
   year int,
-  +body text,
-  file='notes.vdb'
+  +body text            -- add file='notes.vdb' to share it with C programs
 );
 INSERT INTO note(id, embedding, author, year, body) VALUES
   (1, '[1, 0, 0]',     1, 2021, 'on engines'),

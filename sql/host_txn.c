@@ -264,6 +264,9 @@ int vdb_host_drop(struct sql_conn *c, struct sql_state *st, const char *schema,
   }
   if( c && c->in_txn ) rc = event_push(c->store, NULL);
   if( c ) c->store->is_there = 0;
+  if( c && c->in_txn && sqlite3_db_readonly(st->db, "main")==1 ){
+    vdb_conn_rollback(c);              /* no guard, no callback any more */
+  }
 done:
   return rc;
 }

@@ -146,18 +146,23 @@ static int open_collection(struct sql_table *t, char **err){
   return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(t->conn, rc, err);
 }
 
+/* Beside the rows there may be what is measured of them, under names of ours. */
 static int take_name(void *arg, const char *name, const char *schema){
   char **out = arg;
   (void)schema;
+  if( sqlite3_strnicmp(name, "vecdb_", 6)==0 ) return 0;
   *out = vdb_sql_strdup(name);
   return 1;
 }
 
-/* The store of a table has one collection, named as the table unless somebody
-** has renamed the shadow tables by hand. */
+/* The rows of a table are a collection of its name, unless somebody has renamed
+** the shadow tables by hand: then they are the one that is there. */
 static int open_hosted(struct sql_table *t, char **err){
   char *name = NULL;
-  int rc = vecdb_list_collections(t->conn->eng, take_name, &name);
+  int rc = vecdb_collection_open(t->conn->eng, t->collection, &t->coll);
+  if( rc==VECDB_OK ) return SQLITE_OK;
+  if( rc!=VECDB_NOTFOUND ) return vdb_conn_error(t->conn, rc, err);
+  rc = vecdb_list_collections(t->conn->eng, take_name, &name);
   if( rc!=VECDB_OK ) return vdb_conn_error(t->conn, rc, err);
   if( name ){
     sqlite3_free(t->collection);

@@ -30,6 +30,10 @@ INSERT INTO d VALUES(9,'[9,0]'); SELECT max(id), count(*)>5 FROM w;"
 fails needs_columns 'no vector column' "CREATE VIRTUAL TABLE e USING vecdb(i int);"
 fails collection_needs_file "give file='name.vdb'" "CREATE VIRTUAL TABLE e USING vecdb(v float[2], collection='x');"
 fails background_refused "optimize=background needs file=" "CREATE VIRTUAL TABLE e USING vecdb(v float[2], optimize=background);"
+fails detach 'only a table with file= can be detached' "INSERT INTO t(t) VALUES('detach');"
+fails durability 'PRAGMA synchronous decides' "CREATE VIRTUAL TABLE e USING vecdb(v float[2], durability=full);"
+is audits_beside '3|3' "CREATE VIRTUAL TABLE zz USING vecdb(id integer primary key, v float[2]); $(ins zz 1) $(ins zz 2) $(ins zz 3)
+INSERT INTO zz(zz) VALUES('calibrate'); CREATE TABLE e1(x); SELECT count(*), max(id) FROM zz; DROP TABLE e1; DROP TABLE zz;"
 fails background_command 'background' "INSERT INTO t(t) VALUES('optimize=background');"
 is failed_create_leaves_nothing '0' "SELECT count(*) FROM sqlite_schema WHERE name GLOB 'e*';"
 fails shadow_names_taken 'x_pages' "CREATE TABLE x_pages(a); CREATE VIRTUAL TABLE x USING vecdb(v float[2]);"
@@ -178,6 +182,10 @@ $(knn t)"
 fails readonly_writes 'readonly' ".open file:host.db?mode=ro
 .load $VECDB_BUILD/vecdb
 $(ins t 50)"
+is readonly_temp '1|2' ".open file:host.db?mode=ro
+.load $VECDB_BUILD/vecdb
+CREATE VIRTUAL TABLE temp.x USING vecdb(id integer primary key, v float[2]); $(ins x 1)
+BEGIN; $(ins x 2) DROP TABLE x; ROLLBACK; $(ins x 2) SELECT min(id), max(id) FROM x; DROP TABLE x;"
 is immutable_reads '2,3' ".open file:host.db?immutable=1
 .load $VECDB_BUILD/vecdb
 $(knn t)"
