@@ -366,15 +366,29 @@ static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
   }
 }
 
+/* Commits that another database, which is gone, may have lost: keep them, or
+** take them back. Our own are settled by what we say ourselves. */
+static int resolve_undoable(struct sql_conn *c, int commit, char **err){
+  unsigned char uuid[16];
+  uint64_t newest = 0, firm = 0;
+  int rc, undoable = 0;
+  rc = vecdb_undoable(c->eng, &undoable, uuid, &newest, &firm);
+  if( rc==VECDB_OK && (!undoable || memcmp(uuid, c->host_uuid, 16)==0) ){
+    return vdb_sql_fail(err, SQLITE_ERROR,
+                        "no transaction of \"%s\" is in doubt", c->path);
+  }
+  if( rc==VECDB_OK ){
+    rc = vecdb_rewind(c->eng, commit ? newest : firm, newest);
+  }
+  return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
+}
+
 static int resolve_in_doubt(struct sql_conn *c, int commit, char **err){
   unsigned char uuid[16];
   uint64_t token;
   int rc, in_doubt = 0;
   rc = vecdb_in_doubt(c->eng, &in_doubt, uuid, &token);
-  if( rc==VECDB_OK && !in_doubt ){
-    return vdb_sql_fail(err, SQLITE_ERROR,
-                        "no transaction of \"%s\" is in doubt", c->path);
-  }
+  if( rc==VECDB_OK && !in_doubt ) return resolve_undoable(c, commit, err);
   if( rc==VECDB_OK ) rc = vecdb_decide(c->eng, commit);
   return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
 }

@@ -96,7 +96,7 @@ static void life_run(struct life *l, const char *sql){
 }
 
 /* One transaction over both files: row `state` comes, every third goes, and a
-** column changes. `more` runs in it. */
+** column changes; the second table of the .vdb gets a row. `more` runs in it. */
 static void life_commit(struct life *l, const char *more){
   int n = l->state + 1;
   char *sql = sqlite3_mprintf(
@@ -105,8 +105,9 @@ static void life_commit(struct life *l, const char *more){
     "INSERT INTO t(id,v) VALUES(1000,'[0,0]'); ROLLBACK TO s; "
     "UPDATE o SET n=%d WHERE id=1; UPDATE t SET n=%d WHERE id=1; "
     "DELETE FROM o WHERE id=%d AND id%%3=0; "
-    "DELETE FROM t WHERE id=%d AND id%%3=0; %s COMMIT;",
-    n, n, n, n, n, n, n, n-2, n-2, more);
+    "DELETE FROM t WHERE id=%d AND id%%3=0; "
+    "INSERT INTO u(id,v) VALUES(%d,'[%d]'); %s COMMIT;",
+    n, n, n, n, n, n, n, n-2, n-2, n, n, more);
   life_say(l, n);
   life_run(l, sql);
   sqlite3_free(sql);
@@ -147,7 +148,9 @@ static void life_foreign_checkpoint(struct life *l){
 static void life_live(struct life *l){
   char *create = sqlite3_mprintf("BEGIN; CREATE TABLE o(id INTEGER PRIMARY KEY,"
     " n); CREATE VIRTUAL TABLE t USING vecdb(file='x.vdb', id integer primary "
-    "key, v float[2], n int%s); COMMIT;", l->set->option);
+    "key, v float[2], n int%s); CREATE VIRTUAL TABLE u USING vecdb("
+    "file='x.vdb', id integer primary key, v float[1]%s); COMMIT;",
+    l->set->option, l->set->option);
   life_say(l, 0);
   life_run(l, create);
   sqlite3_free(create);
@@ -213,6 +216,9 @@ static int probe_state(struct life *l, const struct crash_image *img,
   n = ask(db, "SELECT ifnull(max(n),0) FROM o");
   if( n<0 || n!=ask(db, "SELECT ifnull(max(n),0) FROM t") ){
     return probe_fail(l, img, "a table cannot be read", db);
+  }
+  if( ask(db, "SELECT count(*) FROM u")!=n ){
+    return probe_fail(l, img, "the second table disagrees", db);
   }
   if( !probe_sound(l, img, db) ) return -1;
   if( ask(db, "SELECT count(*) FROM o")

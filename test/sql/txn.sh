@@ -160,6 +160,34 @@ if [ -x "$V" ]; then
 fi
 is the_host_goes_on '4' "$(ins t 4) SELECT count(*) FROM t;"
 
+# The same, and the host is gone: somebody says what to make of it.
+undoable() {
+  fresh
+  sql "PRAGMA journal_mode=WAL; PRAGMA synchronous=NORMAL; $(ins t 3)
+.shell kill -9 \$PPID" >/dev/null 2>&1
+}
+said() {    # NAME PART COMMAND...: the shell on t.vdb says it
+  name=$1 part=$2
+  shift 2
+  out=$("$V" t.vdb "$@" 2>&1)
+  case $out in *"$part"*) passed ;; *) failed "$name" "$out" ;; esac
+}
+if [ -x "$V" ]; then
+  undoable
+  said resolve_shows 'commits 5 to 5 of a SQLite database may have been lost there' .resolve
+  said resolve_keeps 'committed
+4' '.resolve commit' "INSERT INTO t(id,v) VALUES(9,'[9,9]')" "SELECT count(*) FROM t"
+  is the_host_takes_it '5' "$(ins t 4) SELECT count(*) FROM t;"
+  undoable
+  said resolve_takes_back 'rolled back
+3' '.resolve rollback' "INSERT INTO t(id,v) VALUES(9,'[9,9]')" "SELECT count(*) FROM t"
+  fails the_host_is_told 'at commit 4 of this database, which is at 5' "$(ins t 4)"
+fi
+undoable
+DB=newer.db
+is another_host_resolves 'rollback|2' "CREATE VIRTUAL TABLE t USING vecdb(file='t.vdb'); SELECT vecdb_resolve('t','rollback'), (SELECT count(*) FROM t);"
+DB=host.db
+
 # detach outlives the connection, follows a rename, and is rolled back.
 fresh
 is detach '' "INSERT INTO t(t) VALUES('detach');"
