@@ -93,7 +93,7 @@ struct vdb_graph_opts {
                           ** n_lanes + 420 bytes */
   bool no_calibration;    /* leave the table of recall empty */
   const struct vdb_graph_lister *lister;  /* not NULL: candidates are lists of
-                          ** 2 neighbours per lane, 4 more bytes for each */
+                          ** 4 neighbours per lane, at most 128, of 4 bytes */
 };
 
 struct vdb_graph_source {

@@ -5,10 +5,11 @@
 ** pass 1 is left out. All that follows, pruning, edges back, filling,
 ** connecting, the router and the measurements, is the same code.
 **
-** Lists hold LIST_PER_LANE neighbours per lane, in 48..128: below a recall of
-** about 0.9 lists spoil a graph (0.82 gave 0.978 where exact lists gave
-** 0.9998), so they are exact. Well separated clusters leave such a graph in
-** many components; graph_fix.c connects them.
+** Lists hold LIST_PER_LANE neighbours per lane, in 48..128: of 20,000
+** photo descriptors, found by searches with ef = 16 and 32: with 64 neighbours
+** 0.942 and 0.981, with 128 0.946 and 0.982, as many as after inserting (0.947,
+** 0.984). They are exact, since inexact lists spoil a graph. Well separated
+** clusters leave it in many components; graph_fix.c connects them.
 **
 ** The bytes depend on the lists, that is on the rows alone: exact neighbours
 ** by (distance, slot) are the same whoever computes them.
@@ -16,7 +17,7 @@
 #include "index/graph_build_int.h"
 #include "util/mem.h"
 
-#define LIST_PER_LANE  2
+#define LIST_PER_LANE  4
 #define LIST_MIN  48u
 #define LIST_MOST 128u
 
