@@ -333,7 +333,7 @@ int vdb_store_drop(struct store *st, const char *name){
   TRY( vdb_store_coll_open(st, name, &c) );
   vdb_pager_touch(st->p);
   vdb_hold_end_all(st);                        /* extents go away */
-  c->is_dirty = true;                          /* caches end with an undo */
+  vdb_handle_dirty(c);                         /* caches end with an undo */
   TRY( vdb_coll_page_destroy(c) );
   TRY( entry_delete(st, name) );
   TRY( vdb_catalog_touch(st) );
@@ -385,8 +385,8 @@ int vdb_store_coll_open(struct store *st, const char *name,
   rc = entry_find(st, name, &e);
   if( rc==VECDB_NOTFOUND ) rc = not_found(st, name);
   if( rc!=VECDB_OK ) goto done;
-  for(c=st->coll; c!=NULL; c=c->next){
-    if( c->id!=e.id ) continue;
+  c = vdb_handle_find(st, e.id);
+  if( c!=NULL ){
     c->n_ref++;
     rc = vdb_coll_refresh(c);
     if( rc==VECDB_OK ) *out = c;
@@ -399,10 +399,9 @@ int vdb_store_coll_open(struct store *st, const char *name,
   c->p = st->p;
   c->n_ref = 1;
   c->id = e.id;
-  c->next = st->coll;
-  st->coll = c;
   c->name = vdb_str_take(&e.name);
-  rc = c->name==NULL ? VECDB_NOMEM : vdb_coll_refresh(c);
+  rc = c->name==NULL ? VECDB_NOMEM : vdb_handle_enter(st, c);
+  if( rc==VECDB_OK ) rc = vdb_coll_refresh(c);
   if( rc==VECDB_OK ) *out = c;
   else vdb_store_coll_close(c);
 done:

@@ -111,7 +111,10 @@ struct delta_mirror {
 struct coll {
   struct store *st;
   struct pager *p;
-  struct coll *next;                    /* list of open ones in the store */
+  struct coll *next, **link;            /* open ones of the store; NULL: not
+                                        ** among them */
+  struct coll *id_next, **id_link;      /* in a chain by id */
+  struct coll *dirty_next;              /* among dirty ones */
   unsigned n_ref;
   uint64_t id;
   char    *name, *text;                 /* as in the catalog */
@@ -151,7 +154,10 @@ struct store {
   struct pager *p;
   struct vdb_err *err;
   struct pager_config cfg;              /* as given at open */
-  struct coll *coll;                    /* open collections */
+  struct coll *coll;                    /* open collections, n_coll of them */
+  struct coll **bucket;                 /* the same by id */
+  size_t n_coll, n_bucket;              /* n_bucket: a power of two, or 0 */
+  struct coll *dirty;                   /* those that are dirty */
   struct coll_hold *hold;               /* open searches */
   bool is_explicit;                     /* begun by vdb_store_begin_* */
   unsigned n_read_scope;                /* open reading statements */
@@ -165,6 +171,14 @@ struct store {
 struct vdb_err *vdb_coll_err(struct coll *c);
 void vdb_hold_end_all(struct store *st);          /* runs.c */
 void vdb_hold_detach_all(struct store *st);       /* the store closes */
+
+/* ---- handles.c ----------------------------------------------------------- */
+struct coll *vdb_handle_find(struct store *st, uint64_t id);   /* or NULL */
+int  vdb_handle_enter(struct store *st, struct coll *c);
+void vdb_handle_leave(struct coll *c);             /* not entered is fine */
+/* The running transaction changes c; then, it is over. */
+void vdb_handle_dirty(struct coll *c);
+void vdb_handles_clean(struct store *st);
 
 /* ---- collection.c -------------------------------------------------------- */
 int  vdb_coll_state_read(struct coll *c);         /* page -> c->s */

@@ -128,7 +128,7 @@ done:
 }
 
 void vdb_coll_change_begin(struct coll *c){
-  c->is_dirty = true;
+  vdb_handle_dirty(c);
   vdb_pager_touch(c->p);
   c->pager_version = vdb_pager_version(c->p);
   c->live_follows = c->live!=NULL && c->live->n_ref==1 &&
@@ -463,11 +463,8 @@ done:
 }
 
 void vdb_store_coll_close(struct coll *c){
-  struct coll **pp;
-
   if( c==NULL || --c->n_ref>0 ) return;
-  for(pp=&c->st->coll; *pp!=NULL && *pp!=c; pp=&(*pp)->next){}
-  if( *pp!=NULL ) *pp = c->next;
+  vdb_handle_leave(c);
   vdb_coll_drop_caches(c);
   shape_clear(c);
   vdb_free(c->name);

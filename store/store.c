@@ -44,6 +44,7 @@ int vdb_store_close(struct store *st){
     vdb_store_coll_close(st->coll);
   }
   rc = vdb_pager_close(st->p);
+  vdb_free(st->bucket);
   vdb_free(st);
   return rc;
 }
@@ -79,7 +80,7 @@ static void store_undone(struct store *st){
 }
 
 static void store_kept(struct store *st){
-  for(struct coll *c=st->coll; c!=NULL; c=c->next) c->is_dirty = false;
+  vdb_handles_clean(st);
 }
 
 /* After a failure: if it has ended the write transaction (a failed sync does),
@@ -175,8 +176,8 @@ static int policy_run(struct store *st, struct coll *c){
 static int store_run_policy(struct store *st){
   int rc = VECDB_OK;
 
-  for(struct coll *c=st->coll; c!=NULL && rc==VECDB_OK; c=c->next){
-    if( c->is_dirty ) rc = policy_run(st, c);
+  for(struct coll *c=st->dirty; c!=NULL && rc==VECDB_OK; c=c->dirty_next){
+    rc = policy_run(st, c);
   }
   return rc;
 }
@@ -223,10 +224,7 @@ done:
 /* After the host's commit: an engine transaction of its own. That it cannot
 ** run now is no error of the commit, which has happened. */
 static void store_policy_after(struct store *st){
-  bool wanted = false;
-
-  for(struct coll *c=st->coll; c!=NULL; c=c->next) wanted |= c->is_dirty;
-  if( !wanted || vdb_pager_begin_write(st->p)!=VECDB_OK ) return;
+  if( st->dirty==NULL || vdb_pager_begin_write(st->p)!=VECDB_OK ) return;
   if( store_run_policy(st)==VECDB_OK && vdb_pager_commit(st->p)==VECDB_OK ){
     return;
   }

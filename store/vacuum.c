@@ -142,7 +142,7 @@ static int rebuild_in_place(struct store *st, const char *name){
   int rc;
 
   TRY( vdb_store_coll_open(st, name, &from) );
-  from->is_dirty = true;
+  vdb_handle_dirty(from);
   TRY( vdb_coll_page_create(st, from->id, from->schema, &page) );
   vdb_pager_touch(st->p);
   TRY( vdb_coll_attach(st, from->id, page, from->name, from->text, &to) );

@@ -499,3 +499,51 @@ TEST(store__follows_a_model_on_large_pages){
   REQUIRE_RC(VECDB_OK, db_try_open(&w.db));
   walk_in(&w, true, 1500*vt_scale());
 }
+
+/* ---- Many handles -------------------------------------------------------- */
+
+/* Handles are found by id however many there are, close in any order, and a
+** commit concerns those that changed. */
+TEST(store__holds_many_collections_open){
+  enum { N = 200 };
+  struct vdb_value row[2] = { { VECDB_INTEGER, 1, 0, NULL, 0 },
+                              { VECDB_VECTOR, 0, 0, NULL, 0 } };
+  float v[2] = { 1, 2 };
+  struct coll *c[N], *again;
+  struct vdb_rng r;
+  struct db db;
+  char name[20];
+
+  db_open(&db, DB_MEMORY);
+  vdb_rng_init(&r, vt_seed());
+  row[1].p = (const void*)v;
+  row[1].n = sizeof(v);
+  for(int i=0; i<N; i++){
+    snprintf(name, sizeof(name), "c%d", i);
+    create(&db, name, "v float[2]");
+    c[i] = open_coll(&db, name);
+  }
+  for(int round=0; round<300; round++){
+    int i = (int)vdb_rng_below(&r, N);
+    snprintf(name, sizeof(name), "C%d", i);
+    if( c[i]==NULL ){
+      c[i] = open_coll(&db, name);
+    }else if( round%3==0 ){
+      again = open_coll(&db, name);
+      CHECK(again==c[i]);
+      vdb_store_coll_close(again);
+    }else if( round%3==1 ){
+      struct write_scope w;
+      row[0].i = round+1;
+      OK(&db, vdb_store_write_begin(db.st, &w));
+      OK(&db, vdb_store_write_end(db.st, &w,
+                        vdb_coll_insert(c[i], row, 0, NULL, NULL)));
+    }else{
+      vdb_store_coll_close(c[i]);
+      c[i] = NULL;
+    }
+  }
+  for(int i=0; i<N; i++) vdb_store_coll_close(c[i]);
+  db_check(&db);
+  db_close(&db);
+}
