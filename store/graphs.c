@@ -1,12 +1,12 @@
-/* graphs.c -- the graphs of a collection: reading, opening, freeing, checking.
+/* graphs.c -- the graphs of a collection: reading, opening, holding, freeing.
 **
 ** GRAPHREC names the extents of blocks and carries the header of graph.h. A
 ** graph is opened once per GRAPHVERSION; its extents are held from search to
 ** search (vdb_extent_hold), because pinning a hundred of them would cost more
 ** than a search; and graphs whose record did not change are taken over from one
-** GRAPHVERSION to the next (GRAPHREC.BORN). That is safe: they are read only in a transaction whose
-** GRAPHVERSION is the one they were opened at, and such a state still sees
-** them. A group is verified as a whole when it is first held.
+** GRAPHVERSION to the next (GRAPHREC.BORN). That is safe: they are read only
+** in a transaction whose state has the same record, and such a state still
+** sees them. A group is verified as a whole when it is first held.
 **
 ** What is read is checked: ranges ascend and lie below delta_first, an extent
 ** has the stride, count and owner it should have, side slots ascend within
@@ -243,6 +243,19 @@ done:
   return rc;
 }
 
+void vdb_graphs_distrust(struct coll *c, int rc){
+  struct graph_cache *k = c->graphs;
+
+  vdb_log(rc, "collection \"%.100s\": searches are exact until rebuild: %s",
+          c->name, vdb_error_text(vdb_coll_err(c)));
+  vdb_error_clear(vdb_coll_err(c));
+  for(int v=0; v<c->schema->n_vector; v++){
+    for(size_t i=0; i<k->list[v].n; i++) seg_close(c, &k->list[v].seg[i]);
+    k->list[v].n = 0;
+  }
+  k->is_damaged = true;
+}
+
 int vdb_graphs_load(struct coll *c){
   struct graph_cache *old = c->graphs;
   int rc = VECDB_OK;
@@ -260,7 +273,13 @@ int vdb_graphs_load(struct coll *c){
     c->graphs->rows[v] = old->rows[v];
     memset(&old->rows[v], 0, sizeof(old->rows[v]));
   }
-  if( c->s.graphs!=0 ) TRY( list_read(c, old) );
+  if( c->s.graphs!=0 ){
+    rc = list_read(c, old);
+    if( graph_is_damage(rc) ){
+      vdb_graphs_distrust(c, rc);
+      rc = VECDB_OK;
+    }
+  }
 done:
   cache_destroy(c, old);
   if( rc!=VECDB_OK ) vdb_graphs_clear(c);
@@ -480,6 +499,7 @@ int vdb_graphs_drop(struct coll *c, int v){
   int rc;
 
   TRY( vdb_graphs_load(c) );
+  if( c->graphs->is_damaged ) return vdb_graphs_drop_damaged(c);
   if( c->graphs->list[v].n==0 ) return VECDB_OK;
   for(size_t i=0; i<c->graphs->list[v].n; i++){
     TRY( vdb_graph_free(c, v, &c->graphs->list[v].seg[i], NULL) );
@@ -498,130 +518,5 @@ int vdb_graphs_destroy(struct coll *c){
   TRY( vdb_btree_destroy(c->p, c->s.graphs) );
   c->s.graphs = 0;
 done:
-  return rc;
-}
-
-/* ---- Checking ----------------------------------------------------------- */
-
-/* C7: every block and side slot is another row of the range; every live row
-** there is one of them. */
-struct cover { uint64_t *seen; uint64_t n_bad, n_missing; };
-
-static void cover_add(struct cover *k, const struct graph_seg *s,
-                      uint32_t row){
-  if( row<s->first || row>=s->end || vdb_bit_get(k->seen, row-s->first) ){
-    k->n_bad++;
-  }else{
-    vdb_bit_set(k->seen, row-s->first);
-  }
-}
-
-static int seg_cover(struct coll *c, const struct graph_seg *s,
-                     struct cover *k){
-  struct live_map *live = NULL;
-  uint32_t row;
-  uint64_t key;
-  int rc = VECDB_OK;
-
-  for(uint32_t i=0; i<s->info.n_slots; i++){
-    const unsigned char *block = s->base[i>>s->info.shift] +
-        (size_t)(i & ((1u<<s->info.shift)-1))*s->info.stride;
-    int rc2 = vdb_graph_block_row(s->g, block, i, &row, &key);
-    if( rc2==VECDB_NOTFOUND ) continue;          /* an empty block */
-    if( rc2!=VECDB_OK ) k->n_bad++;
-    else cover_add(k, s, row);
-    if( s->row_of==NULL || i>=s->info.n_nodes ) continue;
-    if( get_u32(block+GRAPHBLOCK_DUP)!=SLOT_NONE ) row = SLOT_NONE;
-    k->n_bad += s->row_of[i]!=row;
-  }
-  for(uint32_t i=0; i<s->n_side; i++) cover_add(k, s, s->side[i]);
-  TRY( vdb_live_ref(c, &live) );
-  for(slot_no at=s->first; at<s->end; at++){
-    k->n_missing += vdb_bit_get(live->word, at) &&
-                    !vdb_bit_get(k->seen, at-s->first);
-  }
-done:
-  vdb_live_unref(live);
-  return rc;
-}
-
-static int seg_check_cover(struct coll *c, struct census *census,
-                           const struct graph_seg *s, const char *object){
-  struct cover k = { NULL, 0, 0 };
-  int rc = VECDB_OK;
-
-  k.seen = vdb_calloc(vdb_bitset_words(s->end-s->first), 8);
-  if( k.seen==NULL ) return VECDB_NOMEM;
-  TRY( seg_cover(c, s, &k) );
-  if( k.n_bad+k.n_missing>0 ){
-    vdb_census_report(census, 2, object, "graph of slots %u..%u: %llu rows "
-        "are wrong, %llu live ones are missing; drop and "
-        "fill the table again", s->first, s->end-1, (unsigned long long)k.n_bad,
-        (unsigned long long)k.n_missing);
-  }
-done:
-  vdb_free(k.seen);
-  return rc;
-}
-
-static int seg_check(struct coll *c, struct census *census,
-                     struct graph_seg *s, const char *object){
-  struct vdb_graph_blocks b = { 0 };
-  struct vdb_graph_report report;
-  int rc = VECDB_OK;
-
-  TRY( vdb_graph_hold_all(c, s) );
-  TRY( vdb_graph_rows_load(c, s) );
-  b.base = s->base;
-  b.n_slots = s->info.n_slots;
-  b.n_row = c->s.next_slot;
-  rc = vdb_graph_check(s->g, &b, &report);
-  if( rc==VECDB_CORRUPT_INDEX ){
-    vdb_census_report(census, 2, object, "graph of slots %u..%u: %u bad "
-        "blocks, %u bad edges, %u bad chains, %u nodes out of reach",
-        s->first, s->end-1, report.n_bad_block, report.n_bad_edge,
-        report.n_bad_chain, report.n_unreached);
-    return VECDB_OK;
-  }
-  TRY( rc );
-  TRY( seg_check_cover(c, census, s, object) );
-done:
-  return rc;
-}
-
-/* Extents of all graphs first, so that damage in one hides none of them. */
-static int check_extents(struct coll *c, struct census *census){
-  int rc = VECDB_OK;
-
-  for(int v=0; v<c->schema->n_vector; v++){
-    for(size_t i=0; i<c->graphs->list[v].n; i++){
-      const struct graph_seg *s = &c->graphs->list[v].seg[i];
-      for(uint32_t j=0; j<s->info.n_group; j++){
-        TRY( vdb_extent_check(c->p, census, s->head[j], "graph") );
-      }
-      for(uint32_t j=0; j<s->n_rows; j++){
-        TRY( vdb_extent_check(c->p, census, s->rows[j], "rows of a graph") );
-      }
-    }
-  }
-done:
-  return rc;
-}
-
-int vdb_graphs_check(struct coll *c, struct census *census,
-                     const char *object){
-  int rc = VECDB_OK;
-
-  if( c->s.graphs==0 ) return VECDB_OK;
-  TRY( vdb_btree_check(c->p, census, c->s.graphs, "graphs") );
-  TRY( vdb_graphs_load(c) );
-  TRY( check_extents(c, census) );
-  for(int v=0; !vdb_census_is_quick(census) && v<c->schema->n_vector; v++){
-    for(size_t i=0; i<c->graphs->list[v].n; i++){
-      TRY( seg_check(c, census, &c->graphs->list[v].seg[i], object) );
-    }
-  }
-done:
-  vdb_graphs_relax(c);
   return rc;
 }

@@ -52,14 +52,26 @@ struct row_hold {                      /* row groups of a column, held */
 
 struct graph_cache {
   uint64_t version;                    /* COLL.GRAPHVERSION it shows */
+  bool is_damaged;                     /* what there is cannot be used: the
+                                       ** lists are empty */
   struct graph_list *list;             /* by vector column */
   struct row_hold *rows;               /* by vector column */
 };
 
 /* Vector columns that can have a graph: by schema, metric and type. */
 bool vdb_graphs_possible(const struct coll *c, int v);
-/* c->graphs is current. */
+/* c->graphs is current. Damage is told to the log and no error: searches are
+** exact then, until the graphs are made anew. */
 int  vdb_graphs_load(struct coll *c);
+static inline bool graph_is_damage(int rc){
+  return (rc & 0xff)==VECDB_CORRUPT || rc==VECDB_FORMAT;
+}
+/* Damage was met with this code: the same from now on. */
+void vdb_graphs_distrust(struct coll *c, int rc);
+/* Free the graphs of all columns where records cannot be read. */
+int  vdb_graphs_drop_damaged(struct coll *c);
+/* Does every block check, and every row of the range have one? */
+int  vdb_graph_is_sound(struct coll *c, struct graph_seg *s, bool *out);
 /* The code of graph.h, with a sentence about collection c. */
 int  vdb_graph_rc(struct coll *c, int rc);
 /* The slot below which all sealed rows of column v are covered; c->graphs is

@@ -427,11 +427,16 @@ int vdb_graphs_make(struct coll *c, int v, const struct graph_make *what){
   int rc;
 
   TRY( vdb_graphs_load(c) );
+  if( c->graphs->is_damaged ){
+    TRY( vdb_graphs_drop(c, v) );
+    TRY( vdb_coll_state_write(c) );      /* reading rows reads the state */
+    TRY( vdb_graphs_load(c) );
+  }
   list = &c->graphs->list[v];
   rc = VECDB_MISMATCH;
   if( what->is_insert ){
     rc = range_try(c, v, what, true, NULL);
-    if( (rc & 0xff)==VECDB_CORRUPT ) rc = VECDB_MISMATCH;
+    if( graph_is_damage(rc) ) rc = VECDB_MISMATCH;
   }
   if( rc==VECDB_MISMATCH && what->first>0 && list->n>0 ){
     rc = range_try(c, v, what, false, &list->seg[0]);

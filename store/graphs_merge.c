@@ -81,7 +81,9 @@ static bool plan_hand(const struct coll *c, int v, const struct live_map *live,
   uint64_t n_more;
 
   make_all(c, v, m);
-  if( list->n==0 ) return c->s.n_live_sealed>=GRAPH_ROWS_MIN;
+  if( list->n==0 ){
+    return c->graphs->is_damaged || c->s.n_live_sealed>=GRAPH_ROWS_MIN;
+  }
   first = seg_counted(&list->seg[0], live);
   n_more = vdb_live_count(live, list->seg[0].end, c->s.delta_first);
   m->purge = (uint64_t)first.n_dead*16>=first.n_row;
@@ -92,15 +94,26 @@ static bool plan_hand(const struct coll *c, int v, const struct live_map *live,
   return true;
 }
 
-static bool plan_rebuild(const struct coll *c, int v,
-                         const struct live_map *live, struct graph_make *m){
-  const struct graph_list *list = &c->graphs->list[v];
+static int plan_rebuild(struct coll *c, int v, const struct live_map *live,
+                        struct graph_make *m, bool *wanted){
+  struct graph_list *list = &c->graphs->list[v];
+  bool is_sound;
+  int rc = VECDB_OK;
 
   make_all(c, v, m);
-  if( c->s.n_live_sealed<GRAPH_ROWS_MIN_ALL ) return false;
-  return list->n!=1 || rest_count(c, v, live)>0
-      || seg_counted(&list->seg[0], live).n_dead>0
-      || vdb_graphs_layout_differs(c, v);
+  *wanted = false;
+  if( c->s.n_live_sealed<GRAPH_ROWS_MIN_ALL && !c->graphs->is_damaged ){
+    return VECDB_OK;
+  }
+  *wanted = list->n!=1 || rest_count(c, v, live)>0
+         || seg_counted(&list->seg[0], live).n_dead>0
+         || vdb_graphs_layout_differs(c, v);
+  if( !*wanted ){
+    TRY( vdb_graph_is_sound(c, &list->seg[0], &is_sound) );
+    *wanted = !is_sound;
+  }
+done:
+  return rc;
 }
 
 int vdb_graphs_optimize(struct coll *c, unsigned flags){
@@ -117,8 +130,11 @@ int vdb_graphs_optimize(struct coll *c, unsigned flags){
     if( !vdb_graphs_possible(c, v) ) continue;
     TRY( vdb_graphs_load(c) );
     TRY( vdb_live_ref(c, &live) );
-    wanted = flags & VECDB_OPTIMIZE_ALL ? plan_rebuild(c, v, live, &m)
-                                        : plan_hand(c, v, live, &m);
+    if( flags & VECDB_OPTIMIZE_ALL ){
+      TRY( plan_rebuild(c, v, live, &m, &wanted) );
+    }else{
+      wanted = plan_hand(c, v, live, &m);
+    }
     vdb_live_unref(live);
     live = NULL;
     if( !wanted ) continue;

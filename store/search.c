@@ -387,6 +387,11 @@ static int search_graphs(struct session *ss, struct coll *c,
                           n_hit) );
   }
 done:
+  if( *used && graph_is_damage(rc) ){
+    vdb_graphs_distrust(c, rc);          /* found too few: exact */
+    memset(n_hit, 0, nq*sizeof(*n_hit));
+    rc = VECDB_OK;
+  }
   return rc;
 }
 
