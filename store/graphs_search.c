@@ -17,6 +17,7 @@
 #include "store/graphs_int.h"
 
 #define EF_RETRIES       4             /* doublings when too few are found */
+#define SLACK_SIGMAS     5
 #define DIMS_FEW         1024          /* no memory is asked for below */
 #define HITS_FEW         64
 
@@ -145,11 +146,39 @@ static float exact_below(const struct gsearch *g, const struct graph_seg *s){
        ? 16777216.0f : -1;
 }
 
+/* How far the distance to a quantised vector is from that to the true one. The
+** difference of the two, of length err, lies in a random direction (blocks hold
+** rotated vectors), so its share along the way to the query has a standard
+** deviation of err/sqrt(d). */
+static float distance_slack(const struct graph_seg *s, float err){
+  return SLACK_SIGMAS*err/__builtin_sqrtf((float)s->info.d);
+}
+
+/* Of n hits in order, those that may be among the k nearest: reading a stored
+** row costs as much as several steps of the walk. */
+static uint32_t hits_worth_reading(const struct gsearch *g,
+                                   const struct graph_seg *s,
+                                   const struct vdb_graph_hit *hit,
+                                   uint32_t n){
+  float most;
+
+  if( !s->info.needs_rerank || n<=g->k ) return n;
+  most = __builtin_sqrtf(hit[g->k-1].d2)
+       + distance_slack(s, hit[g->k-1].err);
+  for(uint32_t i=(uint32_t)g->k; i<n; i++){
+    if( __builtin_sqrtf(hit[i].d2) - distance_slack(s, hit[i].err)>most ){
+      return i;
+    }
+  }
+  return n;
+}
+
 int vdb_gsearch_offer(struct gsearch *g, const struct graph_seg *s,
                       const struct vdb_graph_hit *hit, uint32_t n){
   float exact = exact_below(g, s);
   int rc = VECDB_OK;
 
+  n = hits_worth_reading(g, s, hit, n);
   for(uint32_t i=0; i<n; i++){
     if( !(hit[i].d2<exact) ) vdb_graph_row_hint(g->c, g->v, hit[i].row);
   }
