@@ -12,12 +12,11 @@ import statistics
 import sys
 import time
 
-import numpy as np
-
 try:
+    import numpy as np
     import torch
-except ImportError:
-    print("not measured: torch is not installed")
+except ImportError as e:
+    print(f"not measured: {e}")
     sys.exit(0)
 if not torch.cuda.is_available():
     print("not measured: torch sees no GPU")
