@@ -26,6 +26,15 @@ struct gpu_process {
 };
 extern struct gpu_process vdb_gpu_process;
 
+/* False in a callback of a request that this thread makes: whoever asks for
+** the GPU from there gets UNSUPPORTED instead of waiting for himself. */
+static inline bool gpu_enter(struct gpu_process *g){
+  return pthread_mutex_lock(&g->lock)==0;
+}
+static inline void gpu_leave(struct gpu_process *g){
+  pthread_mutex_unlock(&g->lock);
+}
+
 /* The lock is held: start if that was not tried, then the code. */
 int  vdb_gpu_start_locked(struct gpu_process *g);
 /* The lock is held. A code that the plugin returned: remembers that the device

@@ -29,7 +29,9 @@
 #endif
 #define PLUGIN_FILE "libvecdb_gpu.so"
 
-struct gpu_process vdb_gpu_process = { .lock = PTHREAD_MUTEX_INITIALIZER };
+struct gpu_process vdb_gpu_process = {
+  .lock = PTHREAD_ERRORCHECK_MUTEX_INITIALIZER_NP
+};
 
 /* ---- Words --------------------------------------------------------------- */
 
@@ -214,9 +216,9 @@ int vdb_gpu_result(struct gpu_process *g, int code){
 int vdb_gpu_start(void){
   struct gpu_process *g = &vdb_gpu_process;
   int code;
-  pthread_mutex_lock(&g->lock);
+  if( !gpu_enter(g) ) return VDB_GPU_UNSUPPORTED;
   code = vdb_gpu_start_locked(g);
-  pthread_mutex_unlock(&g->lock);
+  gpu_leave(g);
   return code;
 }
 
@@ -225,33 +227,33 @@ int vdb_gpu_path_set(const char *path){
   size_t n = path ? strlen(path) : 0;
   int rc = VECDB_OK;
   if( n>=sizeof(g->wanted) ) return VECDB_TOOBIG;
-  pthread_mutex_lock(&g->lock);
+  if( !gpu_enter(g) ) return VECDB_MISUSE;
   if( g->is_tried ){
     rc = VECDB_MISUSE;
   }else{
     memcpy(g->wanted, path ? path : "", n+1);
   }
-  pthread_mutex_unlock(&g->lock);
+  gpu_leave(g);
   return rc;
 }
 
 uint64_t vdb_gpu_budget(void){
   struct gpu_process *g = &vdb_gpu_process;
   uint64_t sz;
-  pthread_mutex_lock(&g->lock);
+  if( !gpu_enter(g) ) return 0;
   sz = g->code==VDB_GPU_OK ? g->sz_budget : 0;
-  pthread_mutex_unlock(&g->lock);
+  gpu_leave(g);
   return sz;
 }
 
 int vdb_gpu_control(uint32_t what, uint64_t value){
   struct gpu_process *g = &vdb_gpu_process;
   int code;
-  pthread_mutex_lock(&g->lock);
+  if( !gpu_enter(g) ) return VDB_GPU_UNSUPPORTED;
   code = g->is_tried ? g->code : VDB_GPU_NO_PLUGIN;
   if( code==VDB_GPU_OK && what==VDB_GPU_SET_BUDGET ) g->sz_budget = value;
   if( code==VDB_GPU_OK ) code = g->api->control(g->dev, what, value);
-  pthread_mutex_unlock(&g->lock);
+  gpu_leave(g);
   return code;
 }
 
@@ -261,7 +263,7 @@ void vdb_gpu_note_fallback(const char *what, int code){
   struct gpu_process *g = &vdb_gpu_process;
   const char *name = vdb_gpu_code_name(code);
   bool is_new;
-  pthread_mutex_lock(&g->lock);
+  if( !gpu_enter(g) ) return;
   is_new = code>=0 && code<32 && !(g->is_logged>>code & 1);
   if( is_new ) g->is_logged |= (uint32_t)1<<code;
   g->fallback[0] = 0;
@@ -270,7 +272,7 @@ void vdb_gpu_note_fallback(const char *what, int code){
     memcpy(g->fallback + strlen(what), ": ", 2);
     memcpy(g->fallback + strlen(what)+2, name, strlen(name)+1);
   }
-  pthread_mutex_unlock(&g->lock);
+  gpu_leave(g);
   if( is_new ){
     vdb_log(VECDB_GPU, "%s on the CPU: %s", what, vdb_gpu_why(code));
   }
@@ -311,7 +313,10 @@ static void status_device(struct gpu_process *g, struct vdb_str *s){
 void vdb_gpu_status(struct vdb_str *out){
   struct gpu_process *g = &vdb_gpu_process;
   int code;
-  pthread_mutex_lock(&g->lock);
+  if( !gpu_enter(g) ){
+    vdb_str_addz(out, "{\"status\":\"UNSUPPORTED\"}");
+    return;
+  }
   code = vdb_gpu_start_locked(g);
   vdb_str_addc(out, '{');
   json_text(out, "status", vdb_gpu_code_name(code));
@@ -331,5 +336,5 @@ void vdb_gpu_status(struct vdb_str *out){
     json_text(out, "fallback", g->fallback);
   }
   vdb_str_addc(out, '}');
-  pthread_mutex_unlock(&g->lock);
+  gpu_leave(g);
 }

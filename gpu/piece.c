@@ -14,6 +14,7 @@
 struct gpu_piece {
   vdb_gpu_rows *rows;              /* NULL: not resident */
   uint64_t sz;
+  bool is_orphan;                  /* resident, and its owner is gone */
   struct gpu_piece *newer, *older;
 };
 
@@ -41,6 +42,13 @@ static void piece_drop(struct gpu_process *g, struct gpu_piece *p){
   p->rows = NULL;
 }
 
+static void oldest_drop(struct gpu_process *g){
+  struct gpu_piece *p = g->oldest;
+  piece_drop(g, p);
+  g->n_drop++;
+  if( p->is_orphan ) vdb_free(p);
+}
+
 static int piece_attach(struct gpu_process *g, struct gpu_piece *p,
                         const vdb_gpu_source *src){
   uint64_t sz = 0;
@@ -54,13 +62,11 @@ static int piece_attach(struct gpu_process *g, struct gpu_piece *p,
   if( code!=VDB_GPU_OK ) return code;
   if( sz>g->sz_budget ) return VDB_GPU_OOM;
   while( g->oldest && g->sz_resident>g->sz_budget-sz ){
-    piece_drop(g, g->oldest);
-    g->n_drop++;
+    oldest_drop(g);
   }
   while( (code = g->api->attach(g->dev, src, &p->rows))==VDB_GPU_OOM
       && g->oldest ){
-    piece_drop(g, g->oldest);
-    g->n_drop++;
+    oldest_drop(g);
   }
   if( code!=VDB_GPU_OK ){
     p->rows = NULL;
@@ -77,19 +83,18 @@ int vdb_gpu_piece_knn(struct gpu_piece *p, const vdb_gpu_source *src,
                       const vdb_gpu_knn *q){
   struct gpu_process *g = &vdb_gpu_process;
   int code;
-  pthread_mutex_lock(&g->lock);
+  if( !gpu_enter(g) ) return VDB_GPU_UNSUPPORTED;
   code = vdb_gpu_start_locked(g);
   if( code==VDB_GPU_OK ) code = piece_attach(g, p, src);
   while( code==VDB_GPU_OK ){
     g->n_call++;
     code = g->api->knn(p->rows, q);
     if( code!=VDB_GPU_OOM || g->oldest==p ) break;
-    piece_drop(g, g->oldest);
-    g->n_drop++;
+    oldest_drop(g);
     code = VDB_GPU_OK;
   }
   code = vdb_gpu_result(g, code);
-  pthread_mutex_unlock(&g->lock);
+  gpu_leave(g);
   return code;
 }
 
@@ -101,11 +106,15 @@ int vdb_gpu_piece_create(struct gpu_piece **out){
 void vdb_gpu_piece_destroy(struct gpu_piece *p){
   struct gpu_process *g = &vdb_gpu_process;
   if( p==NULL ) return;
-  pthread_mutex_lock(&g->lock);
+  if( !gpu_enter(g) ){               /* the device is at work for us */
+    if( p->rows ) p->is_orphan = true;
+    else vdb_free(p);
+    return;
+  }
   /* In a child of a fork the device is not ours to talk to. */
   if( p->rows && vdb_gpu_start_locked(g)==VDB_GPU_FORKED ) piece_unlink(g, p);
   else piece_drop(g, p);
-  pthread_mutex_unlock(&g->lock);
+  gpu_leave(g);
   vdb_free(p);
 }
 
@@ -113,18 +122,18 @@ int vdb_gpu_piece_size(const vdb_gpu_source *src, uint64_t *bytes){
   struct gpu_process *g = &vdb_gpu_process;
   int code;
   *bytes = 0;
-  pthread_mutex_lock(&g->lock);
+  if( !gpu_enter(g) ) return VDB_GPU_UNSUPPORTED;
   code = vdb_gpu_start_locked(g);
   if( code==VDB_GPU_OK ) code = g->api->estimate(g->dev, src, bytes);
-  pthread_mutex_unlock(&g->lock);
+  gpu_leave(g);
   return code;
 }
 
 bool vdb_gpu_piece_is_resident(const struct gpu_piece *p){
   struct gpu_process *g = &vdb_gpu_process;
   bool is;
-  pthread_mutex_lock(&g->lock);
+  if( !gpu_enter(g) ) return false;
   is = p->rows!=NULL;
-  pthread_mutex_unlock(&g->lock);
+  gpu_leave(g);
   return is;
 }

@@ -293,6 +293,28 @@ TEST(gpu__an_interrupt){
   vecdb_close(db);
 }
 
+static char *inner_status;
+static int ask_inside(void *arg, const vecdb_progress *p){
+  (void)arg;
+  (void)p;
+  if( inner_status==NULL ) OK(NULL, vecdb_gpu_status(&inner_status));
+  return 0;
+}
+
+TEST(gpu__a_callback_that_asks_for_the_gpu){
+  int64_t got[12];
+  int rc;
+  begin(VECDB_F32, 16, "l2");
+  put_random(500, 1, 1);
+  seal();
+  start();
+  OK(db, vecdb_progress_handler(db, ask_inside, NULL));
+  OK(db, search(&rc, got));                  /* does not wait for itself */
+  CHECK(inner_status && inner_status[0]=='{');
+  vecdb_free(inner_status);
+  vecdb_close(db);
+}
+
 /* ---- Limits -------------------------------------------------------------- */
 
 TEST(gpu__what_it_does_not_do){
