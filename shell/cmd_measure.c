@@ -4,6 +4,7 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 /* INSERT INTO t(t) VALUES(command); false after an error. */
 static bool table_command(struct shell *sh, const char *table,
@@ -83,6 +84,9 @@ bool cmd_tune(struct shell *sh, int argc, char **argv){
   z = sqlite3_mprintf("SELECT kind, layout, ef, recall, lower, upper, ms, "
       "compared, bytes_per_row FROM vecdb_tune(%Q, %!.6g, %Q)", argv[1], d,
       argument(argc, argv, "column", NULL));
+  if( isatty(2) && !sh->batch && !sh->quiet ){
+    fputs("building trial graphs and measuring; Ctrl-C stops\n", stderr);
+  }
   if( z && !apply ) cmd_query(sh, z, NULL);
   sqlite3_free(z);
   if( apply ){

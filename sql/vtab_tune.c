@@ -48,6 +48,13 @@ static void trial_end(struct trial *x){
   vecdb_close(x->db);
 }
 
+/* Ctrl-C ends the build of a trial, too. */
+static int trial_is_stopped(void *arg, const vecdb_progress *p){
+  const struct sql_state *st = arg;
+  (void)p;
+  return st->interrupted && *st->interrupted;
+}
+
 /* A collection in memory with this index and the drawn rows. */
 static int trial_begin(struct trial *x, struct audit *rows, const char *index,
                        char **err){
@@ -71,7 +78,10 @@ static int trial_begin(struct trial *x, struct audit *rows, const char *index,
   memset(&opt, 0, sizeof(opt));
   opt.size = sizeof(opt);
   opt.flags = VECDB_OPTIMIZE_ALL;
-  if( rc==VECDB_OK ) rc = vecdb_create_collection(x->db, "t", schema);
+  if( rc==VECDB_OK ){
+    vecdb_progress_handler(x->db, trial_is_stopped, rows->t->st);
+    rc = vecdb_create_collection(x->db, "t", schema);
+  }
   if( rc==VECDB_OK ) rc = vecdb_collection_open(x->db, "t", &x->coll);
   if( rc==VECDB_OK ){
     rc = vecdb_put_many(x->coll, (size_t)rows->n, &data, 1, 0, NULL);

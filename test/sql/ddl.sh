@@ -93,7 +93,7 @@ fails vec0_command "unknown vec0 command: 'x'" "INSERT INTO v0(v0) VALUES('x');"
 
 # The example at the top of the manual.
 # shellcheck disable=SC2016
-is manual '1|' "$(sed -n '/^```sql/,/^```/p' "$VECDB_SRC/doc/sql.md" | grep -v '^```' | grep -v '^.load' | sed 's/SELECT id, distance/SELECT id, NULL/')"
+is manual '1|' "$(sed -n '/^```sql/,/^```$/p; /^```$/q' "$VECDB_SRC/doc/sql.md" | grep -v '^```' | grep -v '^.load' | sed 's/SELECT id, distance/SELECT id, NULL/')"
 
 # VACUUM of the host leaves the file alone.
 is vacuum '2' "VACUUM; SELECT count(*) FROM t;"
