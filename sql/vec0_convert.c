@@ -8,7 +8,7 @@
 **   t_chunks(chunk_id, size, partitionNN.., validity, rowids)
 **                                 validity: a bit per row, lowest first;
 **                                 rowids: 8 bytes per row
-**   t_vector_chunksNN(rowid, vectors)      of chunk `rowid`, one after the other
+**   t_vector_chunksNN(rowid, vectors)      of chunk `rowid`, side by side
 **   t_metadatachunksNN(rowid, data)        bit; 8-byte integer; double; or 16
 **                                 bytes of text: length, then 12 bytes of it
 **   t_metadatatextNN(rowid, data) texts longer than that, by row

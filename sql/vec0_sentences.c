@@ -19,16 +19,16 @@ struct vec0_arg {                      /* the looks of one argument */
   int has_bracket;                     /* a vector, or meant to be one */
 };
 
-static int is_space(char c){
+static int char_is_space(char c){
   return c==' ' || c=='\t' || c=='\n' || c=='\r' || c=='\f';
 }
 
-static const char *skip_space(const char *z){
-  while( is_space(*z) ) z++;
+static const char *space_skip(const char *z){
+  while( char_is_space(*z) ) z++;
   return z;
 }
 
-static int is_word(char c){
+static int char_is_word(char c){
   return (c>='a' && c<='z') || (c>='A' && c<='Z') || (c>='0' && c<='9')
       || c=='_' || c=='$' || (c & 0x80);
 }
@@ -41,7 +41,7 @@ static const char *skip_name(const char *z){
     return end ? end + 1 : z;
   }
   if( *z>='0' && *z<='9' ) return z;
-  while( is_word(*z) ) z++;
+  while( char_is_word(*z) ) z++;
   return z;
 }
 
@@ -49,15 +49,15 @@ static int arg_look(const char *z, struct vec0_arg *a){
   const char *end;
   int quoted;
   memset(a, 0, sizeof(*a));
-  a->z = z = skip_space(z);
-  if( *z=='+' ) z = skip_space(z + 1);
+  a->z = z = space_skip(z);
+  if( *z=='+' ) z = space_skip(z + 1);
   end = skip_name(z);
   a->is_named = end>z;
-  quoted = a->is_named && !is_word(*z);
+  quoted = a->is_named && !char_is_word(*z);
   a->name = sqlite3_mprintf("%.*s", (int)(end - z) - 2*quoted, z + quoted);
-  end = skip_space(end);
+  end = space_skip(end);
   a->is_option = a->is_named && *end=='=';
-  a->value = a->is_option ? skip_space(end + 1) : end;
+  a->value = a->is_option ? space_skip(end + 1) : end;
   a->has_bracket = strchr(end, '[')!=NULL;
   return a->name ? SQLITE_OK : SQLITE_NOMEM;
 }
@@ -65,8 +65,8 @@ static int arg_look(const char *z, struct vec0_arg *a){
 static int has_words(const char *z, const char *first, const char *second){
   for(; *z; z++){
     size_t n = strlen(first);
-    if( sqlite3_strnicmp(z, first, (int)n)==0 && is_space(z[n])
-     && sqlite3_strnicmp(skip_space(z + n), second, (int)strlen(second))==0 ){
+    if( sqlite3_strnicmp(z, first, (int)n)==0 && char_is_space(z[n])
+     && sqlite3_strnicmp(space_skip(z + n), second, (int)strlen(second))==0 ){
       return 1;
     }
   }
@@ -82,7 +82,7 @@ static char *option_sentence(const struct vec0_arg *a){
     return sqlite3_mprintf("Unknown table option: %s", a->name);
   }
   n = strtoll(a->value, &end, 10);
-  if( end==a->value || *skip_space(end) || n<=0 ){
+  if( end==a->value || *space_skip(end) || n<=0 ){
     return sqlite3_mprintf("chunk_size must be a non-zero positive integer");
   }
   return sqlite3_mprintf(n%8 ? "chunk_size must be divisible by 8"
@@ -91,7 +91,8 @@ static char *option_sentence(const struct vec0_arg *a){
 
 /* What stands in the brackets of a vector column, else 0. */
 static long long arg_dims(const struct vec0_arg *a){
-  const char *z = a->has_bracket && !a->is_option ? strchr(a->value, '[') : NULL;
+  const char *z = NULL;
+  if( a->has_bracket && !a->is_option ) z = strchr(a->value, '[');
   return z ? strtoll(z + 1, NULL, 10) : 0;
 }
 

@@ -1,5 +1,5 @@
-/* vec0_strict.c -- VECDB_STRICT_VEC0=1: the module vec0 refuses the queries that
-** sqlite-vec refuses.
+/* vec0_strict.c -- VECDB_STRICT_VEC0=1: the module vec0 refuses the queries
+** that sqlite-vec refuses.
 **
 ** Without it vec0 answers them: it has no such limits. With it a program can be
 ** tested here that has to run on sqlite-vec as well. Only refusals change, no
@@ -38,8 +38,8 @@ static const char *column_sentence(const vecdb_column_info *info,
   if( info->role!=VECDB_ROLE_META ) return NULL;
   if( info->type==VECDB_BOOLEAN && is_comparison(op)
    && op!=SQLITE_INDEX_CONSTRAINT_EQ && op!=SQLITE_INDEX_CONSTRAINT_NE ){
-    return "ONLY EQUALS (=) or NOT_EQUALS (!=) operators are allowed on boolean "
-           "metadata columns.";
+    return "ONLY EQUALS (=) or NOT_EQUALS (!=) operators are allowed on "
+           "boolean metadata columns.";
   }
   if( !is_comparison(op) ) return illegal_metadata;
   if( info->type!=VECDB_INTEGER && info->type!=VECDB_TEXT

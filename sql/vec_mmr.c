@@ -1,5 +1,5 @@
-/* vec_mmr.c -- vecdb_mmr(id, vector, distance, k, lambda [,metric]): re-rank the
-** rows of a group for diversity; a JSON array of ids.
+/* vec_mmr.c -- vecdb_mmr(id, vector, distance, k, lambda [,metric]): re-rank
+** the rows of a group for diversity; a JSON array of ids.
 **
 ** The rule is that of vtab_mmr.c. It serves where the candidates do not come
 ** from one search: lists fused by vecdb_rrf, joins, several tables. `distance`

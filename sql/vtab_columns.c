@@ -165,7 +165,8 @@ static int same_columns(vecdb_collection *coll, const char *schema){
   return same;
 }
 
-int vdb_table_check_columns(struct sql_table *t, const char *schema, char **err){
+int vdb_table_check_columns(struct sql_table *t, const char *schema,
+                            char **err){
   char *canonical = NULL;
   int rc, same;
 

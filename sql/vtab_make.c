@@ -146,7 +146,7 @@ static int open_collection(struct sql_table *t, char **err){
   return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(t->conn, rc, err);
 }
 
-/* Beside the rows there may be what is measured of them, under names of ours. */
+/* Beside the rows there may be what is measured of them, named by us. */
 static int take_name(void *arg, const char *name, const char *schema){
   char **out = arg;
   (void)schema;

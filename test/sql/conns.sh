@@ -187,7 +187,7 @@ for mode in ('DELETE', 'WAL'):
         expect('killed, all', b.execute('SELECT count(*) FROM o').fetchone(), b.execute('SELECT count(*) FROM t').fetchone())
     expect('no damage after kills', [], damage(a))
 EOF
-ok conns $PYTHON conns.py
+ok conns "$PYTHON" conns.py
 
 # Two writers at once, by processes; every row arrives once.
 rm -f host.db*

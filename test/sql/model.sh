@@ -186,5 +186,5 @@ for seed in range(int(sys.argv[1]), int(sys.argv[2])):
         print('seed', seed)
         raise
 EOF
-ok model $PYTHON model.py 1 "${VECDB_MODEL_SEEDS:-7}" 120
+ok model "$PYTHON" model.py 1 "${VECDB_MODEL_SEEDS:-7}" 120
 finish

@@ -78,7 +78,7 @@ damaged same_rowid "UPDATE every_chunks SET rowids=zeroblob(64), validity=x'ff';
 PYTHON=${VECDB_VENV-$VECDB_BUILD/venv}/bin/python
 if $PYTHON -c 'import apsw, sqlite_vec' 2>/dev/null; then
   rm -f ./*.db
-  ok make $PYTHON -c "
+  ok make "$PYTHON" -c "
 import apsw, sqlite_vec
 db = apsw.Connection('host.db'); db.enable_load_extension(True)
 db.load_extension(sqlite_vec.loadable_path())
@@ -93,7 +93,7 @@ open('want', 'w').write(','.join(str(sorted(r[0] for r in want))[1:-1].split(', 
   is real_search "$(cat want 2>/dev/null)" "SELECT 1 WHERE vecdb_convert('big') IS NULL;
 SELECT group_concat(id) FROM (SELECT id FROM big WHERE v MATCH '[1,2,3,4,5,6,7,8]' AND k=20 AND n=3 ORDER BY id);"
   is real_rows '2400|2400' "SELECT count(*), sum(s='text '||id||' of some length' AND n=id%7) FROM big;"
-  ok beside_sqlite_vec $PYTHON -c "
+  ok beside_sqlite_vec "$PYTHON" -c "
 import apsw, os, sqlite_vec
 db = apsw.Connection(':memory:'); db.enable_load_extension(True)
 db.load_extension(sqlite_vec.loadable_path())

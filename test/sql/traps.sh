@@ -111,6 +111,7 @@ SELECT count(*) FROM t WHERE v MATCH $Q AND k=100;" "$(top 'id%10=3' 7) SELECT 1
 # Each pair of the three once; all of them with VECDB_TRAPS=all.
 run() {
   sheet "$1" "$2" "$3"
+  # shellcheck disable=SC2154
   before=$n_failed
   traps
   [ "$n_failed" = "$before" ] || echo "  in $1, $2, $3"

@@ -40,8 +40,8 @@ for line in open(sys.argv[1]):
 if n < 100: print('only', n, 'statements'); failed += 1
 sys.exit(failed > 0)
 EOF
-ok sentences $PYTHON vec0.py "$VECDB_SRC/test/sql/vec0.txt"
-ok strict env VECDB_STRICT_VEC0=1 $PYTHON vec0.py "$VECDB_SRC/test/sql/vec0.txt" strict
+ok sentences "$PYTHON" vec0.py "$VECDB_SRC/test/sql/vec0.txt"
+ok strict env VECDB_STRICT_VEC0=1 "$PYTHON" vec0.py "$VECDB_SRC/test/sql/vec0.txt" strict
 
 # Codes: of sqlite-vec, but for keys, which say what they are.
 codes() {
