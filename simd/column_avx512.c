@@ -7,17 +7,26 @@
 # define ISA_NAME  "avx512"
 # define ISA(f)    f##_avx512
 
+/* The bits of a mask in a general register. Without it gcc 12, short of
+** registers, writes a mask of 8 bits to the stack as one byte and reads it back
+** as eight. */
+static inline unsigned c512_bits(unsigned m){
+  __asm__("" : "+r"(m));
+  return m;
+}
 static inline unsigned cw_ints(const unsigned char *p, const void *arg){
   const struct column_ints *r = arg;
   __m512i v = _mm512_sub_epi64(_mm512_loadu_si512(p),
                                _mm512_set1_epi64((int64_t)r->lo));
-  return _mm512_cmple_epu64_mask(v, _mm512_set1_epi64((int64_t)r->span));
+  return c512_bits(_mm512_cmple_epu64_mask(v,
+                       _mm512_set1_epi64((int64_t)r->span)));
 }
 static inline unsigned cw_reals(const unsigned char *p, const void *arg){
   const struct column_reals *r = arg;
   __m512d v = _mm512_loadu_pd(p);
   __mmask8 m = _mm512_cmp_pd_mask(v, _mm512_set1_pd(r->lo), _CMP_GE_OQ);
-  return _mm512_mask_cmp_pd_mask(m, v, _mm512_set1_pd(r->hi), _CMP_LE_OQ);
+  return c512_bits(_mm512_mask_cmp_pd_mask(m, v, _mm512_set1_pd(r->hi),
+                                           _CMP_LE_OQ));
 }
 static inline uint64_t cw_bytes(const unsigned char *p, uint8_t v){
   return _mm512_cmpeq_epi8_mask(_mm512_loadu_si512(p),
@@ -41,8 +50,8 @@ static inline unsigned cw_equal(const unsigned char *p, const void *arg){
   lo = _mm512_and_si512(lo, _mm512_set1_epi64((int64_t)t->mask[0]));
   hi = _mm512_and_si512(hi, _mm512_set1_epi64((int64_t)t->mask[1]));
   m = _mm512_cmpeq_epi64_mask(lo, _mm512_set1_epi64((int64_t)t->want[0]));
-  return _mm512_mask_cmpeq_epi64_mask(m, hi,
-                                      _mm512_set1_epi64((int64_t)t->want[1]));
+  return c512_bits(_mm512_mask_cmpeq_epi64_mask(m, hi,
+                       _mm512_set1_epi64((int64_t)t->want[1])));
 }
 static inline unsigned cw_order(const unsigned char *p, uint64_t head){
   const __m512i swap = _mm512_broadcast_i32x4(
@@ -52,8 +61,8 @@ static inline unsigned cw_order(const unsigned char *p, uint64_t head){
   c512_halves(p, &lo, &hi);
   v = _mm512_or_si512(_mm512_srli_epi64(lo, 32), _mm512_slli_epi64(hi, 32));
   v = _mm512_shuffle_epi8(v, swap);
-  return (unsigned)_mm512_cmplt_epu64_mask(v, y)
-       | (unsigned)_mm512_cmpgt_epu64_mask(v, y)<<8;
+  return c512_bits(_mm512_cmplt_epu64_mask(v, y))
+       | c512_bits(_mm512_cmpgt_epu64_mask(v, y))<<8;
 }
 
 # include "simd/column_kernels.inc"
