@@ -80,8 +80,9 @@ static void progress_show(struct progress *p, unsigned long long done,
   shell_format_secs(z_spent, sizeof z_spent, spent);
   if( p->total>0 && done<=p->total ){
     amount_format(p, z_total, sizeof z_total, p->total);
-    shell_format_secs(z_left, sizeof z_left,
-                      rate>0 ? (double)(p->total-done)/rate : 0);
+    if( done==0 ) snprintf(z_left, sizeof z_left, "?");
+    else shell_format_secs(z_left, sizeof z_left,
+                           (double)(p->total-done)/rate);
     snprintf(line, sizeof line, "%s  %s/%s %s  %3.0f %%  %s/s  %s, %s left",
              p->phase, z_done, z_total, p->unit,
              100.0*(double)done/(double)p->total, z_rate, z_spent, z_left);
