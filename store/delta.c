@@ -18,6 +18,8 @@
 #include "util/common.h"
 #include "store/coll_int.h"
 
+#define DELTA_AHEAD_MAX  16u             /* pages made before they are needed */
+
 int vdb_delta_get(struct coll *c, slot_no slot, unsigned char *rec){
   return vdb_parray_get(c->p, c->s.delta, slot - c->s.delta_first, 1, rec);
 }
@@ -134,12 +136,45 @@ done:
 
 /* ---- Changes ------------------------------------------------------------- */
 
+/* A page of the array is missing (no data), where record i begins one. */
+static int note_absent(void *arg, uint64_t i, size_t n,
+                       const unsigned char *data){
+  VDB_UNUSED(i);
+  VDB_UNUSED(n);
+  *(bool*)arg = data==NULL;
+  return VECDB_OK;
+}
+
+/* A new page costs a commit two frames more, of the root page and of the
+** array's directory. So when record i needs one, an eighth as many as there
+** are come with it; they hold copies of the record, which mean nothing (C1). */
+static int delta_extend(struct coll *c, uint32_t i, const unsigned char *rec){
+  uint32_t content = vdb_pager_usable(c->p) - PARRAYDATA_SIZE;
+  uint32_t per = content/c->lay.sz_record, n;
+  uint64_t end = vdb_coll_delta_limit(c);
+  bool is_absent = false;
+  int rc = VECDB_OK;
+
+  if( per==0 || i%per!=0 ) return VECDB_OK;
+  n = i/per/8;
+  if( n>DELTA_AHEAD_MAX ) n = DELTA_AHEAD_MAX;
+  if( n==0 ) return VECDB_OK;
+  TRY( vdb_parray_scan(c->p, c->s.delta, i, (uint64_t)i+1, note_absent,
+                       &is_absent) );
+  for(uint32_t k=1; is_absent && k<=n && i+(uint64_t)k*per<end; k++){
+    TRY( vdb_parray_put(c->p, c->s.delta, i+(uint64_t)k*per, 1, rec) );
+  }
+done:
+  return rc;
+}
+
 int vdb_delta_append(struct coll *c, const unsigned char *rec, slot_no *slot){
   uint32_t i = coll_n_delta(c);
   int rc;
 
   *slot = c->s.next_slot;
-  rc = vdb_parray_put(c->p, c->s.delta, i, 1, rec);
+  rc = delta_extend(c, i, rec);
+  if( rc==VECDB_OK ) rc = vdb_parray_put(c->p, c->s.delta, i, 1, rec);
   if( rc!=VECDB_OK ) return rc;
   if( mirror_fits(c) && c->mirror->n==i && i<c->mirror->n_cap ){
     mirror_put(c, c->mirror, i, rec);
