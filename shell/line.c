@@ -61,7 +61,8 @@ static char *complete_keyword(const char *text){
 /* Do file names belong here: behind a dot-command that takes one? */
 static bool complete_is_file(void){
   static const char *const names[] = { ".open ", ".import ", ".export ",
-    ".backup ", ".read ", ".output ", ".once ", ".cd " };
+    ".backup ", ".read ", ".output ", ".once ", ".cd ", ".attach ", ".save ",
+    ".restore ", ".recover " };
   for(size_t i=0; i<sizeof(names)/sizeof(names[0]); i++){
     if( strncmp(rl_line_buffer, names[i], strlen(names[i]))==0 ) return true;
   }
