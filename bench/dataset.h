@@ -61,7 +61,7 @@ static struct set set_read(const char *folder, const char *stem){
   return s;
 }
 
-static void set_normalise(struct set *s){
+static inline void set_normalise(struct set *s){
   for(uint32_t i=0; i<s->n; i++){
     float *x = s->x + (size_t)i*s->d;
     double n2 = 0;
@@ -71,7 +71,7 @@ static void set_normalise(struct set *s){
 }
 
 /* Square distance of the K-th true neighbour of each query. */
-static double *truth_read(const char *folder, const struct set *base,
+static inline double *truth_read(const char *folder, const struct set *base,
                           const struct set *query){
   FILE *f = data_open(folder, "gt.ivecs");
   double *limit = malloc(query->n*sizeof(*limit));
@@ -98,7 +98,7 @@ static double *truth_read(const char *folder, const struct set *base,
 }
 
 /* Is a row within the limit of a query? */
-static int row_is_right(const struct set *base, const struct set *query,
+static inline int row_is_right(const struct set *base, const struct set *query,
                         const double *limit, uint32_t i, uint32_t row){
   const float *x = base->x + (size_t)row*base->d;
   const float *q = query->x + (size_t)i*base->d;

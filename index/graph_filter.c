@@ -12,9 +12,10 @@
 **   rank the best that passed and were not expanded by their true distance
 **
 ** BRIDGES   are expanded while they are nearer than the k-th result and their
-**           budget lasts: about BRIDGE_SHARE*effort/share. (Measured on three
-**           data sets at shares of 3 to 50 %: so many find 95 % of the nearest
-**           with filters that are independent of the query.)
+**           budget lasts: BRIDGE_SHARE*effort/share, more where the share is
+**           low. (Measured on three data sets at shares of 3 to 50 %: so many
+**           find 95 % of the nearest with filters that are independent of the
+**           query.)
 ** SHARE     is the share of rows that pass *near the query*: the lanes of the
 **           first blocks are a sample. The share of all rows only says how
 **           large the sample must be.
@@ -35,12 +36,13 @@
 #include "index/graph_int.h"
 #include "util/mem.h"
 
-#define EFFORT_MIN     16u      /* nodes that pass, expanded at most: this .. */
-#define EFFORT_FAR     8u       /* .. or ef/2; far away this times that, and .. */
-#define EFFORT_FAR_ADD 200u     /* .. some more */
+#define EFFORT_MIN     16u      /* nodes that pass, expanded at most: ef, or .. */
+#define EFFORT_RARE    3u       /* .. this; where fewer pass this times that; */
+#define EFFORT_FAR     4u       /* .. far away this times that, .. */
+#define EFFORT_FAR_ADD 200u     /* .. and some more */
 #define BRIDGE_NEAR    1.2f     /* (square distances) */
-#define BRIDGE_SHARE   0.10     /* bridges: this times effort by share, .. */
-#define BRIDGE_EFFORT  20u      /* .. effort being ef, or this, .. */
+#define BRIDGE_SHARE   0.12     /* bridges: this times effort by share, .. */
+#define BRIDGE_RARE    0.03     /* .. where the share is so low, twice that, .. */
 #define BRIDGE_ADD     8u       /* .. and some more */
 #define BRIDGE_MAX     2048u
 #define BRIDGE_FAR     64u
@@ -51,6 +53,7 @@
 #define SAMPLE_MAX     48u
 #define SAMPLE_PASS    8.0      /* lanes that should pass in it */
 #define SAMPLE_PRIOR   16.0     /* lanes that pass as elsewhere, added to it */
+#define RARE_SHARE     0.75     /* near the query, of the share elsewhere */
 #define FAR_SHARE      0.5
 #define FAR_COST       3.0
 
@@ -69,13 +72,13 @@ struct filter_walk {
 /* ---- Budgets ------------------------------------------------------------- */
 
 static uint32_t bridges_for(uint32_t ef, double share){
-  double effort = ef>BRIDGE_EFFORT ? ef : BRIDGE_EFFORT;
-  double n = effort*BRIDGE_SHARE/share + BRIDGE_ADD;
+  double effort = ef>EFFORT_MIN ? ef : EFFORT_MIN;
+  double n = effort*BRIDGE_SHARE/share*(1+BRIDGE_RARE/share) + BRIDGE_ADD;
   return n<BRIDGE_MAX ? (uint32_t)n : BRIDGE_MAX;
 }
 
 static uint32_t effort_for(uint32_t ef, bool is_far){
-  uint32_t n = ef/2>EFFORT_MIN ? ef/2 : EFFORT_MIN;
+  uint32_t n = ef>EFFORT_MIN ? ef : EFFORT_MIN;
   if( is_far ) n = EFFORT_FAR*n + EFFORT_FAR_ADD;
   return n<VDB_GRAPH_EF_MAX-TAIL_PASS ? n : VDB_GRAPH_EF_MAX-TAIL_PASS;
 }
@@ -105,6 +108,8 @@ static bool share_decide(struct filter_walk *f){
     w->stop_factor = (1+STOP_FAR)*(1+STOP_FAR);
     cost = FAR_COST*(f->n_budget + (double)n);
   }else{
+    if( share<RARE_SHARE*in->share ) f->n_effort *= EFFORT_RARE;
+    w->pool.n_cap = f->n_effort + TAIL_PASS;
     cost = f->n_budget + (double)effort_for(f->ef, false);
   }
   if( f->n_budget>w->bridge.n_cap ) f->n_budget = w->bridge.n_cap;

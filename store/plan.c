@@ -12,7 +12,7 @@
 ** less: it finds more, above all when the filter has to do with the query.
 ** Exact search is taken where it costs less than the walk, by fixed costs, so
 ** that plans are the same everywhere and at any time; they were measured once
-** (bench/select.py). A walk within looks at the rows near the query first and
+** (bench/filtered.py). A walk within looks at the rows near the query first and
 ** may then give up: that is decided by what is counted there, with the same
 ** costs (n_hop_exact).
 **
