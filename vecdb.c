@@ -1095,6 +1095,28 @@ int vecdb_prepare_search(vecdb_collection *c, const vecdb_search_options *opt,
   return db_leave(c->db, stmt_deliver(c, s, rc, out));
 }
 
+int vecdb_prepare_search_multi(vecdb_collection *c,
+                               const vecdb_search_options *opt,
+                               const vecdb_query_part *part, size_t n_part,
+                               vecdb_stmt **out){
+  vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;
+  struct stmt *s = NULL;
+  int rc = db_enter(c ? c->db : NULL);
+  if( out ) *out = NULL;
+  if( rc!=VECDB_OK ) return rc;
+  if( out==NULL ) rc = db_misuse(c->db, "no out");
+  else if( part==NULL ) rc = db_misuse(c->db, "no parts");
+  else if( opt ) rc = struct_read(c->db, "vecdb_search_options", opt, &o,
+                                  sizeof(o));
+  for(size_t i=0; i<n_part && rc==VECDB_OK; i++){
+    vecdb_query_part p;
+    rc = struct_read(c->db, "vecdb_query_part", &part[i], &p, sizeof(p));
+  }
+  if( rc==VECDB_OK ) rc = stmt_prepare(c, STMT_SEARCH, 0, &s);
+  if( rc==VECDB_OK ) rc = vdb_stmt_set_multi(s, &o, part, n_part);
+  return db_leave(c->db, stmt_deliver(c, s, rc, out));
+}
+
 int vecdb_search_set_k(vecdb_stmt *s, uint64_t k){
   int rc = db_enter(stmt_db(s));
   return rc ? rc : db_leave(stmt_db(s), vdb_stmt_set_k(stmt_of(s), k));

@@ -483,6 +483,25 @@ typedef struct vecdb_search_options {
 VECDB_API int vecdb_prepare_search(vecdb_collection *c,
                                    const vecdb_search_options *opt,
                                    vecdb_stmt **out);
+/* Search several vector columns at once: rows by (sum of weight * distance,
+** key), the sum computed in double precision in the order of the parts and
+** rounded to a float. Queries are copied now, VECDB_QUERY is not bound. Of the
+** options, column and the distance window do not apply (MISUSE), k is at least
+** 1. Exact, or where every column has a graph by lists of each that reach far
+** enough to prove that no other row is nearer, as far as the graphs know. */
+typedef struct vecdb_query_part {
+  uint32_t size;             /* sizeof(vecdb_query_part) */
+  int32_t  column;           /* number of the vector column; 0: the first */
+  uint32_t element;          /* as in vecdb_bind_vector */
+  uint32_t reserved;
+  double   weight;           /* at least 0 */
+  const void *query;
+  size_t   n_bytes;
+} vecdb_query_part;
+VECDB_API int vecdb_prepare_search_multi(vecdb_collection *c,
+                                         const vecdb_search_options *opt,
+                                         const vecdb_query_part *part,
+                                         size_t n_part, vecdb_stmt **out);
 /* Change k between runs (a bound parameter). */
 VECDB_API int vecdb_search_set_k(vecdb_stmt *s, uint64_t k);
 /* Restrict a search or scan to these integer keys (besides the filter); NULL

@@ -19,7 +19,7 @@
 ** SHARE     is the share of rows that pass *near the query*: the lanes of the
 **           first blocks are a sample. The share of all rows only says how
 **           large the sample must be.
-** FAR       Where less than half as many pass near the query as elsewhere, the
+** FAR       Where much fewer pass near the query than elsewhere, the
 **           nearest rows that pass are far away and lie on the border of where
 **           rows pass, which a walk explores badly: it gets more effort.
 ** GIVE UP   The caller says how many blocks cost as much as comparing all rows
@@ -37,9 +37,9 @@
 #include "util/mem.h"
 
 #define EFFORT_MIN     16u      /* nodes that pass, expanded at most: ef, or .. */
-#define EFFORT_RARE    3u       /* .. this; where fewer pass this times that; */
+#define EFFORT_RARE    4u       /* .. this; where fewer pass this times that; */
 #define EFFORT_FAR     4u       /* .. far away this times that, .. */
-#define EFFORT_FAR_ADD 200u     /* .. and some more */
+#define EFFORT_FAR_ADD 300u     /* .. and some more */
 #define BRIDGE_NEAR    1.2f     /* (square distances) */
 #define BRIDGE_SHARE   0.12     /* bridges: this times effort by share, .. */
 #define BRIDGE_RARE    0.03     /* .. where the share is so low, twice that, .. */
@@ -47,14 +47,14 @@
 #define BRIDGE_MAX     2048u
 #define BRIDGE_FAR     64u
 #define STOP_MIN       0.2f     /* early stops among nodes that pass */
-#define STOP_FAR       0.4f
+#define STOP_FAR       0.4f     /* .. where fewer pass */
 #define TAIL_PASS      20u      /* ranked without being expanded */
 #define SAMPLE_MIN     12u      /* blocks whose lanes are the sample */
 #define SAMPLE_MAX     48u
 #define SAMPLE_PASS    8.0      /* lanes that should pass in it */
 #define SAMPLE_PRIOR   16.0     /* lanes that pass as elsewhere, added to it */
-#define RARE_SHARE     0.75     /* near the query, of the share elsewhere */
-#define FAR_SHARE      0.5
+#define RARE_SHARE     0.85     /* near the query, of the share elsewhere */
+#define FAR_SHARE      0.6
 #define FAR_COST       3.0
 
 struct filter_walk {
@@ -108,7 +108,10 @@ static bool share_decide(struct filter_walk *f){
     w->stop_factor = (1+STOP_FAR)*(1+STOP_FAR);
     cost = FAR_COST*(f->n_budget + (double)n);
   }else{
-    if( share<RARE_SHARE*in->share ) f->n_effort *= EFFORT_RARE;
+    if( share<RARE_SHARE*in->share ){
+      f->n_effort *= EFFORT_RARE;
+      w->stop_factor = (1+STOP_FAR)*(1+STOP_FAR);
+    }
     w->pool.n_cap = f->n_effort + TAIL_PASS;
     cost = f->n_budget + (double)effort_for(f->ef, false);
   }

@@ -252,7 +252,7 @@ static const struct rows_def within_def = {
 const struct rows_def *const vdb_rows_defs[] = {
   &stats_def, &check_def, &last_def, &knn_def, &within_def,
   &vdb_recall_def, &vdb_audits_def, &vdb_tune_def,
-  &vdb_queries_def, NULL
+  &vdb_queries_def, &vdb_multi_def, NULL
 };
 
 /* ---- Scalars ------------------------------------------------------------ */

@@ -515,6 +515,7 @@ int vdb_rows_value(struct sql_rows *r, int i, sqlite3_value *v);
 int vdb_rows_register(struct sql_state *st);
 extern const struct rows_def *const vdb_rows_defs[];   /* NULL ends */
 extern const struct rows_def vdb_recall_def, vdb_audits_def;  /* vtab_recall.c */
+extern const struct rows_def vdb_multi_def;                  /* multi.c */
 extern const struct rows_def vdb_tune_def;                    /* vtab_tune.c */
 /* Commands: measure recall and keep the result; set what reaches a target
 ** recall (NULL: 0.95) with the least work. */

@@ -97,6 +97,21 @@ done:
   return rc;
 }
 
+int vdb_stmt_set_multi(struct stmt *s, const vecdb_search_options *opt,
+                       const vecdb_query_part *part, size_t n_part){
+  const unsigned window = VECDB_SEARCH_HAS_MIN | VECDB_SEARCH_HAS_MAX;
+  int rc;
+  if( opt->k==0 || opt->column!=0 || (opt->flags & window) ){
+    return vdb_error(s->ss->err, VECDB_MISUSE, "search: one of several columns "
+                     "takes k, and neither a column nor distances");
+  }
+  TRY( vdb_stmt_set_search(s, opt) );
+  TRY( vdb_multi_parts(s->schema, part, n_part, s->ss->err, &s->part) );
+  s->n_part = n_part;
+done:
+  return rc;
+}
+
 struct stmt *vdb_stmt_next(struct stmt *s){ return s->next; }
 enum stmt_kind vdb_stmt_kind(const struct stmt *s){ return s->kind; }
 void vdb_stmt_set_owner(struct stmt *s, void *owner){ s->owner = owner; }
@@ -136,6 +151,7 @@ int vdb_stmt_destroy(struct stmt *s){
   vdb_keyset_destroy(s->keys);
   vdb_filter_destroy(s->filter);
   vdb_str_clear(&s->hit_keys);
+  vdb_multi_parts_free(s->part, s->n_part);
   vdb_free(s->rows);
   vdb_free(s->param);
   vdb_free(s->col);

@@ -31,6 +31,9 @@ int  vdb_stmt_create(struct session *ss, struct coll *c,
 /* Of a scan or search: give it a filter; of a search: its options. */
 int  vdb_stmt_set_filter(struct stmt *s, const char *filter);
 int  vdb_stmt_set_search(struct stmt *s, const vecdb_search_options *opt);
+/* .. of several columns; the parts' queries are copied. */
+int  vdb_stmt_set_multi(struct stmt *s, const vecdb_search_options *opt,
+                        const vecdb_query_part *part, size_t n_part);
 int  vdb_stmt_destroy(struct stmt *s);                   /* NULL is fine */
 
 struct stmt *vdb_stmt_next(struct stmt *s);  /* in the session's list */

@@ -2,6 +2,7 @@
 #ifndef VDB_STMT_INT_H
 #define VDB_STMT_INT_H
 #include "store/filter.h"
+#include "store/multi.h"
 #include "store/search.h"
 #include "store/stmt.h"
 
@@ -58,6 +59,8 @@ struct stmt {
 
   vecdb_search_options opt;    /* search */
   int column;
+  struct multi_part *part;     /* search of several columns */
+  size_t n_part;
   struct vdb_hit *hit;
   size_t n_hit, i_hit;
   struct vdb_str hit_keys;     /* suspended: keys of hit[i_hit..], encoded */

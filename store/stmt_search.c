@@ -106,6 +106,24 @@ done:
   return rc;
 }
 
+static int search_multi(struct stmt *s){
+  struct multi_request m = { .part = s->part, .n = s->n_part, .k = s->opt.k };
+  struct coll_runs runs = { 0 };
+  int rc;
+  TRY( vdb_session_read_begin(s->ss, &s->held) );
+  TRY( vdb_coll_refresh(s->coll) );
+  vdb_search_wish(&s->opt, &m.wish);
+  TRY( vdb_coll_runs_open(s->coll, s->part[0].column, &runs) );
+  TRY( search_rows(s, &runs) );
+  m.rows = s->rows;
+  m.n_live = runs.n_row;
+  m.n_rows = s->rows ? s->n_rows : runs.n_row;
+  rc = vdb_multi_search(s->ss, s->coll, &m, &s->hit, &s->n_hit);
+done:
+  vdb_coll_runs_close(&runs);
+  return rc;
+}
+
 static int search_run(struct stmt *s){
   struct coll_runs runs = { 0 };
   struct flat_window window;
@@ -113,6 +131,7 @@ static int search_run(struct stmt *s){
   struct vdb_value query;
   bool has_window;
   int rc;
+  if( s->part ) return search_multi(s);
   if( !s->query.is_set || s->query.v.type==VECDB_NULL ){
     return vdb_error(s->ss->err, VECDB_MISUSE,
                      "no vector is bound to VECDB_QUERY");
