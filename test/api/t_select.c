@@ -263,6 +263,8 @@ TEST(select__goes_on_exactly_when_the_filter_is_far){
   CHECK_STR("near the query too few rows qualify", i.why);
   CHECK_U64(1, i.n_switch);
   CHECK_U64(1, i.n_far);
-  CHECK(i.share_near<0.15 && i.n_block>0 && i.recall==1);
+  CHECK(i.share_near>0 && i.share_near<0.18);
+  CHECK(i.n_block>0);
+  CHECK_DBL(1, i.recall, 0);
   vecdb_close(db);
 }
