@@ -10,7 +10,6 @@
 #include <stdlib.h>
 
 #include "gpu/plugin.h"
-#include "gpu/rules.h"
 #include "simd/simd.h"
 #include "util/bitset.h"
 #include "util/mem.h"

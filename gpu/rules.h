@@ -1,8 +1,7 @@
-/* rules.h -- decisions that a CPU and every device must make alike.
+/* rules.h -- why a device's filter loses no row, and the rules it goes by.
 **
-** Used by   gpu/ref.c, gpu/cuda_*.cu, the builds in index/ and store/, and
-**           tests, which emulate tensor cores with it. C11 and nvcc. What
-**           changes a result raises VDB_GPU_RULES (plugin.h).
+** Used by   gpu/cuda_*.cu. C11 and nvcc. What changes a result raises
+**           VDB_GPU_RULES (plugin.h).
 **
 ** FILTER    Tensor cores compute v, an approximation of a value V by which
 **           rows of one query are ordered:
