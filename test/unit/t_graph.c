@@ -396,6 +396,30 @@ TEST(graph__builds_the_codes_that_are_asked_for){
   vdb_free(q.x);
 }
 
+/* Another width than that of the rule is taken where the trial says so; the
+** index is whole then, and the same for any number of threads. */
+TEST(graph__takes_other_bits_after_a_trial){
+  struct rows r = rows_make(MADE_FLOATS, 2500, 64, 26);
+  struct rows q = rows_make(MADE_FLOATS, 20, 64, 27);
+  uint64_t want = 0;
+  for(uint32_t i=0; i<2; i++){
+    struct vdb_graph_opts o = { .seed = 1, .n_thread = 1+2*i };
+    struct vdb_graph_report report;
+    struct vdb_graph_info info;
+    struct built m;
+    build(&m, &r, &o);
+    vdb_graph_info(m.g, &info);
+    CHECK_U64(4, info.bits);
+    CHECK_RC(VECDB_OK, vdb_graph_check(m.g, &m.b, &report));
+    CHECK(recall_of(&m, &q, 400, NULL)>=0.95);
+    if( i==0 ) want = built_digest(&m);
+    CHECK_U64(want, built_digest(&m));
+    built_close(&m);
+  }
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
+
 /* ---- Recall -------------------------------------------------------------- */
 
 TEST(graph__plans_keep_their_promise){
