@@ -80,6 +80,8 @@ struct vdb_graph_opts {
                           ** would be taken */
   uint32_t axes;          /* VDB_AXES_*: what they are */
   uint32_t list1, list2;  /* candidates per row in pass 1 and 2; 0: 32, 200 */
+  float alpha;            /* of pruning, 1..2: a neighbour hides candidates that
+                          ** are alpha times nearer to it; 0: 1 */
   uint32_t n_router;      /* entries; 0: chosen by trial */
   uint32_t n_seed;        /* of them a search starts from, 1..64; 0: chosen */
   uint32_t n_thread;      /* 0 and 1: the calling thread */
@@ -141,7 +143,7 @@ struct vdb_graph_prior {
 };
 
 /* Add the rows of src (none is fine) to an index that is not empty. Of the
-** options n_thread, list1, list2, sz_memory and no_calibration count. MISMATCH:
+** options n_thread, list1, list2, alpha, sz_memory, no_calibration count. MISMATCH:
 ** the rows have no place in the space of the index (not bytes; a centre that
 ** moved by a tenth), or none is left alive: build anew. CORRUPT_INDEX, and as
 ** for vdb_graph_build. */

@@ -461,6 +461,8 @@ int vdb_graph_build_options(struct graph_builder *b){
   b->n_thread = o->n_thread ? o->n_thread : 1;
   b->list1 = o->list1 ? o->list1 : LIST1;
   b->list2 = o->list2 ? o->list2 : LIST2;
+  b->alpha2 = o->alpha>0 ? o->alpha*o->alpha : 1;
+  if( !(b->alpha2>=1 && b->alpha2<=4) ) return VECDB_RANGE;
   if( b->src->n_rows>VDB_GRAPH_SLOTS_MAX ) return VECDB_TOOBIG;
   return b->list1>LIST_MAX || b->list2>LIST_MAX ? VECDB_RANGE : VECDB_OK;
 }

@@ -43,6 +43,7 @@ struct graph_builder {
   uint32_t n, n_nodes, n_lanes;
   unsigned n_thread;
   uint32_t list1, list2;
+  float alpha2;                 /* square of alpha */
   uint32_t *origin;             /* by slot: number of the row in the source */
   uint32_t *order;              /* nodes to insert: their slots */
   uint32_t n_order;

@@ -340,7 +340,9 @@ static void options_set(const struct coll *c, int v,
   o->prefix = x->nav==NAV_NONE ? UINT32_MAX : x->n_nav;
   o->axes = x->nav==NAV_RP ? VDB_AXES_RANDOM
           : x->nav==NAV_TRUNCATE ? VDB_AXES_FIRST : VDB_AXES_PCA;
-  o->list1 = x->build_l;
+  o->list1 = x->build_l<32 ? x->build_l : 0;
+  o->list2 = x->build_l;
+  o->alpha = (float)x->alpha;
   o->n_thread = n ? n : vdb_cpu_count();
   o->seed = GRAPH_SEED;
 }

@@ -455,6 +455,33 @@ TEST(graph_insert__bytes_depend_on_neither_threads_nor_instructions){
   }
 }
 
+TEST(graph_insert__follows_alpha_and_the_length_of_lists){
+  struct vdb_graph_opts o = { .seed = 1, .no_calibration = true };
+  static const float alpha[] = { 0, 1, 1.3f };
+  uint64_t live[ROWS_MAX/64+1] = { 0 }, digest[4];
+  struct version a, b;
+  set_make(700, 12, 10);
+  vdb_bit_set_range(live, 0, set.n);
+  for(int i=0; i<4; i++){
+    o.alpha = i<3 ? alpha[i] : 0;
+    o.list2 = i<3 ? 0 : 60;
+    version_must(&a, NULL, &set, ascending, 500, NULL, &o);
+    version_must(&b, &a, &set, ascending+500, 200, NULL, &o);
+    version_check(&b, live, set.n);
+    CHECK(version_recall(&b, &set, live, 64)>=0.98);
+    digest[i] = version_digest(&b);
+    version_close(&b);
+    version_close(&a);
+  }
+  CHECK_U64(digest[0], digest[1]);
+  CHECK(digest[1]!=digest[2]);
+  CHECK(digest[1]!=digest[3]);
+  o.alpha = 3;
+  CHECK_RC(VECDB_RANGE, version_make(&a, NULL, &set, ascending, 500, NULL, &o,
+                                     NULL));
+  version_close(&a);
+}
+
 /* ---- Failure ------------------------------------------------------------- */
 
 static int stop_at_once(void *arg, double done){
