@@ -170,7 +170,7 @@ static bool level_measure(const float *x, const float *r, float n2,
 
 struct code_scratch { float *r, *x4, *x6; uint8_t *high, *low; };
 
-static bool scratch_init(struct code_scratch *z, size_t dims){
+static bool code_scratch_init(struct code_scratch *z, size_t dims){
   z->r = vdb_malloc_aligned(dims*sizeof(float));
   z->x4 = vdb_malloc_aligned(dims*sizeof(float));
   z->x6 = vdb_malloc_aligned(dims*sizeof(float));
@@ -178,7 +178,7 @@ static bool scratch_init(struct code_scratch *z, size_t dims){
   z->low = vdb_malloc_aligned(dims/4);
   return z->r && z->x4 && z->x6 && z->high && z->low;
 }
-static void scratch_clear(struct code_scratch *z){
+static void code_scratch_clear(struct code_scratch *z){
   vdb_free_aligned(z->r);
   vdb_free_aligned(z->x4);
   vdb_free_aligned(z->x6);
@@ -243,14 +243,14 @@ static int encode_task(void *arg, size_t i_task, unsigned worker){
   size_t end = vdb_min_sz(i + FLAT_UNITS_PER_TASK*32, j->n);
   unsigned char *fine = j->k->bits>4 ? j->out + j->n_unit*sz1 : NULL;
   struct code_scratch z = { 0 };
-  int rc = scratch_init(&z, j->k->dims) ? VECDB_OK : VECDB_NOMEM;
+  int rc = code_scratch_init(&z, j->k->dims) ? VECDB_OK : VECDB_NOMEM;
 
   VDB_UNUSED(worker);
   for(; i<end && rc==VECDB_OK; i++){
     row_encode(j->k, j->rows + i*j->stride, i%32, j->out + i/32*sz1,
                fine ? fine + i*sz2 : NULL, &z);
   }
-  scratch_clear(&z);
+  code_scratch_clear(&z);
   vdb_fpmode_leave(fp);
   return rc;
 }

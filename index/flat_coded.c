@@ -194,7 +194,7 @@ done:
   return rc;
 }
 
-static int row_take(struct coded *c, const struct flat_run *run, size_t i){
+static int coded_take(struct coded *c, const struct flat_run *run, size_t i){
   struct flat_block *b = &c->block;
   int rc = VECDB_OK;
   if( b->n>0 && b->has_norm2!=(run->norm2!=NULL) ) TRY( rows_compute(c) );
@@ -224,10 +224,11 @@ static const unsigned char *unit_fine(const struct coded *c,
 /* B2: the reach of one row, as its norm2 allows. */
 static double row_reach(const struct coded *c, double n2){
   double h = (c->qq + n2 - (double)c->bound.limit)/2, p2 = c->qq;
-  if( c->s->metric==VECDB_IP || !(h>0) || !(n2>0) ) return (double)c->bound.reach;
+  double reach = (double)c->bound.reach;
+  if( c->s->metric==VECDB_IP || !(h>0) || !(n2>0) ) return reach;
   p2 -= h*h/n2*(1 - 0x1p-14);
   p2 = 2*sqrt((p2>0 ? p2 : 0) + 0x1p-14*c->qq)*(1 + 0x1p-12);
-  return p2<(double)c->bound.reach ? p2 : (double)c->bound.reach;
+  return p2<reach ? p2 : reach;
 }
 
 /* Does lane l of a unit stay, by both levels? `ip` is its level 1 product,
@@ -308,7 +309,7 @@ static int seeds_compute(struct coded *c){
     struct span_unit *u = &c->unit[c->seed[i].at/32];
     unsigned lane = c->seed[i].at%32;
     u->mask &= ~((uint32_t)1<<lane);
-    TRY( row_take(c, u->run, (size_t)u->i_unit*32 + lane) );
+    TRY( coded_take(c, u->run, (size_t)u->i_unit*32 + lane) );
   }
   TRY( rows_compute(c) );
   c->n_seed = 0;
@@ -355,7 +356,7 @@ static int span_step(struct coded *c, size_t i, size_t n){
     for(uint32_t m=t.mask[j]; m; m &= m-1){
       unsigned l = (unsigned)__builtin_ctz(m);
       if( lane_stays(c, u, l, c->ip[i+j][l], t.est[j][l]) ){
-        TRY( row_take(c, u->run, (size_t)u->i_unit*32 + l) );
+        TRY( coded_take(c, u->run, (size_t)u->i_unit*32 + l) );
       }
     }
   }
@@ -384,7 +385,7 @@ static int unit_add(struct coded *c, const struct flat_run *run, size_t i,
   int rc = VECDB_OK;
   if( __builtin_popcount(mask)<=DIRECT_ROWS ){
     for(; mask; mask &= mask-1){
-      TRY( row_take(c, run, i*32 + (size_t)__builtin_ctz(mask)) );
+      TRY( coded_take(c, run, i*32 + (size_t)__builtin_ctz(mask)) );
     }
     return VECDB_OK;
   }

@@ -103,7 +103,7 @@ bool vdb_flat_next(struct flat_cursor *c, struct flat_block *b, size_t n_max){
   return true;
 }
 
-/* ---- Rows that are not there yet ------------------------------------------ */
+/* ---- Rows that are not there yet ----------------------------------------- */
 
 int vdb_flat_open(const struct flat_search *s, const struct flat_run *run){
   return run->vecs || s->source==NULL ? VECDB_OK
@@ -125,7 +125,7 @@ static uint64_t slots_passing(const struct flat_search *s,
   return n;
 }
 
-static bool row_passes(const struct flat_search *s,
+static bool run_row_passes(const struct flat_search *s,
                        const struct flat_run *run, size_t i){
   slot_no slot = run->slots ? run->slots[i] : run->slot_base+(slot_no)i;
   return (!run->live || vdb_bit_get(run->live, slot))
@@ -145,7 +145,7 @@ static int run_ready(const struct flat_search *s, const struct flat_run *run){
   TRY( vdb_flat_open(s, run) );
   if( n>run->n_rows/8 ) return vdb_flat_touch(s, run, 0, run->n_rows);
   for(size_t i=0; i<run->n_rows; i++){
-    if( row_passes(s, run, i) ) TRY( vdb_flat_touch(s, run, i, 1) );
+    if( run_row_passes(s, run, i) ) TRY( vdb_flat_touch(s, run, i, 1) );
   }
 done:
   return rc;

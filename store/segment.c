@@ -1,8 +1,9 @@
 /* segment.c -- row groups: the sealed vectors of a column, in extents.
 **
 ** A row group is an extent of vectors, `stride` = the bytes of one (narrow.c:
-** or its elements), for rows in ascending order of slot. Its slots are first..last (n_row of them), or,
-** after dead rows were left out, given by a second extent of u32. The tree
+** or its elements), for rows in ascending order of slot. Its slots are
+** first..last (n_row of them), or, after dead rows were left out, given by a
+** second extent of u32. The tree
 ** COLL.SEGMENTS lists the groups by (column, kind, first slot); in memory they
 ** are an array per vector column, read once per SEGVERSION. Beside the groups
 ** of a column the tree holds what their codes refer to (codes.c).
@@ -316,7 +317,7 @@ static int seg_insert(struct coll *c, int i_vec, const struct seg *g){
 }
 
 /* The extent of a group's vectors, as bytes where they fit in. */
-static int rows_write(struct coll *c, int i_vec, const unsigned char *rows,
+static int vectors_write(struct coll *c, int i_vec, const unsigned char *rows,
                       struct seg *g){
   struct extent_spec spec = { EXTENT_KIND_VECTORS, 0, g->n_row, c->id };
   uint32_t dims = c->schema->col[c->vec_col[i_vec]].dims;
@@ -349,7 +350,7 @@ int vdb_seg_write(struct coll *c, int i_vec, slot_no first, uint32_t n,
   g.first = first;
   g.last = slots ? slots[n-1] : first+n-1;
   g.n_row = n;
-  TRY( rows_write(c, i_vec, rows, &g) );
+  TRY( vectors_write(c, i_vec, rows, &g) );
   if( slots!=NULL ) TRY( vdb_extent_create(c->p, &spec_map, slots, &g.map) );
   if( g.form==FORM_PLAIN && vdb_codes_wanted(c, i_vec, n) ){
     TRY( vdb_codes_write(c, i_vec, rows, n, &g.codes) );
