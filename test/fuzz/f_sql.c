@@ -92,7 +92,7 @@ static void result_add(struct result *r, const void *p, size_t n){
     r->n_cap = 2*r->n_cap + 256;
     r->z = lab_grow(r->z, r->n_cap);
   }
-  memcpy(r->z + r->n, p, n);
+  if( n>0 ) memcpy(r->z + r->n, p, n);
   r->n += n;
 }
 
