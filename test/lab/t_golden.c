@@ -139,7 +139,7 @@ static void file_live(const char *version, const char *name){
 
 TEST(golden__files_of_version_1_live_on){
   static const char *const names[] = {
-    "empty", "delta", "merged", "words", "halves", "codes", "graph"
+    "empty", "delta", "merged", "words", "halves", "codes"
   };
   for(size_t i=0; i<sizeof(names)/sizeof(names[0]); i++){
     file_live("v1", names[i]);
