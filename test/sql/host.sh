@@ -18,6 +18,9 @@ CHECK="SELECT * FROM vecdb_check('t') WHERE severity='damage';"
 fresh
 is shadow_tables 't,t_extents,t_meta,t_pages' "SELECT group_concat(name) FROM (SELECT name FROM sqlite_schema WHERE type='table' ORDER BY name);"
 is page_size '4032|4032' "SELECT min(length(data)), max(length(data)) FROM t_pages;"
+if sql "SELECT 1 FROM dbstat LIMIT 1;" | grep -q '^1$'; then
+  is no_overflow '0' "SELECT count(*) FROM dbstat WHERE name='t_pages' AND pagetype='overflow';"
+fi
 is search '2,3' "$(knn t)"
 if [ "$(ls)" = host.db ]; then passed; else failed one_file "$(ls)"; fi
 is last_insert_rowid '7|1' "$(ins t 7) SELECT last_insert_rowid(), changes();"
