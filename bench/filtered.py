@@ -350,7 +350,7 @@ def main():
     for p in filter(None, args.peers.split(",")):
         try:
             system = ALL[p](base, col)
-        except ImportError as e:
+        except (ImportError, AttributeError) as e:   # or sqlite3 loads nothing
             print(f"{p}: left out: {e}")
             continue
         peers[p] = run_peer(system, base, query, todo, masks, limits,
