@@ -43,26 +43,41 @@ static int json_prepare(struct sql_state *st, const char *sql,
 
 /* ---- The options --------------------------------------------------------- */
 
+/* Column 1 of s, a whole number from 1; the error names the key. */
+static int count_take(sqlite3_stmt *s, const char *key, uint32_t *out,
+                      char **err){
+  sqlite3_int64 n = sqlite3_column_int64(s, 1);
+  if( sqlite3_column_type(s, 1)!=SQLITE_INTEGER || n<1 || n>0x7fffffff ){
+    return vdb_sql_fail(err, SQLITE_ERROR, "vecdb_multi: %s is %s, expected a "
+                        "whole number in 1..2147483647", key, text_of(s, 1));
+  }
+  *out = (uint32_t)n;
+  return SQLITE_OK;
+}
+
+/* Text that SQLite would read as 0 is no number. */
+static int number_is(sqlite3_stmt *s, int i, const char *key, char **err){
+  int type = sqlite3_column_type(s, i);
+  if( type==SQLITE_INTEGER || type==SQLITE_FLOAT ) return SQLITE_OK;
+  return vdb_sql_fail(err, SQLITE_ERROR, "vecdb_multi: %s is \"%s\", expected "
+                      "a number", key, text_of(s, i));
+}
+
 static int option_take(struct multi_query *q, sqlite3_stmt *s, char **err){
   const char *key = text_of(s, 0);
+  int rc = SQLITE_OK;
   if( strcmp(key, "parts")==0 ) return SQLITE_OK;
   if( strcmp(key, "k")==0 ){
-    sqlite3_int64 k = sqlite3_column_int64(s, 1);
-    if( k<1 || k>0x7fffffff ){
-      return vdb_sql_fail(err, SQLITE_ERROR, "vecdb_multi: k is %lld, expected "
-                          "1 to 2147483647", k);
-    }
-    q->opt.k = (uint64_t)k;
+    uint32_t k = 0;
+    SQL_TRY( count_take(s, key, &k, err) );
+    q->opt.k = k;
   }else if( strcmp(key, "exact")==0 ){
+    SQL_TRY( number_is(s, 1, key, err) );
     if( sqlite3_column_int(s, 1) ) q->opt.flags |= VECDB_SEARCH_EXACT;
   }else if( strcmp(key, "ef")==0 ){
-    sqlite3_int64 ef = sqlite3_column_int64(s, 1);
-    if( ef<1 || ef>0x7fffffff ){
-      return vdb_sql_fail(err, SQLITE_ERROR, "vecdb_multi: ef is %lld, expected "
-                          "1 to 2147483647", ef);
-    }
-    q->opt.ef = (uint32_t)ef;
+    SQL_TRY( count_take(s, key, &q->opt.ef, err) );
   }else if( strcmp(key, "recall")==0 ){
+    SQL_TRY( number_is(s, 1, key, err) );
     q->opt.recall = sqlite3_column_double(s, 1);
   }else if( strcmp(key, "filter")==0 ){
     sqlite3_free(q->filter);
@@ -73,7 +88,8 @@ static int option_take(struct multi_query *q, sqlite3_stmt *s, char **err){
     return vdb_sql_fail(err, SQLITE_ERROR, "vecdb_multi: unknown key \"%s\"; "
         "known: parts, k, filter, exact, ef, recall", key);
   }
-  return SQLITE_OK;
+done:
+  return rc;
 }
 
 static int options_take(struct sql_state *st, struct multi_query *q,
@@ -114,6 +130,8 @@ static int part_take(struct sql_table *t, struct multi_query *q,
     return vdb_sql_fail(err, SQLITE_ERROR, "vecdb_multi: more than %d parts",
                         PARTS_MAX);
   }
+  rc = number_is(s, 2, "weight", err);
+  if( rc!=SQLITE_OK ) return rc;
   memset(&info, 0, sizeof(info));
   info.size = sizeof(info);
   column = vecdb_column_find(t->coll, name);
@@ -170,6 +188,29 @@ done:
   return rc;
 }
 
+/* A missing or misshapen argument would else read as one of no parts. */
+static int json_check(struct sql_state *st, sqlite3_value *json, char **err){
+  sqlite3_stmt *s = NULL;
+  int rc;
+  SQL_TRY( json_prepare(st, "SELECT json_type(?1) IS 'object', "
+      "coalesce(json_type(?1, '$.parts'), 'array')='array'", json, &s, err) );
+  rc = sqlite3_step(s);
+  if( rc!=SQLITE_ROW ){
+    rc = vdb_sql_fail(err, rc, "vecdb_multi: %s", sqlite3_errmsg(st->db));
+  }else if( !sqlite3_column_int(s, 0) ){
+    rc = vdb_sql_fail(err, SQLITE_ERROR, "vecdb_multi: the second argument "
+                      "must be a JSON object");
+  }else if( !sqlite3_column_int(s, 1) ){
+    rc = vdb_sql_fail(err, SQLITE_ERROR, "vecdb_multi: \"parts\" must be an "
+                      "array of objects");
+  }else{
+    rc = SQLITE_OK;
+  }
+done:
+  sqlite3_finalize(s);
+  return rc;
+}
+
 /* ---- The search ---------------------------------------------------------- */
 
 static int row_add(struct sql_rows *r, vecdb_stmt *s){
@@ -211,6 +252,7 @@ static int multi_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
   int rc;
   (void)argc;
   SQL_TRY( vdb_table_find(st, name ? name : "", &t, err) );
+  SQL_TRY( json_check(st, argv[1], err) );
   SQL_TRY( options_take(st, &q, argv[1], err) );
   SQL_TRY( parts_take(t, &q, argv[1], err) );
   SQL_TRY( vdb_conn_begin_read(t->conn, err) );

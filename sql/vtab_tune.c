@@ -11,8 +11,10 @@
 ** so that they can be compared with one another; what they cost on the whole
 ** table is the ratio between the two trials times what the table costs now.
 **
-** 'tune' sets ef=, and index= where another layout is at least a fifth faster,
-** which the next 'rebuild' makes.
+** 'tune' sets ef= where there is a graph, and index= where another layout is at
+** least a fifth faster, which the next 'rebuild' makes. Without a graph searches
+** are exact at any effort: the least one would pass, and a graph of later rows
+** would be walked with it.
 */
 #include "sql/vtab_audit.h"
 
@@ -323,11 +325,15 @@ static const struct proposal *layout_choose(const struct tune *u){
 
 static int tune_apply(struct tune *u){
   const struct proposal *best = layout_choose(u);
+  vecdb_collection_stats cs;
   char value[32];
   char *name;
-  int rc = VECDB_OK;
+  int rc;
 
-  if( u->p[0].ef ){
+  memset(&cs, 0, sizeof(cs));
+  cs.size = sizeof(cs);
+  rc = vecdb_collection_stat(u->t->coll, &cs);
+  if( rc==VECDB_OK && u->p[0].ef && cs.n_graph_row ){
     sqlite3_snprintf(sizeof(value), value, "%u", u->p[0].ef);
     rc = tune_set(u, "ef", value);
   }

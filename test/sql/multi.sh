@@ -33,6 +33,13 @@ fails bad_query 'query of "a"' "SELECT * FROM vecdb_multi('g', '{\"parts\":[{\"c
 fails dimensions 'has 3 dimensions, not 2' "SELECT * FROM vecdb_multi('g', '{\"parts\":[{\"column\":\"a\",\"query\":[1,2]}]}');"
 fails no_parts '0 parts' "SELECT * FROM vecdb_multi('g', '{\"k\":3}');"
 fails bad_k 'k is 0' "SELECT * FROM vecdb_multi('g', '{\"k\":0, $PARTS}');"
+fails k_no_whole_number 'k is 2.5' "SELECT * FROM vecdb_multi('g', '{\"k\":2.5, $PARTS}');"
+fails ef_no_number 'ef is x' "SELECT * FROM vecdb_multi('g', '{\"ef\":\"x\", $PARTS}');"
+fails weight_no_number 'weight is "x", expected a number' \
+  "SELECT * FROM vecdb_multi('g', '{\"parts\":[{\"column\":\"a\",\"query\":[1,2,3],\"weight\":\"x\"}]}');"
+fails no_argument 'must be a JSON object' "SELECT * FROM vecdb_multi('g', NULL);"
+fails no_object 'must be a JSON object' "SELECT * FROM vecdb_multi('g', '[]');"
+fails parts_no_array 'must be an array' "SELECT * FROM vecdb_multi('g', '{\"parts\":{\"column\":\"a\"}}');"
 fails no_json 'malformed JSON' "SELECT * FROM vecdb_multi('g', '{');"
 
 # Everything within a distance, with a graph and without; a page is what comes

@@ -43,6 +43,9 @@ trial|5|1' "SELECT kind, count(*), min(recall)>=0.9 FROM vecdb_tune('t', 0.9) WH
 fails tune_wants_a_recall 'target is 2' "SELECT * FROM vecdb_tune('t', 2);"
 fails tune_command_wants_a_recall 'target is 7' "INSERT INTO t(t) VALUES('tune=7');"
 is tune_sets_the_effort '1' "INSERT INTO t(t) VALUES('tune=0.9'); SELECT value LIKE '% ef=%' FROM vecdb_stats('t') WHERE key='schema';"
+is tune_without_a_graph_leaves_the_effort 'v float[1]' "CREATE VIRTUAL TABLE few USING vecdb(v float[1]);
+INSERT INTO few(v) VALUES('[1]'), ('[2]'); INSERT INTO few(few) VALUES('tune');
+SELECT value FROM vecdb_stats('few') WHERE key='schema';"
 is what_tune_set_reaches_the_target '1' "SELECT recall>=0.85 FROM vecdb_recall('t');"
 
 # ---- queries that were asked -------------------------------------------------
