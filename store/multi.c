@@ -91,6 +91,12 @@ int vdb_multi_parts(const struct schema *s, const vecdb_query_part *part,
   return rc;
 }
 
+/* A sum as it is ranked. What is no number (0 times infinity, or infinities of
+** both signs) is farthest, as such distances are (vdb_keys). */
+static float sum_rank(double sum){
+  return sum!=sum ? INFINITY : (float)sum;
+}
+
 /* ---- Exactly --------------------------------------------------------------- */
 
 /* Add the distances of one part to sum[slot]. */
@@ -129,7 +135,7 @@ static int sums_select(const struct multi_request *m,
   for(size_t w=0; w<vdb_bitset_words((size_t)r->n_slot); w++){
     for(uint64_t x=rows[w]; x; x &= x-1){
       slot_no slot = (slot_no)(64*w) + (slot_no)__builtin_ctzll(x);
-      TRY( vdb_topk_push(&top, (float)sum[slot], slot) );
+      TRY( vdb_topk_push(&top, sum_rank(sum[slot]), slot) );
     }
   }
   vdb_topk_sort(&top);
@@ -219,7 +225,7 @@ static int row_sum(struct multi_lists *x, slot_no slot, struct vdb_str *buf,
                                           v.p, col->dims);
   }
   x->ss->n_distance += x->m->n;
-  *out = (float)sum;
+  *out = sum_rank(sum);
 done:
   return rc;
 }

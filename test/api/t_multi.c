@@ -162,3 +162,50 @@ TEST(multi__refuses_what_has_no_meaning){
           vecdb_prepare_search_multi(c, &o, p, 2, &s));
   vecdb_close(db);
 }
+
+/* A sum that is no number (0 times infinity) is farthest, as such distances
+** are, and does not disturb the order of the others. */
+TEST(multi__puts_sums_that_are_no_numbers_last){
+  enum { FEW = 40 };
+  vecdb *db = api_memory();
+  vecdb_collection *c = api_collection(db, "t",
+      "id integer primary key, a float[2], b float[2]");
+  float a[FEW][2], b[FEW][2], qa[2] = { 0, 0 }, qb[2] = { 0, 0 };
+  vecdb_search_options o = g_options(FEW, 0);
+  vecdb_stmt *s = NULL;
+  for(int i=0; i<FEW; i++){
+    bool is_far = i%3==0;
+    a[i][0] = a[i][1] = is_far ? 3e38f : 1;          /* the square overflows */
+    b[i][0] = (float)(FEW-i);
+    b[i][1] = 0;
+  }
+  vecdb_column_data d[] = {
+    { sizeof(d[0]), 1, VECDB_VECTOR, VECDB_F32, a, 0, NULL },
+    { sizeof(d[0]), 2, VECDB_VECTOR, VECDB_F32, b, 0, NULL } };
+  OK(db, vecdb_put_many(c, FEW, d, 2, 0, NULL));
+  vecdb_query_part p[2] = {
+    { sizeof(p[0]), 1, VECDB_F32, 0, 0, qa, sizeof(qa) },
+    { sizeof(p[0]), 2, VECDB_F32, 0, 1, qb, sizeof(qb) } };
+  for(uint64_t k=1; k<=FEW; k++){
+    int id = FEW, n = 0, last = 0;
+    o.k = k;
+    OK(db, vecdb_prepare_search_multi(c, &o, p, 2, &s));
+    while( vecdb_step(s)==VECDB_ROW ){
+      int got = (int)vecdb_column_int64(s, 0);
+      while( id>0 && (id-1)%3==0 ) id--;
+      if( id>0 ){
+        CHECK_U64((uint64_t)id, (uint64_t)got);
+        CHECK(vecdb_row_distance(s)==FEW-(id-1));
+        id--;
+      }else{
+        CHECK((got-1)%3==0 && got>last);
+        CHECK(vecdb_row_distance(s)==(double)INFINITY);
+        last = got;
+      }
+      n++;
+    }
+    CHECK_U64(k, (uint64_t)n);
+    OK(db, vecdb_finalize(s));
+  }
+  vecdb_close(db);
+}
