@@ -486,10 +486,10 @@ int vdb_graph_free(struct coll *c, int v, struct graph_seg *s,
     vdb_extent_unpin(c->p, &s->group[i]);
     s->base[i] = NULL;
     if( is_kept!=NULL && is_kept[i] ) continue;
-    TRY( vdb_extent_free(c->p, s->head[i]) );
+    TRY( vdb_graph_extent_free(c, s->head[i]) );
   }
   for(uint32_t i=0; i<s->n_rows; i++){
-    TRY( vdb_extent_free(c->p, s->rows[i]) );
+    TRY( vdb_graph_extent_free(c, s->rows[i]) );
   }
 done:
   return rc;

@@ -68,6 +68,9 @@ static inline bool graph_is_damage(int rc){
 }
 /* Damage was met with this code: the same from now on. */
 void vdb_graphs_distrust(struct coll *c, int rc);
+/* Free an extent that a graph names. What is not the graph's, or cannot be
+** read, is left for vacuum. */
+int  vdb_graph_extent_free(struct coll *c, page_no head);
 /* Free the graphs of all columns where records cannot be read. */
 int  vdb_graphs_drop_damaged(struct coll *c);
 /* Does every block check, and every row of the range have one? */

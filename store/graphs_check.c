@@ -13,8 +13,24 @@
 
 /* ---- Freeing what cannot be read ---------------------------------------- */
 
-/* Extents of a damaged record that are those of a graph of this collection; a
-** second name for one finds it gone. */
+/* A second name for an extent finds it gone. */
+int vdb_graph_extent_free(struct coll *c, page_no head){
+  struct extent e;
+  int rc;
+
+  memset(&e, 0, sizeof(e));
+  rc = vdb_extent_describe(c->p, head, &e);
+  if( rc==VECDB_OK && e.spec.owner==c->id &&
+      (e.spec.kind==EXTENT_KIND_GRAPH ||
+       e.spec.kind==EXTENT_KIND_GRAPHROWS) ){
+    rc = vdb_extent_free(c->p, head);
+  }
+  if( !graph_is_damage(rc) ) return rc;
+  vdb_error_clear(vdb_coll_err(c));
+  return VECDB_OK;
+}
+
+/* Extents of a damaged record. */
 static int record_free(struct coll *c, const unsigned char *val, size_t n_val){
   uint64_t n_head, n_side, n_rows;
   int rc = VECDB_OK;
@@ -25,20 +41,11 @@ static int record_free(struct coll *c, const unsigned char *val, size_t n_val){
   n_rows = get_u32(val+GRAPHREC_NROWS);
   if( GRAPHREC_SIZE + 4*(n_head+n_side+n_rows)>n_val ) return VECDB_OK;
   for(uint64_t i=0; i<n_head+n_side+n_rows; i++){
-    page_no head = get_u32(val+GRAPHREC_SIZE+4*i);
-    struct extent e;
     if( i>=n_head && i<n_head+n_side ) continue;
-    memset(&e, 0, sizeof(e));
-    rc = vdb_extent_describe(c->p, head, &e);
-    if( rc==VECDB_OK && e.spec.owner==c->id &&
-        (e.spec.kind==EXTENT_KIND_GRAPH ||
-         e.spec.kind==EXTENT_KIND_GRAPHROWS) ){
-      rc = vdb_extent_free(c->p, head);
-    }
-    if( rc!=VECDB_OK && !graph_is_damage(rc) ) return rc;
-    vdb_error_clear(vdb_coll_err(c));
+    TRY( vdb_graph_extent_free(c, get_u32(val+GRAPHREC_SIZE+4*i)) );
   }
-  return VECDB_OK;
+done:
+  return rc;
 }
 
 /* All records go, whatever is in them. What they name that is not theirs, or

@@ -73,16 +73,17 @@ static void make_all(const struct coll *c, int v, struct graph_make *m){
 
 /* ---- By hand ------------------------------------------------------------ */
 
-/* The first graph and all after it. */
+/* The first graph and all after it. Where graphs were damaged those of all
+** columns are gone, and made anew whatever their size. */
 static bool plan_hand(const struct coll *c, int v, const struct live_map *live,
-                      struct graph_make *m){
+                      bool is_damaged, struct graph_make *m){
   const struct graph_list *list = &c->graphs->list[v];
   struct seg_count first;
   uint64_t n_more;
 
   make_all(c, v, m);
   if( list->n==0 ){
-    return c->graphs->is_damaged || c->s.n_live_sealed>=GRAPH_ROWS_MIN;
+    return is_damaged || c->s.n_live_sealed>=GRAPH_ROWS_MIN;
   }
   first = seg_counted(&list->seg[0], live);
   n_more = vdb_live_count(live, list->seg[0].end, c->s.delta_first);
@@ -119,6 +120,7 @@ done:
 int vdb_graphs_optimize(struct coll *c, unsigned flags){
   struct vdb_fpmode fp = vdb_fpmode_enter();
   struct live_map *live = NULL;
+  bool is_damaged = false;
   int rc = VECDB_OK;
 
   if( (flags & VECDB_OPTIMIZE_GPU) && vdb_gpu_start()!=VDB_GPU_OK ){
@@ -129,11 +131,12 @@ int vdb_graphs_optimize(struct coll *c, unsigned flags){
     bool wanted;
     if( !vdb_graphs_possible(c, v) ) continue;
     TRY( vdb_graphs_load(c) );
+    is_damaged |= c->graphs->is_damaged;
     TRY( vdb_live_ref(c, &live) );
     if( flags & VECDB_OPTIMIZE_ALL ){
       TRY( plan_rebuild(c, v, live, &m, &wanted) );
     }else{
-      wanted = plan_hand(c, v, live, &m);
+      wanted = plan_hand(c, v, live, is_damaged, &m);
     }
     vdb_live_unref(live);
     live = NULL;

@@ -614,3 +614,56 @@ TEST(graphs__hostile_records_and_blocks_are_survived){
   free(sound);
   vdb_file_mem_destroy(w.ops);
 }
+
+/* The head page of an extent of a graph is damaged: nothing can free it. */
+static void head_damage(struct vecdb_file_ops *ops, bool is_rows){
+  unsigned char key[GRAPHKEY_SIZE] = { 0, 1 };
+  struct vdb_str rec = VDB_STR_INIT;
+  struct pager_config cfg = { .path = "x.vdb", .file = ops,
+                              .open_flags = VECDB_OPEN_READWRITE };
+  struct vdb_err err = { 0 };
+  struct store *st = NULL;
+  struct coll *c = NULL;
+  unsigned char *p, byte;
+  size_t n, at = GRAPHREC_SIZE, off;
+  REQUIRE_RC(VECDB_OK, vdb_store_open(&cfg, &err, &st));
+  REQUIRE_RC(VECDB_OK, vdb_store_begin_read(st));
+  REQUIRE_RC(VECDB_OK, vdb_store_coll_open(st, "t", &c));
+  REQUIRE_RC(VECDB_OK, vdb_coll_refresh(c));
+  REQUIRE_RC(VECDB_OK, vdb_btree_get(c->p, c->s.graphs, key, sizeof(key),
+                                     &rec));
+  p = (unsigned char*)rec.z;
+  if( is_rows ){
+    at += 4*(size_t)(get_u32(p+GRAPHREC_NGROUP) + get_u32(p+GRAPHREC_NSIDE));
+  }
+  off = (size_t)get_u32(p+at)*4096 + 20;
+  vdb_str_clear(&rec);
+  vdb_store_coll_close(c);
+  REQUIRE_RC(VECDB_OK, vdb_store_end_read(st));
+  REQUIRE_RC(VECDB_OK, vdb_store_close(st));
+  p = file_get(ops, &n);
+  REQUIRE(off<n);
+  byte = p[off]^1;
+  file_put(ops, off, &byte, 1);
+  free(p);
+}
+
+TEST(graphs__with_extents_that_cannot_be_freed_are_made_anew){
+  for(int i=0; i<4; i++){
+    vecdb_search_options so = g_options(G_K, 60);
+    vecdb_optimize_options all = { sizeof(all), VECDB_OPTIMIZE_ALL };
+    struct world w;
+    world_create(&w, HOME_FILE, 2100);
+    OK(w.db, vecdb_close(w.db));
+    head_damage(w.ops, i%2);
+    w.db = world_connect(&w);
+    OK(w.db, vecdb_collection_open(w.db, "t", &w.c));
+    g_fill(w.c, VECDB_F32, 2100, 2800);
+    OK(w.db, vecdb_optimize(w.c, i<2 ? &all : NULL));
+    CHECK_U64(2800, g_graph_rows(w.c));
+    CHECK(g_recall(w.c, &so, VECDB_F32, 3)>=0.9);
+    CHECK_STR("graph", g_info(w.c).plan);
+    OK(w.db, vecdb_vacuum(w.db));
+    world_destroy(&w);
+  }
+}
