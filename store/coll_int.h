@@ -158,6 +158,7 @@ struct store {
   struct coll **bucket;                 /* the same by id */
   size_t n_coll, n_bucket;              /* n_bucket: a power of two, or 0 */
   struct coll *dirty;                   /* those that are dirty */
+  bool has_left_dirty;                  /* one of them was closed since */
   struct coll_hold *hold;               /* open searches */
   bool is_explicit;                     /* begun by vdb_store_begin_* */
   unsigned n_read_scope;                /* open reading statements */

@@ -64,6 +64,7 @@ int vdb_handle_enter(struct store *st, struct coll *c){
 void vdb_handle_leave(struct coll *c){
   struct coll **pp = &c->st->dirty;
 
+  c->st->has_left_dirty |= c->is_dirty;
   while( *pp!=NULL && *pp!=c ) pp = &(*pp)->dirty_next;
   if( *pp!=NULL ) *pp = c->dirty_next;
   if( c->link==NULL ) return;
@@ -90,4 +91,5 @@ void vdb_handles_clean(struct store *st){
     c->dirty_next = NULL;
     c->is_dirty = false;
   }
+  st->has_left_dirty = false;
 }

@@ -9,7 +9,8 @@
 ** CACHES   of a collection are kept by version numbers that no two committed
 **   states share. What an undone transaction showed may carry a number that
 **   somebody else's commit uses later, so every undo drops the caches of the
-**   collections that the transaction has changed (vdb_coll_forget_dirty).
+**   collections that the transaction has changed (vdb_coll_forget_dirty); of
+**   all, if one of these was closed: a handle opened since may show the same.
 **   The same goes for readers of an undecided transaction, at their end.
 **   Open searches hold pins; they end with the transaction (runs.c).
 */
@@ -75,7 +76,10 @@ int vdb_store_progress(struct store *st, const char *phase, const char *unit,
 
 /* Changes of this transaction are gone: so are the caches that show them. */
 static void store_undone(struct store *st){
-  for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_coll_forget_dirty(c);
+  for(struct coll *c=st->coll; c!=NULL; c=c->next){
+    if( st->has_left_dirty ) vdb_coll_drop_caches(c);
+    vdb_coll_forget_dirty(c);
+  }
   st->n_undo++;
 }
 

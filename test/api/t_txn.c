@@ -1,5 +1,5 @@
 /* t_txn.c -- transactions, savepoints, and statements across them. */
-#include "api/api.h"
+#include "api/graph.h"
 
 static vecdb *db;
 static vecdb_collection *c;
@@ -423,4 +423,39 @@ TEST(prepare__is_decided_by_the_host){
   CHECK_RC(VECDB_BUSY_SNAPSHOT, vecdb_begin_read_at(b, 77));
   vecdb_close(a);
   vecdb_close(b);
+}
+
+/* The row nearest to generated row i. */
+static int64_t nearest(uint64_t i){
+  vecdb_search_options o = g_options(1, 0);
+  static struct answer a;
+  float q[G_DIMS];
+  g_vector(i, q);
+  g_search(c, &o, VECDB_F32, q, &a);
+  return a.n==1 ? a.key[0] : -1;
+}
+
+/* A handle that was opened when the changes were there already keeps nothing of
+** them when they are undone: what comes next has the same version numbers. */
+TEST(rollback__is_known_to_handles_opened_inside){
+  for(int seal=0; seal<2; seal++){
+    db = api_memory();
+    c = api_collection(db, "t", "id integer primary key, v float[16]");
+    g_fill(c, VECDB_F32, 0, 500);
+    OK(db, vecdb_begin(db, VECDB_WRITE));
+    g_fill(c, VECDB_F32, 1000, 1300);
+    if( seal ) OK(db, vecdb_optimize(c, NULL));
+    OK(db, vecdb_collection_close(c));
+    OK(db, vecdb_collection_open(db, "t", &c));
+    CHECK_INT(1100, nearest(1100));
+    OK(db, vecdb_rollback(db));
+    OK(db, vecdb_begin(db, VECDB_WRITE));
+    g_fill(c, VECDB_F32, 2000, 2300);
+    if( seal ) OK(db, vecdb_optimize(c, NULL));
+    OK(db, vecdb_commit(db));
+    CHECK_INT(2100, nearest(2100));
+    CHECK(nearest(1100)!=1100);
+    OK(db, vecdb_check(db, 0, NULL, NULL));
+    vecdb_close(db);
+  }
 }
