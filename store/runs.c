@@ -313,7 +313,8 @@ static int hold_groups(struct coll_hold *h){
     run->slot_base = g->first;
     run->slot_last = g->last;
     run->live = h->live->word;
-    run->n_codes = g->codes!=0 ? g->n_row : 0;
+    /* Whatever the file says, bytes have no codes: they are read as floats. */
+    if( g->codes!=0 && g->form==FORM_PLAIN ) run->n_codes = g->n_row;
     h->n_group++;
     if( g->first<h->from ) TRY( group_open(h, h->n_group-1) );
   }

@@ -9,7 +9,8 @@
 
 enum { DIM = 64, N_ROW = 2200 };
 
-static void make(struct db *db){
+/* Rows of floats that are integers are stored as bytes. */
+static void make_rows(struct db *db, bool is_bytes){
   struct vdb_value row[2] = { { VECDB_INTEGER, 0, 0, NULL, 0 },
                               { VECDB_VECTOR, 0, 0, NULL, 0 } };
   struct coll_bulk *b = NULL;
@@ -26,7 +27,10 @@ static void make(struct db *db){
     row[0].i = i+1;
     row[1].p = (const void*)v;
     row[1].n = sizeof(v);
-    for(int j=0; j<DIM; j++) v[j] = (float)vdb_rng_gauss(&r);
+    for(int j=0; j<DIM; j++){
+      v[j] = is_bytes ? (float)vdb_rng_below(&r, 200)
+                      : (float)vdb_rng_gauss(&r);
+    }
     OK(db, vdb_coll_bulk_add(b, row, NULL, NULL));
   }
   OK(db, vdb_coll_bulk_end(b, true));
@@ -34,11 +38,14 @@ static void make(struct db *db){
   vdb_store_coll_close(c);
 }
 
+static void make(struct db *db){ make_rows(db, false); }
+
+static struct vdb_hit found[20];
+
 /* Search as SQL would; any code is fine. */
 static int search(struct db *db){
   struct flat_search s = { .metric = VECDB_L2, .type = VECDB_F32, .dim = DIM };
   struct coll_runs runs = { 0 };
-  struct vdb_hit hit[20];
   struct coll *c = NULL;
   float q[DIM] = { 1, 2 };
   size_t n;
@@ -51,8 +58,8 @@ static int search(struct db *db){
   s.n_runs = runs.n_run;
   s.coder = runs.coder;
   s.source = &runs.source;
-  CHECK(runs.coder!=NULL);
-  TRY( vdb_flat_knn(&s, q, 20, hit, &n) );
+  TRY( vdb_flat_knn(&s, q, 20, found, &n) );
+  CHECK_U64(20, n);
 done:
   vdb_coll_runs_close(&runs);
   vdb_store_coll_close(c);
@@ -186,4 +193,45 @@ TEST(codes__of_other_rows_are_found_by_check){
 TEST(codes__with_another_centre_are_found_by_check){
   struct change bad = { SEG_KIND_CODER, CODEREC_SIZE, 0x40a00000, 0 };
   try_change(&bad, false);
+}
+
+/* Codes in the record of a group of bytes, which has none: they are left alone,
+** or bytes would be read as floats. */
+TEST(codes__beside_bytes_are_not_used){
+  static float other[N_ROW*DIM];
+  struct vdb_hit before[20];
+  uint64_t n_finding = 0;
+  struct coll *c = NULL;
+  page_no codes = 0;
+  struct db db;
+  int n_bad = 0;
+
+  for(int i=0; i<N_ROW*DIM; i++) other[i] = (float)(i%1000)*0.001f;
+  db_open(&db, DB_FILE);
+  make_rows(&db, true);
+  OK(&db, search(&db));
+  memcpy(before, found, sizeof(before));
+  OK(&db, vdb_store_begin_write(db.st));
+  OK(&db, vdb_store_coll_open(db.st, "t", &c));
+  OK(&db, vdb_coll_refresh(c));
+  OK(&db, vdb_segs_load(c));
+  vdb_coll_change_begin(c);
+  CHECK_INT(FORM_U8, c->segs[0].seg[0].form);
+  OK(&db, vdb_codes_write(c, 0, (const unsigned char*)other,
+                          c->segs[0].seg[0].n_row, &codes));
+  OK(&db, vdb_seg_set_codes(c, 0, &c->segs[0].seg[0], codes));
+  OK(&db, vdb_coll_state_write(c));
+  OK(&db, vdb_store_commit(db.st));
+  OK(&db, search(&db));
+  CHECK_MEM(before, found, sizeof(before));
+  OK(&db, vdb_store_check(db.st, false, count_bad, &n_bad, &n_finding));
+  CHECK(n_bad>0);
+  OK(&db, vdb_store_begin_write(db.st));
+  OK(&db, vdb_coll_optimize(c, 0));
+  OK(&db, vdb_store_commit(db.st));
+  CHECK_U64(0, c->segs[0].seg[0].codes);
+  OK(&db, search(&db));
+  CHECK_MEM(before, found, sizeof(before));
+  vdb_store_coll_close(c);
+  db_close(&db);
 }
