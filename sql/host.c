@@ -133,14 +133,21 @@ static int host_write(struct sql_host *h, int which, sqlite3_int64 no,
   sqlite3 *db = h->conn->st->db;
   sqlite3_int64 rowid = sqlite3_last_insert_rowid(db);
   sqlite3_stmt *s;
-  int rc = host_stmt(h, which, &s);
+  int rc;
 
+  if( h->is_undoing ){                 /* H4 */
+    return vdb_host_failed(h, SQLITE_ABORT_ROLLBACK, host_sql[which].shadow,
+                           "the transaction was rolled back");
+  }
+  rc = host_stmt(h, which, &s);
   if( rc!=SQLITE_OK ) return host_db_failed(h, rc, host_sql[which].shadow);
   sqlite3_bind_int64(s, 1, no);
   if( p ) rc = sqlite3_bind_blob64(s, 2, p, n, SQLITE_STATIC);
   if( rc==SQLITE_OK ){
+    h->is_writing = 1;
     while( sqlite3_step(s)==SQLITE_ROW ){}     /* PRAGMA count_changes */
     rc = sqlite3_reset(s);
+    h->is_writing = 0;
   }
   if( rc!=SQLITE_OK ) rc = host_db_failed(h, rc, host_sql[which].shadow);
   if( p ) sqlite3_bind_null(s, 2);

@@ -32,6 +32,7 @@ struct sql_host {
   char *schema, *name;               /* of the virtual table, as it is now */
   int is_there;                      /* its shadow tables exist */
   int is_undoing;                    /* SQLite has undone our rows already */
+  int is_writing;                    /* one of our statements is running */
   sqlite3_stmt *stmt[HOST_STMT_N];
   sqlite3_int64 generation;          /* of the rows that the engine knows */
   int was_seen;                      /* generation is valid */

@@ -297,8 +297,29 @@ done:
 
 /* ---- Transactions ------------------------------------------------------- */
 
+/* Undo the engine's transaction; its rows are undone already (H4). When one of
+** our own statements fails for want of space, SQLite rolls back at once, while
+** the engine waits for that statement and can undo nothing: from then on
+** nothing is written, until vdb_host_settle undoes it. */
+static int host_undo(struct sql_conn *c){
+  struct sql_host *h = c->store;
+  int rc = VECDB_OK;
+  h->is_undoing = 1;
+  if( h->is_writing ) return VECDB_OK;
+  if( vecdb_in_transaction(c->eng)==2 ) rc = vecdb_decide(c->eng, 0);
+  h->is_undoing = 0;
+  return rc;
+}
+
+int vdb_host_settle(struct sql_conn *c, char **err){
+  int rc = VECDB_OK;
+  if( c->store->is_undoing && !c->in_txn ) rc = host_undo(c);
+  return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
+}
+
 int vdb_host_lock(struct sql_conn *c, char **err){
-  int rc;
+  int rc = vdb_host_settle(c, err);
+  if( rc!=SQLITE_OK ) return rc;
   vdb_conn_unpin(c);
   rc = vecdb_begin(c->eng, VECDB_WRITE);
   return rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(c, rc, err);
@@ -317,14 +338,6 @@ int vdb_host_sync(struct sql_conn *c, char **err){
   return SQLITE_OK;
 }
 
-/* Undo the engine's transaction; its rows are undone already (H4). */
-static int host_undo(struct sql_conn *c){
-  int rc = VECDB_OK;
-  c->store->is_undoing = 1;
-  if( vecdb_in_transaction(c->eng)==2 ) rc = vecdb_decide(c->eng, 0);
-  c->store->is_undoing = 0;
-  return rc;
-}
 
 int vdb_host_commit(struct sql_conn *c){
   struct sql_host *h = c->store;

@@ -494,6 +494,10 @@ static int conn_pin(struct sql_conn *c, char **err){
 }
 
 int vdb_conn_begin_read(struct sql_conn *c, char **err){
+  if( c->store ){
+    int rc = vdb_host_settle(c, err);
+    if( rc!=SQLITE_OK ) return rc;
+  }
   if( c->n_cursor==0 && !c->in_txn && !c->is_pinned ){
     int rc = conn_pin(c, err);
     if( rc!=SQLITE_OK ){

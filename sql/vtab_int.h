@@ -226,6 +226,8 @@ int vdb_host_drop(struct sql_conn *c, struct sql_state *st, const char *schema,
 int vdb_host_rename(struct sql_conn *c, const char *name, char **err);
 /* What vdb_conn_.. of a handle with a store do; engine codes from commit and
 ** rollback. */
+/* Undo what SQLite rolled back while the engine was at work. */
+int vdb_host_settle(struct sql_conn *c, char **err);
 int vdb_host_lock(struct sql_conn *c, char **err);
 int vdb_host_sync(struct sql_conn *c, char **err);
 int vdb_host_commit(struct sql_conn *c);

@@ -243,4 +243,16 @@ fresh
 is drop_pages_undone '2,3
 2,3' "$(knn t)
 BEGIN; DROP TABLE t_pages; ROLLBACK; $(knn t)"
+
+# No space is left, in the middle of a statement: SQLite rolls back at once, and
+# the connection goes on with what was committed.
+fresh
+out=$(sql "PRAGMA cache_size=5; PRAGMA max_page_count=24; BEGIN;
+WITH RECURSIVE r(i) AS (SELECT 100 UNION ALL SELECT i+1 FROM r WHERE i<20000)
+  INSERT INTO t(id,v) SELECT i, '['||i||',0]' FROM r;
+SELECT 'rows', count(*) FROM t; PRAGMA max_page_count=100000;
+$(ins t 77) SELECT 'rows', count(*) FROM t;" | grep -o 'disk is full\|rows.*' | tr '\n' ' ')
+if [ "$out" = 'disk is full rows|3 rows|4 ' ]; then passed
+else failed full_rolls_back "$out"; fi
+is full_leaves_it_sound "" "$CHECK"
 finish
