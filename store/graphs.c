@@ -24,11 +24,16 @@
 
 /* ---- Shape -------------------------------------------------------------- */
 
-bool vdb_graphs_possible(const struct coll *c, int v){
-  const struct schema_column *col = &c->schema->col[c->vec_col[v]];
-  return col->index.kind==INDEX_GRAPH && col->element!=VECDB_BIT &&
+/* Vectors that a graph could hold, whatever index the column has. */
+static bool column_fits(const struct schema_column *col){
+  return col->element!=VECDB_BIT &&
          (col->metric==VECDB_L2 || col->metric==VECDB_COSINE ||
           col->metric==VECDB_IP);
+}
+
+bool vdb_graphs_possible(const struct coll *c, int v){
+  const struct schema_column *col = &c->schema->col[c->vec_col[v]];
+  return col->index.kind==INDEX_GRAPH && column_fits(col);
 }
 
 uint32_t vdb_graph_dims(const struct coll *c, int v){
@@ -200,7 +205,7 @@ static int seg_open(struct coll *c, struct graph_cache *old,
   sz = GRAPHREC_SIZE + 4*(n_group + s->n_side + s->n_rows) + sz_header;
   if( *v<0 || sz!=n_val || s->end<=s->first || s->end>c->s.delta_first ||
       s->n_side>s->end-s->first || s->n_row>s->end-s->first ||
-      !vdb_graphs_possible(c, *v) ){
+      !column_fits(&c->schema->col[c->vec_col[*v]]) ){
     return COLL_CORRUPT(c, "a graph has impossible numbers");
   }
   return seg_open_parts(c, s, val+GRAPHREC_SIZE, (uint32_t)n_group,

@@ -117,6 +117,18 @@ done:
   return rc;
 }
 
+/* The column has another index by now: graphs served until here. */
+static int column_drop(struct coll *c, int v){
+  int rc = VECDB_OK;
+
+  if( c->graphs->list[v].n==0 && !c->graphs->is_damaged ) return VECDB_OK;
+  vdb_coll_change_begin(c);
+  TRY( vdb_graphs_drop(c, v) );
+  TRY( vdb_coll_state_write(c) );
+done:
+  return rc;
+}
+
 int vdb_graphs_optimize(struct coll *c, unsigned flags){
   struct vdb_fpmode fp = vdb_fpmode_enter();
   struct live_map *live = NULL;
@@ -129,9 +141,12 @@ int vdb_graphs_optimize(struct coll *c, unsigned flags){
   for(int v=0; v<c->schema->n_vector; v++){
     struct graph_make m;
     bool wanted;
-    if( !vdb_graphs_possible(c, v) ) continue;
     TRY( vdb_graphs_load(c) );
     is_damaged |= c->graphs->is_damaged;
+    if( !vdb_graphs_possible(c, v) ){
+      TRY( column_drop(c, v) );
+      continue;
+    }
     TRY( vdb_live_ref(c, &live) );
     if( flags & VECDB_OPTIMIZE_ALL ){
       TRY( plan_rebuild(c, v, live, &m, &wanted) );

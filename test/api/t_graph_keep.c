@@ -213,3 +213,22 @@ TEST(graph_keep__does_not_depend_on_threads){
   CHECK_U64(pages[0], pages[1]);
   CHECK_U64(pages[0], pages[2]);
 }
+
+/* A column that is given another index keeps its graph until optimize. */
+TEST(graph_keep__goes_when_the_index_is_another){
+  vecdb *db = api_memory();
+  vecdb_collection *c = g_table(db, G_SCHEMA, VECDB_F32, 2200);
+  vecdb_search_options o = g_options(G_K, 60);
+  OK(db, vecdb_collection_set(c, "v.index", "flat"));
+  keep_good(c, 0.97);
+  OK(db, vecdb_optimize(c, NULL));
+  CHECK_U64(0, g_graph_rows(c));
+  CHECK(g_recall(c, &o, VECDB_F32, 3)==1);
+  CHECK_STR("exact", g_info(c).plan);
+  OK(db, vecdb_check(db, 0, NULL, NULL));
+  OK(db, vecdb_collection_set(c, "v.index", "graph"));
+  OK(db, g_optimize(c));
+  CHECK_U64(2200, g_graph_rows(c));
+  keep_good(c, 0.97);
+  vecdb_close(db);
+}
