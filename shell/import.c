@@ -117,7 +117,7 @@ static bool files_open(struct import *im){
 static void import_close(struct import *im){
   if( im->has_vec ) vec_reader_close(&im->vec);
   if( im->has_row ) row_reader_close(&im->row);
-  vecdb_collection_close(im->c);
+  table_close(&im->t);
 }
 
 /* ---- A batch of rows in memory ------------------------------------------- */
@@ -281,8 +281,9 @@ static bool batch_read(struct batch *b, struct import *im, size_t n){
 
 /* ---- Writing ------------------------------------------------------------- */
 
-static int batch_put(struct import *im, struct batch *b, size_t from, size_t n){
-  vecdb_column_data d[READER_MAX_COLS+2];
+/* Rows from.. of the batch as columns of values; how many columns. */
+static size_t batch_columns(const struct import *im, const struct batch *b,
+                            size_t from, vecdb_column_data *d){
   size_t n_d = 0;
   if( im->has_vec ){
     size_t one = vecdb_vector_bytes(b->vec_element, im->vec.dims);
@@ -299,52 +300,20 @@ static int batch_put(struct import *im, struct batch *b, size_t from, size_t n){
       (uint32_t)c->element, (char*)b->data[i] + from*value_size(c), 0,
       b->nulls[i] + from };
   }
-  return vecdb_put_many(im->c, n, d, n_d, 0, NULL);
-}
-
-static int value_bind(vecdb_stmt *s, int i, const struct import_column *c,
-                      const void *data, size_t j){
-  switch( c->type ){
-    case VECDB_INTEGER: return vecdb_bind_int64(s, i, ((const int64_t*)data)[j]);
-    case VECDB_REAL: return vecdb_bind_double(s, i, ((const double*)data)[j]);
-    case VECDB_BOOLEAN: return vecdb_bind_int64(s, i, ((const uint8_t*)data)[j]);
-    default: return vecdb_bind_text(s, i, ((char *const*)data)[j], (size_t)-1,
-                                    VECDB_TRANSIENT);
-  }
-}
-
-static int batch_update(struct import *im, struct batch *b, size_t from,
-                        size_t n){
-  vecdb_stmt *s = NULL;
-  int rc = vecdb_prepare_update(im->c, &s);
-  for(size_t j=from; rc==VECDB_OK && j<from+n; j++){
-    for(int i=0; rc==VECDB_OK && i<im->row.n_col; i++){
-      const struct import_column *c = &im->col[i];
-      int target = c->target==0 ? VECDB_KEY : c->target;
-      rc = b->nulls[i][j] ? vecdb_bind_null(s, target)
-                          : value_bind(s, target, c, b->data[i], j);
-    }
-    if( rc==VECDB_OK && (rc = vecdb_step(s))==VECDB_DONE ) rc = VECDB_OK;
-  }
-  if( rc!=VECDB_OK ) import_fail(im, "%s", vecdb_errmsg(im->sh->db));
-  vecdb_finalize(s);
-  return rc;
+  return n_d;
 }
 
 /* Write rows from..from+n-1 inside a savepoint: all or none. */
 static int batch_write(struct import *im, struct batch *b, size_t from,
                        size_t n){
-  vecdb *db = im->sh->db;
-  int rc = vecdb_savepoint(db, 1);
-  if( rc==VECDB_OK ){
-    rc = im->is_update ? batch_update(im, b, from, n)
-                       : batch_put(im, b, from, n);
-  }
-  if( rc!=VECDB_OK ){
-    if( !im->is_update ) import_fail(im, "%s", vecdb_errmsg(db));
-    vecdb_rollback_to(db, 1);
-  }
-  vecdb_release(db, 1);
+  vecdb_column_data d[READER_MAX_COLS+2];
+  size_t n_d = batch_columns(im, b, from, d);
+  struct table *t = &im->t;
+  int rc = t->ops->batch_begin(t);
+  if( rc!=VECDB_OK ){ import_fail(im, "%s", t->err); return rc; }
+  rc = im->is_update ? t->ops->update(t, n, d, n_d) : t->ops->put(t, n, d, n_d);
+  if( rc!=VECDB_OK ) import_fail(im, "%s", t->err);
+  (void)t->ops->batch_end(t, rc==VECDB_OK);
   return rc;
 }
 
@@ -356,7 +325,8 @@ static int batch_write_singly(struct import *im, struct batch *b){
     int rc = batch_write(im, b, j, 1);
     if( rc==VECDB_OK ){ im->n_done++; continue; }
     if( (rc&0xff)==VECDB_INTERRUPT || (rc&0xff)==VECDB_FULL
-     || (rc&0xff)==VECDB_IOERR || (rc&0xff)==VECDB_NOMEM ) return rc;
+     || (rc&0xff)==VECDB_IOERR || (rc&0xff)==VECDB_NOMEM
+     || (rc&0xff)==VECDB_ABORT ) return rc;
     snprintf(msg, sizeof msg, "%s", im->err);
     import_fail(im, "%.200s: row %llu: %.250s", im->a.path,
       (unsigned long long)(im->a.skip + im->n_done + im->n_bad), msg);
@@ -414,7 +384,9 @@ static int rows_import(struct import *im, struct progress *pg){
     if( rc==VECDB_OK ) im->n_done += b.n;
     else if( (rc&0xff)!=VECDB_INTERRUPT ) rc = batch_write_singly(im, &b);
     progress_update(pg, im->n_done);
-    if( rc==VECDB_OK && im->sh->interrupted ) rc = VECDB_INTERRUPT;
+    if( rc==VECDB_OK && (im->sh->interrupted || im->sh->deferred) ){
+      rc = VECDB_INTERRUPT;
+    }
   }
   batch_free(&b, im);
   return rc;
@@ -442,12 +414,13 @@ static void summary_print(struct import *im, double t0, bool interrupted){
 }
 
 static int import_run(struct import *im, struct progress *pg){
-  vecdb *db = im->sh->db;
+  struct table *t = &im->t;
   double t0 = shell_now();
   bool interrupted;
-  int rc = vecdb_begin(db, VECDB_WRITE);
+  int rc = t->ops->begin(t, true);
   if( rc!=VECDB_OK ){
-    import_fail(im, "%s", vecdb_errmsg(db));
+    import_fail(im, "%s", t->err);
+    t->ops->rollback(t);
     return rc;
   }
   rc = import_plan(im) && rows_skip(im) ? VECDB_OK : VECDB_ERROR;
@@ -455,12 +428,12 @@ static int import_run(struct import *im, struct progress *pg){
   if( rc==VECDB_OK ) rc = rows_import(im, pg);
   interrupted = (rc&0xff)==VECDB_INTERRUPT;
   if( rc==VECDB_OK || interrupted ){
-    rc = vecdb_commit(db);
-    if( rc!=VECDB_OK ) import_fail(im, "%s", vecdb_errmsg(db));
+    rc = t->ops->commit(t);
+    if( rc!=VECDB_OK ) import_fail(im, "%s", t->err);
   }
   progress_end(pg, NULL);
   if( rc==VECDB_OK ) summary_print(im, t0, interrupted);
-  else vecdb_rollback(db);
+  else t->ops->rollback(t);
   return rc;
 }
 
@@ -468,11 +441,11 @@ bool cmd_import(struct shell *sh, int argc, char **argv){
   struct import *im;
   struct progress pg;
   int rc = VECDB_ERROR;
-  if( !cmd_needs_vdb(sh, "import into") ) return true;
   im = calloc(1, sizeof *im);
   if( im==NULL ) return true;
   im->sh = sh;
   if( !args_parse(&im->a, argc, argv) ){ free(im); return false; }
+  table_init(&im->t, sh, im->a.table);
   if( sh->safe ) import_fail(im, ".import is not allowed with -safe");
   else if( !sqlite3_get_autocommit(sh->sql) ){
     import_fail(im, "cannot import inside a transaction; COMMIT or ROLLBACK "

@@ -2,7 +2,7 @@
 #ifndef VDB_SHELL_IMPORT_INT_H
 #define VDB_SHELL_IMPORT_INT_H
 #include "shell/reader.h"
-#include "shell/shell.h"
+#include "shell/table.h"
 
 enum on_error { ON_ERROR_ABORT, ON_ERROR_SKIP, ON_ERROR_LOG };
 
@@ -33,7 +33,7 @@ struct import {
   struct import_column col[READER_MAX_COLS];
   int  vec_target;                    /* column of the vectors of `vec` */
   int  vec_element;                   /* its element type */
-  vecdb_collection *c;
+  struct table t;
   uint64_t n_total;                   /* rows expected; 0 unknown */
   uint64_t n_done, n_bad;
   char err[READER_ERR];

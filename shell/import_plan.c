@@ -149,27 +149,27 @@ static bool table_create(struct import *im){
       "exist; import a vector file first, or give one with --meta",
       im->a.path, im->a.table);
   }
-  rc = z ? vecdb_create_collection(im->sh->db, im->a.table, z) : VECDB_NOMEM;
+  rc = z ? im->t.ops->create(&im->t, z) : VECDB_NOMEM;
   sqlite3_free(z);
   return rc==VECDB_OK || import_fail(im, "cannot make table \"%s\": %s",
-                                     im->a.table, vecdb_errmsg(im->sh->db));
+                                     im->a.table, im->t.err);
 }
 
 /* ---- Mapping ------------------------------------------------------------- */
 
 static bool vector_target(struct import *im){
   vecdb_column_info ci = { .size = sizeof ci };
-  int n = vecdb_column_count(im->c);
-  im->vec_target = im->a.column ? vecdb_column_find(im->c, im->a.column) : -1;
+  int n = vecdb_column_count(im->t.c);
+  im->vec_target = im->a.column ? vecdb_column_find(im->t.c, im->a.column) : -1;
   if( im->a.column && im->vec_target<0 ){
     return import_fail(im, "table \"%s\" has no column \"%s\"", im->a.table,
                        im->a.column);
   }
   for(int i=0; im->vec_target<0 && i<n; i++){
-    if( vecdb_column_describe(im->c, i, &ci)==VECDB_OK
+    if( vecdb_column_describe(im->t.c, i, &ci)==VECDB_OK
      && ci.role==VECDB_ROLE_VECTOR ) im->vec_target = i;
   }
-  if( vecdb_column_describe(im->c, im->vec_target, &ci)!=VECDB_OK
+  if( vecdb_column_describe(im->t.c, im->vec_target, &ci)!=VECDB_OK
    || ci.role!=VECDB_ROLE_VECTOR ){
     return import_fail(im, "column \"%s\" holds no vectors", im->a.column);
   }
@@ -185,8 +185,8 @@ static bool vector_target(struct import *im){
 static bool column_target(struct import *im, int i, int i_key){
   struct import_column *c = &im->col[i];
   vecdb_column_info ci = { .size = sizeof ci };
-  c->target = i==i_key ? 0 : vecdb_column_find(im->c, im->row.name[i]);
-  if( c->target<0 || vecdb_column_describe(im->c, c->target, &ci)!=VECDB_OK ){
+  c->target = i==i_key ? 0 : vecdb_column_find(im->t.c, im->row.name[i]);
+  if( c->target<0 || vecdb_column_describe(im->t.c, c->target, &ci)!=VECDB_OK ){
     return import_fail(im, "table \"%s\" has no column \"%s\"", im->a.table,
                        im->row.name[i]);
   }
@@ -213,15 +213,15 @@ bool import_plan(struct import *im){
   int rc, i_key;
   vecdb_column_info key = { .size = sizeof key };
   if( im->has_row && !types_infer(im) ) return false;
-  rc = vecdb_collection_open(im->sh->db, im->a.table, &im->c);
+  rc = im->t.ops->open(&im->t);
   if( (rc&0xff)==VECDB_NOTFOUND ){
     if( !table_create(im) ) return false;
-    rc = vecdb_collection_open(im->sh->db, im->a.table, &im->c);
+    rc = im->t.ops->open(&im->t);
   }
-  if( rc!=VECDB_OK ) return import_fail(im, "%s", vecdb_errmsg(im->sh->db));
+  if( rc!=VECDB_OK ) return import_fail(im, "%s", im->t.err);
   if( im->has_vec && !vector_target(im) ) return false;
   if( !im->has_row ) return true;
-  vecdb_column_describe(im->c, 0, &key);
+  vecdb_column_describe(im->t.c, 0, &key);
   i_key = key_column_of_file(im);
   for(int i=0; i_key<0 && !im->a.id && i<im->row.n_col; i++){
     if( strcasecmp(im->row.name[i], key.name)==0 ) i_key = i;

@@ -51,6 +51,10 @@ static void on_sigint(int sig){
   struct shell *sh = shell_current;
   (void)sig;
   line_interrupt();                     /* does not return at a prompt */
+  if( sh!=NULL && sh->defer_interrupt ){
+    if( ++sh->deferred>=2 ) _exit(EXIT_INTERRUPT);
+    return;
+  }
   if( sh==NULL || ++sh->interrupted>=2 ) _exit(EXIT_INTERRUPT);
   if( sh->sql ) sqlite3_interrupt(sh->sql);
   if( sh->db ) vecdb_interrupt(sh->db);

@@ -70,6 +70,8 @@ struct shell {
   struct shell_source *source;    /* innermost; never NULL while running */
   int      depth;                 /* of .read */
   volatile int interrupted;       /* Ctrl-C since the last statement */
+  volatile int defer_interrupt;   /* while nonzero, Ctrl-C only counts in.. */
+  volatile int deferred;          /* ..this; the second ends the program */
 };
 
 /* main.c */
