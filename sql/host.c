@@ -136,8 +136,9 @@ static int host_write(struct sql_host *h, int which, sqlite3_int64 no,
   int rc;
 
   if( h->is_undoing ){                 /* H4 */
-    return vdb_host_failed(h, SQLITE_ABORT_ROLLBACK, host_sql[which].shadow,
-                           "the transaction was rolled back");
+    return vdb_host_failed(h, SQLITE_FULL, host_sql[which].shadow,
+                           "the database or disk is full, or failed; the "
+                           "transaction was rolled back");
   }
   rc = host_stmt(h, which, &s);
   if( rc!=SQLITE_OK ) return host_db_failed(h, rc, host_sql[which].shadow);
@@ -148,6 +149,11 @@ static int host_write(struct sql_host *h, int which, sqlite3_int64 no,
     while( sqlite3_step(s)==SQLITE_ROW ){}     /* PRAGMA count_changes */
     rc = sqlite3_reset(s);
     h->is_writing = 0;
+    /* While COMMIT calls xSync SQLite rolls back without a word to us. */
+    if( rc!=SQLITE_OK
+     && sqlite3_txn_state(db, h->schema)!=SQLITE_TXN_WRITE ){
+      h->is_undoing = 1;
+    }
   }
   if( rc!=SQLITE_OK ) rc = host_db_failed(h, rc, host_sql[which].shadow);
   if( p ) sqlite3_bind_null(s, 2);

@@ -333,6 +333,11 @@ int vdb_host_sync(struct sql_conn *c, char **err){
   if( !h->is_there ) return SQLITE_OK;
   rc = vecdb_prepare_commit(c->eng, nobody, 0);
   if( rc==VECDB_OK ) rc = vdb_host_write_generation(h, h->generation + 1);
+  if( rc==VECDB_OK && h->is_undoing ){
+    rc = vdb_host_failed(h, SQLITE_FULL, SHADOW_PAGES,
+                         "the database or disk is full, or failed; the "
+                         "transaction was rolled back");
+  }
   if( rc!=VECDB_OK ) return vdb_conn_error(c, rc, err);
   c->is_prepared = 1;
   return SQLITE_OK;

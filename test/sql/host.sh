@@ -255,4 +255,19 @@ $(ins t 77) SELECT 'rows', count(*) FROM t;" | grep -o 'disk is full\|rows.*' | 
 if [ "$out" = 'disk is full rows|3 rows|4 ' ]; then passed
 else failed full_rolls_back "$out"; fi
 is full_leaves_it_sound "" "$CHECK"
+
+# The same while COMMIT brings the graph up to date, which may fail without
+# failing the COMMIT, but not when all before it is lost: both or none.
+fresh
+R="WITH RECURSIVE r(i) AS (SELECT 100 UNION ALL SELECT i+1 FROM r WHERE i<"
+out=$(sql "CREATE TABLE o(x); CREATE VIRTUAL TABLE g USING vecdb(v float[8]);
+BEGIN; ${R}1600) INSERT INTO g(v) SELECT json_array(i,i%7,i%11,i%13,i%17,i%19,1,2) FROM r;
+INSERT INTO g(g) VALUES('rebuild'); COMMIT;
+BEGIN; ${R}1300) INSERT INTO g(v) SELECT json_array(i,i%7,i%11,i%13,i%17,i%19,1,2) FROM r;
+INSERT INTO o SELECT v FROM g; PRAGMA max_page_count=1; COMMIT;
+SELECT 'rows', (SELECT count(*) FROM g), (SELECT count(*) FROM o);" |
+  grep -o 'disk is full\|rows.*' | tr '\n' ' ')
+if [ "$out" = 'disk is full rows|1501|0 ' ]; then passed
+else failed full_while_committing "$out"; fi
+is full_commit_leaves_it_sound "" "SELECT * FROM vecdb_check('g') WHERE severity='damage';"
 finish
