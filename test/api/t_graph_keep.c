@@ -1,6 +1,8 @@
 /* t_graph_keep.c -- graphs that follow their table: rows join at commits, dead
 ** ones leave, by policy and by hand; what a search finds meanwhile.
 */
+#include <sys/stat.h>
+
 #include "api/graph.h"
 
 #define KEEP_SCHEMA G_SCHEMA ", merge_rows=100"
@@ -91,26 +93,43 @@ TEST(graph_keep__loses_rows_that_died){
   vecdb_close(db);
 }
 
+static uint64_t keep_bytes(const char *path){
+  struct stat st;
+  REQUIRE(stat(path, &st)==0);
+  return (uint64_t)st.st_size;
+}
+
 /* Half of the rows are replaced in 20 rounds with optimize between them. */
 TEST(graph_keep__churn_leaves_recall_and_size){
-  vecdb *db = api_memory(), *db2 = api_memory();
-  vecdb_collection *c = g_table(db, G_SCHEMA, VECDB_F32, 3000), *c2;
+  vecdb_options opt = VECDB_OPTIONS_INIT;
+  const char *path = vt_path("churned.vdb"), *path2 = vt_path("fresh.vdb");
   vecdb_search_options o = g_options(G_K, 24);
+  vecdb *db, *db2;
+  vecdb_collection *c, *c2;
   double churned, fresh;
+  opt.sync = VECDB_SYNC_OFF;
+  db = api_open(path, &opt);
+  db2 = api_open(path2, &opt);
+  c = g_table(db, G_SCHEMA, VECDB_F32, 2400);
   for(int i=0; i<20; i++){
-    keep_erase(c, i*75, i*75+75);
-    g_fill(c, VECDB_F32, 3000+(uint64_t)i*75, 3075+(uint64_t)i*75);
+    keep_erase(c, i*60, i*60+60);
+    g_fill(c, VECDB_F32, 2400+(uint64_t)i*60, 2460+(uint64_t)i*60);
     OK(db, vecdb_optimize(c, NULL));
   }
   OK(db, vecdb_check(db, 0, NULL, NULL));
   churned = g_recall(c, &o, VECDB_F32, 150);
   c2 = api_collection(db2, "t", G_SCHEMA);
-  g_fill(c2, VECDB_F32, 1500, 4500);
+  g_fill(c2, VECDB_F32, 1200, 3600);
   OK(db2, g_optimize(c2));
   fresh = g_recall(c2, &o, VECDB_F32, 150);
   CHECK(churned>=fresh-0.01);
-  vecdb_close(db);
-  vecdb_close(db2);
+  OK(db, vecdb_vacuum(db));
+  OK(db, vecdb_check(db, 0, NULL, NULL));
+  CHECK(g_recall(c, &o, VECDB_F32, 150)>=fresh-0.01);
+  OK(db2, vecdb_vacuum(db2));
+  OK(db, vecdb_close(db));
+  OK(db2, vecdb_close(db2));
+  CHECK(keep_bytes(path)*10<=keep_bytes(path2)*13);
 }
 
 /* ip: a row with a norm that the graph's space has no room for. */
