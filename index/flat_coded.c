@@ -221,9 +221,11 @@ static const unsigned char *unit_fine(const struct coded *c,
        + ((size_t)u->i_unit*32 + lane)*c->sz_fine;
 }
 
-/* B2: the reach of one row, as its norm2 allows. */
+/* B2: the reach of one row, as its norm2 allows. An error of D moves h, and so
+** norm2(p) by 2h/norm2(r) times as much, so h is made of the least N (a, b). */
 static double row_reach(const struct coded *c, double n2){
-  double h = (c->qq + n2 - (double)c->bound.limit)/2, p2 = c->qq;
+  double h = (n2*(double)c->bound.a + (double)c->bound.b
+              - (double)c->bound.limit)/2, p2 = c->qq;
   double reach = (double)c->bound.reach;
   if( c->s->metric==VECDB_IP || !(h>0) || !(n2>0) ) return reach;
   p2 -= h*h/n2*(1 - 0x1p-14);

@@ -266,6 +266,10 @@ static int group_open(struct coll_hold *h, size_t i){
   run->slots = slots;
   run_trim(run, h->from);
 done:
+  if( rc!=VECDB_OK ){                  /* it may be opened again */
+    vdb_extent_unpin(h->c->p, &g->data);
+    vdb_extent_unpin(h->c->p, &g->map);
+  }
   return rc;
 }
 
