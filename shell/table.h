@@ -75,4 +75,7 @@ void table_error(struct table *t, int rc);
 /* Value j of a column of values. */
 const void *table_value_at(const vecdb_column_data *d, size_t j);
 bool table_is_null_at(const vecdb_column_data *d, size_t j);
+/* The shortest text that reads back as the same double, and as a double, in
+** SQL, too; in s->number. */
+const char *table_real_text(struct scan *s, double d);
 #endif

@@ -10,7 +10,6 @@
 */
 #include "shell/table.h"
 
-#include <stdlib.h>
 #include <string.h>
 
 /* ---- Errors -------------------------------------------------------------- */
@@ -320,19 +319,6 @@ static int host_scan_step(struct scan *s){
   return sql_result(s->t, sqlite3_step(s->s));
 }
 
-/* The shortest text that reads back as the same double, with a point or an
-** exponent, so that it reads back as a double. */
-static const char *real_text(struct scan *s, double d){
-  for(int digits=15; digits<=17; digits++){
-    snprintf(s->number, sizeof s->number - 2, "%.*g", digits, d);
-    if( strtod(s->number, NULL)==d ) break;
-  }
-  if( s->number[strspn(s->number, "-0123456789")]==0 ){
-    strcat(s->number, ".0");
-  }
-  return s->number;
-}
-
 static int host_scan_value(struct scan *s, int column, struct cell *v){
   vecdb_column_info ci;
   column_name(s->t, column, &ci);
@@ -346,7 +332,7 @@ static int host_scan_value(struct scan *s, int column, struct cell *v){
       break;
     case SQLITE_FLOAT:
       v->type = VECDB_REAL;
-      v->text = real_text(s, sqlite3_column_double(s->s, column));
+      v->text = table_real_text(s, sqlite3_column_double(s->s, column));
       break;
     case SQLITE_BLOB:
       v->type = ci.role==VECDB_ROLE_VECTOR ? VECDB_VECTOR : VECDB_BLOB;

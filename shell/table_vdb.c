@@ -2,6 +2,8 @@
 */
 #include "shell/table.h"
 
+#include <math.h>
+#include <stdlib.h>
 #include <string.h>
 
 void table_init(struct table *t, struct shell *sh, const char *name){
@@ -32,6 +34,15 @@ const void *table_value_at(const vecdb_column_data *d, size_t j){
 
 bool table_is_null_at(const vecdb_column_data *d, size_t j){
   return d->nulls!=NULL && d->nulls[j]!=0;
+}
+
+const char *table_real_text(struct scan *s, double d){
+  if( isinf(d) ) return d<0 ? "-9.0e+999" : "9.0e+999";
+  for(int digits=15; digits<=17; digits++){
+    sqlite3_snprintf(sizeof s->number, s->number, "%!.*g", digits, d);
+    if( strtod(s->number, NULL)==d ) break;
+  }
+  return s->number;
 }
 
 /* ---- Transactions -------------------------------------------------------- */
@@ -140,6 +151,9 @@ static int vdb_scan_value(struct scan *s, int column, struct cell *v){
     case VECDB_INTEGER:
       v->i = vecdb_column_int64(s->v, column);
       v->text = vecdb_column_text(s->v, column);
+      break;
+    case VECDB_REAL:
+      v->text = table_real_text(s, vecdb_column_double(s->v, column));
       break;
     default:
       v->text = vecdb_column_text(s->v, column);

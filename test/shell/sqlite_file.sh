@@ -56,6 +56,83 @@ run 0 h.db ".import j.jsonl j" "SELECT id, vec_to_json(v,'exact'), t FROM j"
 has 'jsonl, with text keys' 'a|[1,2]|x
 b|[3,4]|' "$out"
 
+same() { is "$1" "$(od -An -tx1 "$2")" "$(od -An -tx1 "$3")"; }
+for f in fbin fvecs bvecs ivecs u8bin i8bin ibin npy; do
+  run 0 h.db ".export $f out.$f"
+  has "$f goes out" 'exported' "$out"
+  run 0 x.vdb ".export $f vdb.$f"
+  same "$f: the bytes a .vdb gives" vdb.$f out.$f
+  if [ $f != npy ]; then same "$f: the bytes that went in" a.$f out.$f; fi
+done
+run 0 x.vdb ".import a.fbin m --meta m.tsv --column v" ".import u.csv m"
+for f in csv tsv jsonl; do
+  run 0 h.db ".export m out.$f" ".import out.$f back_$f" ".export back_$f again.$f"
+  run 0 x.vdb ".export m vdb.$f"
+  same "$f: the text a .vdb gives" vdb.$f out.$f
+  same "$f: a round trip" out.$f again.$f
+done
+run 1 h.db ".export fbin no.ivecs"
+has 'halves are no integers' 'has elements that are no 32-bit integers' "$out"
+run 1 h.db ".export o no.csv"
+has 'SQL is for ordinary tables' '"o" is no table of vectors' "$out"
+run 1 h.db ".export nosuch no.csv"
+has 'a table that is not there' 'no table "nosuch"' "$out"
+run 0 h.db BEGIN "DELETE FROM fvecs WHERE id=1" ".export fvecs part.fvecs" ROLLBACK
+is 'inside a transaction its rows go out' 12 "$(wc -c <part.fvecs)"
+
+# ---- .dump ---------------------------------------------------------------------
+run 0 :memory: "ATTACH 'd.db' AS d; CREATE TABLE d.none(x)"
+cat >d.sql <<'END'
+CREATE TABLE o(a INTEGER PRIMARY KEY AUTOINCREMENT, b, c AS (a+1));
+INSERT INTO o(b) VALUES(1),(0.1),('it''s'),(x'00ff'),(NULL),(-1e999),(CAST(x'610062' AS TEXT));
+CREATE TABLE "w d"(x PRIMARY KEY) WITHOUT ROWID;
+INSERT INTO "w d" VALUES('k');
+CREATE INDEX oi ON o(b);
+CREATE VIEW ov AS SELECT * FROM o;
+CREATE VIRTUAL TABLE t USING vecdb(id integer primary key, v float[2] distance_metric=cosine, h float16[2], y bit[8],
+  p text partition key, n int, r float, f boolean, s text, +body text, +raw blob);
+INSERT INTO t(id,v,h,y,p,n,r,f,s,body,raw)
+  VALUES(7,'[0.1,1e-30]','[1,0.5]',vec_bit(x'0f'),'de',-1,0.1,1,'a "b" ''c'' d','long',x'00ff'),
+  (9,'[1,2]','[3,4]',vec_bit(x'80'),'en',NULL,2.0,0,NULL,NULL,NULL),
+  (11,'[1,2]','[3,4]',vec_bit(x'01'),'en',NULL,-1e999,0,'',NULL,NULL);
+CREATE VIRTUAL TABLE words USING vecdb(name text primary key, v int8[2]);
+INSERT INTO words(name,v) VALUES('one','[1,-2]');
+CREATE VIRTUAL TABLE plain USING vec0(v float[1]);
+INSERT INTO plain(rowid,v) VALUES(5,'[1.5]');
+INSERT INTO t(t) VALUES('ef=77');
+END
+run 0 d.db "DROP TABLE none" ".read d.sql"
+run 0 d.db ".once d1.txt" .dump
+run 0 :memory: "ATTACH 'e.db' AS d; CREATE TABLE d.none(x)"
+run 0 e.db "DROP TABLE none" ".read d1.txt" ".once d2.txt" .dump
+is '.dump, read and dumped again' "$(cat d1.txt)" "$(cat d2.txt)"
+is 'no tables beside ours' 0 "$(grep -c '_pages\|_extents\|_meta' d1.txt)"
+has 'rows of vectors, exact' "INSERT INTO \"t\"(\"id\",\"v\",\"h\",\"y\",\"p\",\"n\",\"r\",\"f\",\"s\",\"body\",\"raw\") VALUES(7,'[0.1,1e-30]','[1,0.5]'," "$(cat d1.txt)"
+has 'options that were set' 'ef=77' "$(cat d1.txt)"
+has 'implied keys' "INSERT INTO \"plain\"(\"rowid\",\"v\") VALUES(5,'[1.5]');" "$(cat d1.txt)"
+has 'ordinary tables' "INSERT INTO \"o\" VALUES(2,0.1);" "$(cat d1.txt)"
+has 'a zero byte in a text' "CAST(X'610062' AS TEXT)" "$(cat d1.txt)"
+for q in "SELECT * FROM t" "SELECT * FROM words" "SELECT rowid,* FROM plain" "SELECT quote(b),c FROM o" 'SELECT * FROM "w d"' \
+  "SELECT b FROM o WHERE a=6" "SELECT * FROM sqlite_sequence" "SELECT type,name FROM sqlite_schema WHERE name NOT LIKE 'sqlite%' ORDER BY 1,2"; do
+  is "the same: $q" "$("$V" -quote d.db "$q")" "$("$V" -quote e.db "$q")"
+done
+run 0 d.db "CREATE VIRTUAL TABLE beside USING vecdb(file='g.vdb', v float[1])" "INSERT INTO beside(v) VALUES('[3]')" ".dump beside"
+has 'a table with file= comes along' 'USING vecdb(v float[1]);
+INSERT INTO "beside"("rowid","v") VALUES(1,'"'[3]'" "$out"
+run 0 d.db .dump
+is 'without what belongs to the file' 0 "$(echo "$out" | grep -c 'vecdb_txn')"
+run 0 d.db ".dump words"
+is '.dump of one table' "PRAGMA foreign_keys=OFF;
+BEGIN;
+CREATE VIRTUAL TABLE \"words\" USING vecdb(name text primary key, v int8[2]);
+INSERT INTO \"words\"(\"name\",\"v\") VALUES('one','[1,-2]');
+COMMIT;" "$out"
+run 1 d.db ".dump nosuch"
+has '.dump of a table that is not there' 'no table "nosuch"' "$out"
+"$V" d.db ".dump t" | "$V" f.vdb >said.txt 2>&1
+is 'ours can be read into a .vdb' "$("$V" -quote d.db "SELECT * FROM t")" "$("$V" -quote f.vdb "SELECT * FROM t")"
+is 'and come out of it in the same words' "$("$V" d.db ".dump t" | sed 1d)" "$("$V" f.vdb .dump)"
+
 # ---- refused, and nothing is there ---------------------------------------------
 refused() {     # NAME FILE TEXT
   run 1 h.db ".import $2 refused --column v"
