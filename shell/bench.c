@@ -3,15 +3,16 @@
 ** Queries are drawn rows of the table (a row is its own nearest neighbour, so
 ** one more is asked for and the first is not counted), or a file of vectors.
 ** The truth is an exact batch search. Each effort runs as a batch over all
-** threads, repeated until it has taken long enough to be told from noise; the
-** best run counts. The last line is the exact search.
+** threads (of a SQLite database: one search after another), repeated until it
+** has taken long enough to be told from noise; the best run counts. The last
+** line is the exact search.
 **
 ** A row says what must be known to compare it: rows, dimensions, type, metric,
 ** k, threads and the machine. FILE.csv gets all columns, FILE.svg a picture of
 ** queries per second over recall.
 */
 #include "shell/cmd.h"
-#include "shell/reader.h"
+#include "shell/table.h"
 
 #include <inttypes.h>
 #include <math.h>
@@ -26,8 +27,8 @@ struct bench_row { uint32_t ef; double recall, qps; };
 
 struct bench {
   struct shell *sh;
-  const char *table, *column, *file;
-  vecdb_collection *c;
+  const char *column, *file;
+  struct table t;
   vecdb_column_info ci;
   int i_col;
   uint64_t n_row;
@@ -55,18 +56,21 @@ static bool bench_alloc(struct bench *b){
 static int queries_draw(struct bench *b){
   uint64_t step = b->n_row/b->nq ? b->n_row/b->nq : 1, i = 0;
   uint32_t n = 0;
-  vecdb_stmt *s = NULL;
-  int rc = vecdb_prepare_scan(b->c, NULL, &s);
-  while( rc==VECDB_OK && n<b->nq && (rc = vecdb_step(s))==VECDB_ROW ){
-    const void *v;
+  const struct table_ops *ops = b->t.ops;
+  struct scan s;
+  int rc = ops->scan_begin(&b->t, &s);
+  while( rc==VECDB_OK && n<b->nq && (rc = ops->scan_step(&s))==VECDB_ROW ){
+    struct cell v;
     rc = VECDB_OK;
     if( i++%step ) continue;
-    v = vecdb_column_vector(s, b->i_col, NULL);
-    if( v==NULL ){ rc = vecdb_column_errcode(s); continue; }
-    memcpy(b->query + (size_t)n*b->ci.vector_bytes, v, b->ci.vector_bytes);
-    b->self[n++] = vecdb_column_int64(s, 0);
+    rc = ops->scan_value(&s, b->i_col, &v);
+    if( rc!=VECDB_OK || v.type!=VECDB_VECTOR ) continue;
+    memcpy(b->query + (size_t)n*b->ci.vector_bytes, v.data,
+           b->ci.vector_bytes);
+    rc = ops->scan_value(&s, 0, &v);
+    b->self[n++] = v.i;
   }
-  vecdb_finalize(s);
+  ops->scan_end(&s);
   b->nq = n;
   return rc==VECDB_DONE ? VECDB_OK : rc;
 }
@@ -79,8 +83,8 @@ static int batch_run(struct bench *b, uint32_t ef, bool is_exact){
   o.column = b->i_col;
   o.ef = ef;
   if( is_exact ) o.flags |= VECDB_SEARCH_EXACT;
-  return vecdb_search_many(b->c, &o, b->nq, (int)b->ci.element, b->query, 0,
-                           b->key, b->distance, NULL);
+  return b->t.ops->search(&b->t, &o, b->nq, (int)b->ci.element, b->query,
+                          b->key, b->distance);
 }
 
 /* Distance of the j-th neighbour of query i, itself left out; +inf: none. */
@@ -167,6 +171,7 @@ static const char *metric_name(uint32_t m){
 }
 
 static long threads(const struct bench *b){
+  if( b->sh->db==NULL ) return 1;
   return b->sh->n_thread ? b->sh->n_thread : sysconf(_SC_NPROCESSORS_ONLN);
 }
 
@@ -180,7 +185,7 @@ static void csv_write(const struct bench *b, FILE *f){
     char ef[16] = "exact";
     if( r->ef ) snprintf(ef, sizeof ef, "%u", r->ef);
     fprintf(f, "%s,%" PRIu64 ",%s,%s,%u,%u,%ld,\"%s\",%s,%.4f,%.1f\n",
-            b->table, b->n_row, b->ci.decl, metric_name(b->ci.metric), b->k,
+            b->t.name, b->n_row, b->ci.decl, metric_name(b->ci.metric), b->k,
             b->nq, threads(b), cpu, ef, r->recall, r->qps);
   }
 }
@@ -252,7 +257,7 @@ static void file_write(const struct bench *b, const char *path){
 static void table_print(const struct bench *b){
   char cpu[128];
   fprintf(b->sh->out, "%s: %" PRIu64 " rows, %s, %s, k %u, %u queries, %ld "
-          "threads, %s\n", b->table, b->n_row, b->ci.decl,
+          "threads, %s\n", b->t.name, b->n_row, b->ci.decl,
           metric_name(b->ci.metric), b->k, b->nq, threads(b),
           machine(cpu, sizeof cpu));
   fprintf(b->sh->out, "%6s %8s %12s\n", "ef", "recall", "queries/s");
@@ -268,18 +273,16 @@ static void table_print(const struct bench *b){
 /* ---- The command --------------------------------------------------------- */
 
 static bool bench_open(struct bench *b){
-  vecdb_collection_stats cs = { .size = sizeof cs };
-  int rc = vecdb_collection_open(b->sh->db, b->table, &b->c), n;
-  if( rc==VECDB_OK ) rc = vecdb_collection_stat(b->c, &cs);
-  if( rc!=VECDB_OK ){ cmd_vecdb_error(b->sh, rc); return false; }
-  b->n_row = cs.n_row;
-  n = vecdb_column_count(b->c);
+  int rc = b->t.ops->open(&b->t), n;
+  if( rc==VECDB_OK ) rc = b->t.ops->count(&b->t, &b->n_row);
+  if( rc!=VECDB_OK ){ table_error(&b->t, rc); return false; }
+  n = vecdb_column_count(b->t.c);
   for(b->i_col=0; b->i_col<n; b->i_col++){
     b->ci.size = sizeof b->ci;
-    vecdb_column_describe(b->c, b->i_col, &b->ci);
+    vecdb_column_describe(b->t.c, b->i_col, &b->ci);
     if( b->i_col==0 && b->ci.type==VECDB_TEXT ){
       shell_error(b->sh, EXIT_SQL, "cannot bench \"%s\": batches need integer "
-                  "keys", b->table);
+                  "keys", b->t.name);
       return false;
     }
     if( b->ci.role==VECDB_ROLE_VECTOR && (b->column==NULL
@@ -287,7 +290,7 @@ static bool bench_open(struct bench *b){
   }
   if( b->i_col==n ){
     shell_error(b->sh, EXIT_SQL, "no vector column \"%s\" in \"%s\"",
-                b->column ? b->column : "", b->table);
+                b->column ? b->column : "", b->t.name);
   }
   return b->i_col<n;
 }
@@ -295,7 +298,7 @@ static bool bench_open(struct bench *b){
 static bool args_parse(struct bench *b, int argc, char **argv){
   long k = K_DEFAULT, nq = N_QUERY;
   if( argc<2 ) return false;
-  b->table = argv[1];
+  table_init(&b->t, b->sh, argv[1]);
   for(int i=2; i<argc; i++){
     if( strncmp(argv[i], "k=", 2)==0 ) k = strtol(argv[i]+2, NULL, 10);
     else if( strncmp(argv[i], "queries=", 8)==0 ) nq = strtol(argv[i]+8, NULL, 10);
@@ -316,21 +319,22 @@ bool cmd_bench(struct shell *sh, int argc, char **argv){
   memset(&b, 0, sizeof b);
   b.sh = sh;
   if( !args_parse(&b, argc, argv) ) return false;
-  if( !cmd_needs_vdb(sh, "bench") ) return true;
   if( b.file && !cmd_allowed(sh, "writing a file") ) return true;
   if( bench_open(&b) && bench_alloc(&b) ){
-    rc = vecdb_begin(sh->db, VECDB_READ);
-    if( rc==VECDB_OK ) rc = bench_run(&b);
+    rc = b.t.ops->begin(&b.t, false);
+    if( rc==VECDB_OK ){
+      rc = bench_run(&b);
+      b.t.ops->rollback(&b.t);
+    }
     if( rc==VECDB_NOTFOUND ) shell_error(sh, EXIT_SQL, "\"%s\" has no rows",
-                                         b.table);
-    else if( rc!=VECDB_OK ) cmd_vecdb_error(sh, rc);
+                                         b.t.name);
+    else if( rc!=VECDB_OK ) table_error(&b.t, rc);
     else{
       table_print(&b);
       if( b.file ) file_write(&b, b.file);
     }
-    if( vecdb_in_transaction(sh->db) ) vecdb_rollback(sh->db);
   }
-  vecdb_collection_close(b.c);
+  table_close(&b.t);
   free(b.query);
   free(b.self);
   free(b.limit);

@@ -64,6 +64,12 @@ struct table_ops {
   int  (*scan_step)(struct scan *s);     /* VECDB_ROW, VECDB_DONE */
   int  (*scan_value)(struct scan *s, int column, struct cell *v);
   void (*scan_end)(struct scan *s);
+
+  /* nq searches, as vecdb_search_many does them and with its results: over
+  ** all threads at once, or through SQL one after another by one thread. */
+  int  (*search)(struct table *t, const vecdb_search_options *o, size_t nq,
+                 int element, const void *queries, int64_t *keys,
+                 float *distances);
 };
 extern const struct table_ops table_ops_vdb, table_ops_sql;
 

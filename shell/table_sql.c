@@ -8,8 +8,9 @@
 **           between rows.
 ** SNAPSHOT  a savepoint, which works inside a transaction as well.
 */
-#include "shell/table.h"
+#include "shell/value.h"
 
+#include <math.h>
 #include <string.h>
 
 /* ---- Errors -------------------------------------------------------------- */
@@ -354,8 +355,56 @@ static void host_scan_end(struct scan *s){
   s->s = NULL;
 }
 
+/* ---- Searching ----------------------------------------------------------- */
+
+/* The call form, whose names cannot clash with those of columns. */
+static int search_prepare(struct table *t, const vecdb_search_options *o,
+                          int element, sqlite3_stmt **st){
+  vecdb_column_info ci;
+  char *json, *column, effort[40];
+  int rc;
+  column_name(t, o->column, &ci);
+  column = value_json_quote(ci.name);
+  snprintf(effort, sizeof effort, "%s:%u",
+           o->flags & VECDB_SEARCH_EXACT ? "\"exact\"" : "\"ef\"",
+           o->flags & VECDB_SEARCH_EXACT ? 1u : o->ef);
+  json = sqlite3_mprintf("{\"k\":%u,\"column\":%s,%s}", o->k, column, effort);
+  sqlite3_free(column);
+  column_name(t, 0, &ci);
+  rc = sql_prepare(t, sqlite3_mprintf("SELECT \"%w\", distance FROM "
+         "\"%w\"(%s(?1), %Q)", ci.name, t->name,
+         vector_function((uint32_t)element), json), st);
+  sqlite3_free(json);
+  return rc;
+}
+
+static int host_search(struct table *t, const vecdb_search_options *o,
+                       size_t nq, int element, const void *queries,
+                       int64_t *keys, float *distances){
+  sqlite3_stmt *st = NULL;
+  vecdb_column_info ci;
+  int rc = search_prepare(t, o, element, &st);
+  column_name(t, o->column, &ci);
+  for(size_t i=0; rc==VECDB_OK && i<nq; i++){
+    size_t n = vecdb_vector_bytes(element, ci.dims), j = 0;
+    sqlite3_bind_blob64(st, 1, (const char*)queries + i*n, n, SQLITE_STATIC);
+    while( (rc = sql_result(t, sqlite3_step(st)))==VECDB_ROW && j<o->k ){
+      keys[i*o->k + j] = sqlite3_column_int64(st, 0);
+      distances[i*o->k + j++] = (float)sqlite3_column_double(st, 1);
+    }
+    if( rc==VECDB_DONE || rc==VECDB_ROW ) rc = VECDB_OK;
+    for(; j<o->k; j++){
+      keys[i*o->k + j] = -1;
+      distances[i*o->k + j] = INFINITY;
+    }
+    sqlite3_reset(st);
+  }
+  sqlite3_finalize(st);
+  return rc;
+}
+
 const struct table_ops table_ops_sql = {
   host_begin, host_commit, host_rollback, host_batch_begin, host_batch_end,
   host_create, host_open, host_count, host_put, host_update,
-  host_scan_begin, host_scan_step, host_scan_value, host_scan_end
+  host_scan_begin, host_scan_step, host_scan_value, host_scan_end, host_search
 };

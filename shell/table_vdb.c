@@ -166,8 +166,15 @@ static void vdb_scan_end(struct scan *s){
   s->v = NULL;
 }
 
+static int vdb_search(struct table *t, const vecdb_search_options *o,
+                      size_t nq, int element, const void *queries,
+                      int64_t *keys, float *distances){
+  return vdb_result(t, vecdb_search_many(t->c, o, nq, element, queries, 0,
+                                         keys, distances, NULL));
+}
+
 const struct table_ops table_ops_vdb = {
   vdb_begin, vdb_commit, vdb_rollback, vdb_batch_begin, vdb_batch_end,
   vdb_create, vdb_open, vdb_count, vdb_put, vdb_update,
-  vdb_scan_begin, vdb_scan_step, vdb_scan_value, vdb_scan_end
+  vdb_scan_begin, vdb_scan_step, vdb_scan_value, vdb_scan_end, vdb_search
 };

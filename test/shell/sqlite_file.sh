@@ -167,6 +167,17 @@ has 'not inside a transaction' 'cannot import inside a transaction' "$out"
 run 1 -readonly h.db ".import a.fbin fbin --column v"
 has 'read-only' 'readonly' "$out"
 
+# ---- .bench, .recall, .knn, .stat ------------------------------------------------
+{ u32 400 1; head -c 1200 /dev/zero; for i in 1 2 3 4 5 6 7 8 9 10; do f32 1 2 3 4 0.5 0 1 2 3 4; done; } >many.fbin
+run 0 h.db ".import many.fbin many --column v" ".bench many k=2 queries=20 b.csv"
+has '.bench sweeps' 'exact   1.0000' "$out"
+has 'one search after another' '20 queries, 1 threads' "$out"
+has 'the csv is one' 'many,400,float[1],l2,2,20,1,' "$(cat b.csv)"
+run 1 h.db ".bench j"
+has '.bench of text keys' 'batches need integer keys' "$out"
+run 0 h.db ".knn fbin [1,2] 1" ".recall many samples=10" ".optimize fbin" ".stat fbin" ".tune fbin"
+has '.stat' 'rows|3' "$out"
+
 # ---- Ctrl-C keeps what is complete -----------------------------------------------
 { u32 3000000 1; head -c 12000000 /dev/zero; } >long.fbin
 "$V" h.db ".import long.fbin long --column v --batch 100" >said.txt 2>&1 &
