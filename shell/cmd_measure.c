@@ -4,7 +4,6 @@
 
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 /* INSERT INTO t(t) VALUES(command); false after an error. */
 static bool table_command(struct shell *sh, const char *table,
@@ -74,19 +73,43 @@ bool cmd_recall(struct shell *sh, int argc, char **argv){
   return true;
 }
 
+/* What vecdb_config('progress') takes: a function, called with its place. */
+struct tune_hook {
+  vecdb_progress_fn fn;
+  struct progress pg;
+};
+
+static int tune_progress(void *arg, const vecdb_progress *v){
+  struct tune_hook *hook = arg;
+  hook->pg.total = v->total;
+  if( v->done<v->total ) progress_update(&hook->pg, v->done);
+  else progress_end(&hook->pg, NULL);  /* rows or an error are printed next */
+  return hook->pg.sh->interrupted;
+}
+
+/* hook NULL: no more. */
+static void tune_watch(struct shell *sh, struct tune_hook *hook){
+  sqlite3_stmt *st = NULL;
+  sqlite3_prepare_v2(sh->sql, "SELECT vecdb_config('progress', ?1)", -1, &st,
+                     NULL);
+  if( st && hook ) sqlite3_bind_pointer(st, 1, hook, "vecdb_progress", NULL);
+  if( st ) sqlite3_step(st);
+  sqlite3_finalize(st);
+}
+
 bool cmd_tune(struct shell *sh, int argc, char **argv){
   static const char *const names[] = { "recall", "column", "apply", NULL };
   bool apply = argc>2 && strcmp(argv[argc-1], "apply")==0;
   const char *target = argument(argc, argv, "recall", "0.95");
+  struct tune_hook hook = { tune_progress, { 0 } };
   char *z, *end;
   double d = strtod(target, &end);
   if( argc<2 || !arguments_known(argc, argv, names) || *end ) return false;
   z = sqlite3_mprintf("SELECT kind, layout, ef, recall, lower, upper, ms, "
       "compared, bytes_per_row FROM vecdb_tune(%Q, %!.6g, %Q)", argv[1], d,
       argument(argc, argv, "column", NULL));
-  if( isatty(2) && !sh->batch && !sh->quiet ){
-    fputs("building trial graphs and measuring; Ctrl-C stops\n", stderr);
-  }
+  progress_begin(&hook.pg, sh, "trying layouts", "layouts", 0);
+  tune_watch(sh, &hook);
   if( z && !apply ) cmd_query(sh, z, NULL);
   sqlite3_free(z);
   if( apply ){
@@ -97,6 +120,8 @@ bool cmd_tune(struct shell *sh, int argc, char **argv){
     }
     sqlite3_free(z);
   }
+  tune_watch(sh, NULL);
+  progress_end(&hook.pg, NULL);
   return true;
 }
 

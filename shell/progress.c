@@ -107,7 +107,7 @@ void progress_update(struct progress *p, unsigned long long done){
 void progress_end(struct progress *p, const char *summary){
   if( p->was_shown ) fputs("\r\033[K", stderr);
   if( summary!=NULL && !p->sh->quiet ) fprintf(stderr, "%s\n", summary);
-  p->is_on = false;
+  p->is_on = p->was_shown = false;
 }
 
 int progress_vecdb(void *arg, const vecdb_progress *v){

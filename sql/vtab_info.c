@@ -313,8 +313,10 @@ static int config_gpu(sqlite3_context *ctx, struct sql_state *st,
 /* vecdb_config(name [,value]): settings of this connection. Returns the value
 ** in force. 'interrupt' takes a pointer, bound by sqlite3_bind_pointer as a
 ** "vecdb_interrupt", to a volatile int that stops long work when it is not 0;
+** 'progress' takes a "vecdb_progress", to a function as that of
+** vecdb_progress_handler, which is called with that pointer while 'tune' works;
 ** 'file_layer' (tests) a "vecdb_file_layer", to a struct vecdb_file_ops through
-** which .vdb files are opened. Both must outlive the connection. */
+** which .vdb files are opened. All must outlive the connection. */
 static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
   struct sql_state *st = vdb_function_state(ctx);
   const char *name = arg_text(a[0]);
@@ -355,6 +357,8 @@ static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
     struct sql_conn *c;
     st->interrupted = sqlite3_value_pointer(a[1], "vecdb_interrupt");
     for(c=st->conns; c; c=c->next) vdb_conn_watch_interrupt(c);
+  }else if( strcmp(name, "progress")==0 && n==2 ){
+    st->progress = sqlite3_value_pointer(a[1], "vecdb_progress");
   }else if( strcmp(name, "file_layer")==0 && n==2 ){
     st->file = sqlite3_value_pointer(a[1], "vecdb_file_layer");
   }else{

@@ -130,6 +130,8 @@ struct sql_state {
   const struct vecdb_file_ops *file;  /* not NULL: replaces the OS (tests) */
   int gpu;                    /* VECDB_GPU_*, for files to be opened */
   volatile int *interrupted;  /* not 0 there: stop; NULL: nobody asks */
+  vecdb_progress_fn *progress;/* called with this pointer while a long
+                              ** measurement runs; NULL: nobody asks */
   int i_level;                /* innermost savepoint, as the guard knows; -1 */
   struct sql_last last;
 };

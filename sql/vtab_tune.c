@@ -37,7 +37,7 @@ struct tune {
   int column;
   double target;
   struct proposal p[N_LAYOUT_MAX + 1];
-  int n;
+  int n, n_tried;             /* n_tried: of them measured so far */
   double trial_now;           /* ms of the layout in force, in its trial */
 };
 
@@ -50,16 +50,29 @@ static void trial_end(struct trial *x){
   vecdb_close(x->db);
 }
 
-/* Ctrl-C ends the build of a trial, too. */
-static int trial_is_stopped(void *arg, const vecdb_progress *p){
-  const struct sql_state *st = arg;
-  (void)p;
+/* Say how many of the layouts are done; not 0: stop. */
+static int tune_report(const struct tune *u){
+  struct sql_state *st = u->t->st;
+  vecdb_progress p;
+  memset(&p, 0, sizeof(p));
+  p.size = sizeof(p);
+  p.phase = "trying layouts";
+  p.unit = "layouts";
+  p.done = (uint64_t)u->n_tried;
+  p.total = (uint64_t)u->n;
+  if( st->progress && (*st->progress)((void*)st->progress, &p) ) return 1;
   return st->interrupted && *st->interrupted;
 }
 
+/* Ctrl-C ends the build of a trial, too. */
+static int trial_is_stopped(void *arg, const vecdb_progress *p){
+  (void)p;
+  return tune_report(arg);
+}
+
 /* A collection in memory with this index and the drawn rows. */
-static int trial_begin(struct trial *x, struct audit *rows, const char *index,
-                       char **err){
+static int trial_begin(struct trial *x, struct tune *u, struct audit *rows,
+                       const char *index, char **err){
   const vecdb_column_info *ci = &rows->t->cols[rows->column].info;
   static const char *const metric[] = { "", "l2", "cosine", "ip", "l1",
                                         "hamming", "jaccard" };
@@ -81,7 +94,7 @@ static int trial_begin(struct trial *x, struct audit *rows, const char *index,
   opt.size = sizeof(opt);
   opt.flags = VECDB_OPTIMIZE_ALL;
   if( rc==VECDB_OK ){
-    vecdb_progress_handler(x->db, trial_is_stopped, rows->t->st);
+    vecdb_progress_handler(x->db, trial_is_stopped, u);
     rc = vecdb_create_collection(x->db, "t", schema);
   }
   if( rc==VECDB_OK ) rc = vecdb_collection_open(x->db, "t", &x->coll);
@@ -122,7 +135,7 @@ static int trial_measure(struct tune *u, struct audit *rows,
   memset(&a, 0, sizeof(a));
   memset(&cs, 0, sizeof(cs));
   cs.size = sizeof(cs);
-  SQL_TRY( trial_begin(&x, rows, p->index, err) );
+  SQL_TRY( trial_begin(&x, u, rows, p->index, err) );
   SQL_TRY( trial_queries(rows, &a) );
   cols[0] = u->t->cols[0];
   cols[1] = u->t->cols[u->column];
@@ -214,6 +227,8 @@ static int layouts_try(struct tune *u, char **err){
   for(i=1; i<u->n && rc==SQLITE_OK; i++){
     struct proposal *p = &u->p[i];
     if( i==1 ) sqlite3_snprintf(64, p->index, "%s", now);
+    u->n_tried = i;
+    (void)tune_report(u);
     p->is_trial = 1;
     rc = trial_measure(u, &rows, p, err);
     if( i==1 ) u->trial_now = p->r.ms;
@@ -242,6 +257,8 @@ static int tune_run(struct tune *u, char **err){
     rc = layouts_try(u, err);
   }
 done:
+  u->n_tried = u->n;
+  (void)tune_report(u);                /* the last word: all of them are done */
   vdb_audit_end(&a);
   return rc;
 }

@@ -157,6 +157,52 @@ TEST(interop__both_write_in_turns){
   scratch_end();
 }
 
+struct watch { vecdb_progress_fn fn; uint64_t n_call, done, total; };
+
+static int watch_call(void *arg, const vecdb_progress *p){
+  struct watch *w = arg;
+  CHECK( p->done>=w->done && p->done<=p->total );
+  w->n_call++;
+  w->done = p->done;
+  w->total = p->total;
+  return 0;
+}
+
+static void watch_set(sqlite3 *db, struct watch *w){
+  sqlite3_stmt *s = NULL;
+  REQUIRE_INT(SQLITE_OK, sqlite3_prepare_v2(db,
+      "SELECT vecdb_config('progress', ?1)", -1, &s, NULL));
+  if( w ) sqlite3_bind_pointer(s, 1, w, "vecdb_progress", NULL);
+  CHECK_INT(SQLITE_ROW, sqlite3_step(s));
+  sqlite3_finalize(s);
+}
+
+TEST(interop__tells_how_far_tune_is){
+  struct watch w = { watch_call, 0, 0, 0 };
+  uint64_t n_call;
+  sqlite3 *db;
+
+  scratch_remove();
+  db = host_open();
+  exec(db, "CREATE VIRTUAL TABLE t USING vecdb(id integer primary key, v "
+       "float[4])");
+  exec(db, "WITH RECURSIVE n(n) AS (SELECT 1 UNION ALL SELECT n+1 FROM n WHERE "
+       "n<2100) INSERT INTO t(id,v) SELECT n, json_array(n%7, n%11, n%13, n) "
+       "FROM n");
+  exec(db, "INSERT INTO t(t) VALUES('rebuild')");
+  watch_set(db, &w);
+  exec(db, "SELECT * FROM vecdb_tune('t', 0.5)");
+  CHECK( w.n_call>=6 );                /* five layouts, and the last word */
+  CHECK_U64(6, w.total);
+  CHECK_U64(w.total, w.done);
+  n_call = w.n_call;
+  watch_set(db, NULL);
+  exec(db, "SELECT * FROM vecdb_tune('t', 0.5)");
+  CHECK_U64(n_call, w.n_call);
+  CHECK_INT(SQLITE_OK, sqlite3_close(db));
+  scratch_end();
+}
+
 /* Ctrl-C in the shell: a flag outside may stop what runs inside (it is looked
 ** at a few times a second), and nothing is lost. */
 TEST(interop__survives_a_flag_that_stops_it){
