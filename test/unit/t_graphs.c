@@ -98,7 +98,7 @@ static void answers_same(const struct answers *a, const struct answers *b){
 
 /* The graph is used and right: most of the exact answer. */
 static void answers_good(vecdb_collection *c){
-  struct answers a = answers_get(c, 90), e;
+  struct answers a = answers_get(c, 20), e;
   int n = 0;
   CHECK_STR("graph", g_info(c).plan);
   OK(vecdb_collection_db(c), answers_try(c, 0, true, &e));
@@ -156,7 +156,7 @@ static void undo_and_do(struct world *w, int round){
 TEST(graphs__follow_rollback_and_savepoint){
   for(int home=0; home<N_HOME; home++){
     struct world w;
-    world_create(&w, (enum home)home, 2300);
+    world_create(&w, (enum home)home, 700);
     undo_and_do(&w, 0);
     if( home==HOME_HOST ) undo_and_do(&w, 1);
     world_destroy(&w);
@@ -168,7 +168,7 @@ TEST(graphs__of_a_snapshot_stay_while_others_rebuild){
     struct world w;
     vecdb *b;
     vecdb_collection *cb;
-    world_create(&w, (enum home)home, 2300);
+    world_create(&w, (enum home)home, 700);
     b = world_connect(&w);
     cb = api_collection(b, "t", NULL);
     for(uint64_t round=0; round<3; round++){
@@ -201,7 +201,7 @@ TEST(graphs__of_an_undecided_state_are_forgotten){
   struct world w;
   vecdb *b;
   vecdb_collection *cb;
-  world_create(&w, HOME_FILE, 2300);
+  world_create(&w, HOME_FILE, 700);
   b = world_connect(&w);
   cb = api_collection(b, "t", NULL);
   OK(w.db, vecdb_begin(w.db, VECDB_WRITE));
@@ -210,7 +210,7 @@ TEST(graphs__of_an_undecided_state_are_forgotten){
   OK(w.db, vecdb_prepare_commit(w.db, uuid, 77));
   OK(b, vecdb_begin_read_at(b, 77));
   answers_good(cb);
-  CHECK_U64(2500, g_graph_rows(cb));
+  CHECK_U64(900, g_graph_rows(cb));
   OK(b, vecdb_rollback(b));
   OK(w.db, vecdb_decide(w.db, 0));
   OK(w.db, vecdb_begin(w.db, VECDB_WRITE));
@@ -218,7 +218,7 @@ TEST(graphs__of_an_undecided_state_are_forgotten){
   g_fill(w.c, VECDB_F32, 20000, 20199);
   OK(w.db, g_optimize(w.c));
   OK(w.db, vecdb_commit(w.db));
-  CHECK_U64(2299, g_graph_rows(cb));
+  CHECK_U64(699, g_graph_rows(cb));
   answers_good(cb);
   OK(b, vecdb_close(b));
   world_destroy(&w);
@@ -228,7 +228,7 @@ TEST(graphs__survive_reopening_vacuum_and_backup){
   for(int home=0; home<N_HOME; home++){
     struct world w;
     struct answers before, now;
-    world_create(&w, (enum home)home, 2300);
+    world_create(&w, (enum home)home, 700);
     before = answers_get(w.c, 12);
     if( home!=HOME_MEMORY ){
       OK(w.db, vecdb_close(w.db));
@@ -239,7 +239,7 @@ TEST(graphs__survive_reopening_vacuum_and_backup){
     }
     erase(w.c, 0, 30);
     OK(w.db, vecdb_vacuum(w.db));
-    CHECK_U64(2270, g_graph_rows(w.c));
+    CHECK_U64(670, g_graph_rows(w.c));
     answers_good(w.c);
     if( home==HOME_FILE ){
       vecdb_options o = VECDB_OPTIONS_INIT;
@@ -267,7 +267,7 @@ static void drop_in_transaction(struct world *w){
   answers_same(&before, &now);
   OK(w->db, vecdb_begin(w->db, VECDB_WRITE));
   OK(w->db, vecdb_drop_collection(w->db, "t"));
-  w->c = g_table(w->db, G_SCHEMA, VECDB_F32, 2100);
+  w->c = g_table(w->db, G_SCHEMA, VECDB_F32, 600);
   answers_good(w->c);
   OK(w->db, vecdb_commit(w->db));
   answers_good(w->c);
@@ -276,7 +276,7 @@ static void drop_in_transaction(struct world *w){
 TEST(graphs__follow_drop_and_create){
   for(int home=0; home<N_HOME; home++){
     struct world w;
-    world_create(&w, (enum home)home, 2300);
+    world_create(&w, (enum home)home, 700);
     drop_in_transaction(&w);
     world_destroy(&w);
   }
@@ -353,7 +353,7 @@ TEST(graphs__search_survives_failing_memory){
     vecdb_search_options o = g_options(G_K, 12);
     float q[G_DIMS];
     int rc = VECDB_NOMEM;
-    world_create(&w, (enum home)home, 2300);
+    world_create(&w, (enum home)home, 700);
     erase(w.c, 7, 8);
     before = answers_get(w.c, 12);
     g_vector(1000000, q);
@@ -419,12 +419,12 @@ static bool use_damaged(struct vecdb_file_ops *ops, bool *found){
   rc = vecdb_open("x.vdb", VECDB_OPEN_READWRITE, &o, &db);
   if( rc==VECDB_OK ) rc = vecdb_collection_open(db, "t", &c);
   for(int i=0; rc==VECDB_OK && i<3; i++){
-    vecdb_search_options so = g_options(G_K, 60);
+    vecdb_search_options so = g_options(G_K, 20);
     int rc1, rc2;
     so.filter = i==1 ? "id > 100" : NULL;
     g_vector(1000000+(uint64_t)i, q);
     rc1 = g_try(c, &so, VECDB_F32, q, &a);
-    rc2 = answers_try(c, 60, false, &many);
+    rc2 = answers_try(c, 20, false, &many);
     told |= rc1!=VECDB_OK || rc2!=VECDB_OK;
     CHECK(is_clean(rc1));
     CHECK(is_clean(rc2));
@@ -465,11 +465,11 @@ TEST(graphs__flipped_bits_are_found){
   unsigned char *before, *after;
   size_t n_before, n_after, n_flip = 0, n_found = 0, n_told = 0;
   struct world w;
-  world_create(&w, HOME_FILE, 2300);
+  world_create(&w, HOME_FILE, 700);
   OK(w.db, vecdb_drop_collection(w.db, "t"));
   OK(w.db, vecdb_vacuum(w.db));
   w.c = api_collection(w.db, "t", G_SCHEMA);
-  g_fill(w.c, VECDB_F32, 0, 2300);
+  g_fill(w.c, VECDB_F32, 0, 700);
   OK(w.db, vecdb_optimize(w.c, NULL));
   OK(w.db, vecdb_close(w.db));
   before = file_get(w.ops, &n_before);
@@ -528,7 +528,7 @@ static int tamper_blocks(struct coll *c, const struct tamper *t,
     size_t at = g_hash(t->seed*100+i+50)%(i%2 ? e.spec.stride/4 : 48);
     unsigned char *b = copy + (size_t)block*e.spec.stride + at/4*4;
     put_u32(b, i%4==0 ? 0xffffffff : i%4==1 ? g_hash(i) : i%4==2 ?
-               g_hash(i)%2400 : 0x7f800000u+(uint32_t)(i%2));
+               g_hash(i)%800 : 0x7f800000u+(uint32_t)(i%2));
   }
   TRY( vdb_extent_create(c->p, &e.spec, copy, &fresh) );
   vdb_extent_unpin(c->p, &e);
@@ -563,7 +563,7 @@ done:
 /* A rebuild makes all sound again. */
 static void repair(struct vecdb_file_ops *ops){
   vecdb_options o = VECDB_OPTIONS_INIT;
-  vecdb_search_options so = g_options(G_K, 60);
+  vecdb_search_options so = g_options(G_K, 20);
   vecdb_collection *c = NULL;
   vecdb *db = NULL;
   o.file = ops;
@@ -572,7 +572,7 @@ static void repair(struct vecdb_file_ops *ops){
   OK(db, vecdb_collection_open(db, "t", &c));
   CHECK(g_recall(c, &so, VECDB_F32, 3)>=0);
   OK(db, g_optimize(c));
-  CHECK_U64(2100, g_graph_rows(c));
+  CHECK_U64(700, g_graph_rows(c));
   CHECK(g_recall(c, &so, VECDB_F32, 3)>=0.9);
   CHECK_STR("graph", g_info(c).plan);
   OK(db, vecdb_vacuum(db));
@@ -601,7 +601,7 @@ TEST(graphs__hostile_records_and_blocks_are_survived){
   size_t n_found = 0, n = 24*(size_t)vt_scale(), n_byte;
   unsigned char *sound;
   struct world w;
-  world_create(&w, HOME_FILE, 2100);
+  world_create(&w, HOME_FILE, 700);
   OK(w.db, vecdb_close(w.db));
   sound = file_get(w.ops, &n_byte);
   for(uint64_t i=0; i<n; i++){
@@ -650,17 +650,17 @@ static void head_damage(struct vecdb_file_ops *ops, bool is_rows){
 
 TEST(graphs__with_extents_that_cannot_be_freed_are_made_anew){
   for(int i=0; i<4; i++){
-    vecdb_search_options so = g_options(G_K, 60);
+    vecdb_search_options so = g_options(G_K, 20);
     vecdb_optimize_options all = { sizeof(all), VECDB_OPTIMIZE_ALL };
     struct world w;
-    world_create(&w, HOME_FILE, 2100);
+    world_create(&w, HOME_FILE, 700);
     OK(w.db, vecdb_close(w.db));
     head_damage(w.ops, i%2);
     w.db = world_connect(&w);
     OK(w.db, vecdb_collection_open(w.db, "t", &w.c));
     g_fill(w.c, VECDB_F32, 2100, 2800);
     OK(w.db, vecdb_optimize(w.c, i<2 ? &all : NULL));
-    CHECK_U64(2800, g_graph_rows(w.c));
+    CHECK_U64(1400, g_graph_rows(w.c));
     CHECK(g_recall(w.c, &so, VECDB_F32, 3)>=0.9);
     CHECK_STR("graph", g_info(w.c).plan);
     OK(w.db, vecdb_vacuum(w.db));
