@@ -8,7 +8,7 @@
 #define TEST_GRAPH_H
 #include "api/api.h"
 
-enum { G_DIMS = 16, G_ROWS = 2500, G_K = 10, G_KEYS_MAX = 6000 };
+enum { G_DIMS = 16, G_ROWS = 1500, G_K = 10, G_KEYS_MAX = 6000 };
 
 static inline uint32_t g_hash(uint64_t x){
   x = (x + 0x9e3779b97f4a7c15u)*0xbf58476d1ce4e5b9u;

@@ -292,7 +292,8 @@ static void trial_fail(const struct trial *t, const char *what, int rc,
   FAIL("%s %s number %llu%s%s, %d steps done: %s (%s, %s)",
        lab_call_name[t->call], fault_error_name[t->error],
        (unsigned long long)t->n, t->for_ever ? " and later" : "",
-       t->no_mmap ? ", without mapping" : "", t->n_done, what, vecdb_errname(rc), db ? vecdb_errmsg(db) : "no handle");
+       t->no_mmap ? ", without mapping" : "", t->n_done, what,
+       vecdb_errname(rc), db ? vecdb_errmsg(db) : "no handle");
 }
 
 static vecdb *lab_open(const struct vecdb_file_ops *ops, bool no_mmap,

@@ -157,7 +157,7 @@ static void check_ok(struct built *t){
 
 static void finds_neighbours(int kind, uint32_t d,
                              const struct vdb_graph_opts *o, double least){
-  struct rows r = rows_make(kind, 2500, d, vt_seed());
+  struct rows r = rows_make(kind, 1200, d, vt_seed());
   struct rows q = rows_make(kind, 40, d, vt_seed()+1);
   struct built m;
   build(&m, &r, o);
@@ -210,7 +210,7 @@ TEST(graph__reaches_separated_clusters){
 
 TEST(graph__queries_need_not_be_bytes_when_rows_are){
   struct vdb_graph_opts o = { .seed = 1 };
-  struct rows r = rows_make(MADE_BYTES, 3000, 24, 7);
+  struct rows r = rows_make(MADE_BYTES, 1500, 24, 7);
   struct rows q = rows_make(MADE_BYTES, 30, 24, 8);
   struct built m;
   for(uint32_t i=0; i<q.n*q.d; i++) q.x[i] = q.x[i]*0.77f + 0.3f;
@@ -223,7 +223,7 @@ TEST(graph__queries_need_not_be_bytes_when_rows_are){
 
 TEST(graph__batches_answer_as_single_queries_do){
   struct vdb_graph_opts o = { .seed = 1 };
-  struct rows r = rows_make(MADE_FLOATS, 3000, 20, 9);
+  struct rows r = rows_make(MADE_FLOATS, 1500, 20, 9);
   struct rows q = rows_make(MADE_FLOATS, 33, 20, 10);
   struct vdb_graph_search p = { 10, 20, 0.2f };
   struct vdb_graph_hit hit[10], many[330];
@@ -246,9 +246,9 @@ TEST(graph__batches_answer_as_single_queries_do){
 
 TEST(graph__returns_only_rows_that_pass){
   struct vdb_graph_opts o = { .seed = 1 };
-  struct rows r = rows_make(MADE_FLOATS, 3000, 20, 11);
+  struct rows r = rows_make(MADE_FLOATS, 1500, 20, 11);
   struct rows q = rows_make(MADE_FLOATS, 30, 20, 12);
-  uint64_t half[3000/64+1];
+  uint64_t half[1500/64+1];
   struct built m;
   for(size_t i=0; i<VDB_ARRAY_LEN(half); i++) half[i] = 0xaaaaaaaaaaaaaaaau;
   build(&m, &r, &o);
@@ -332,7 +332,7 @@ TEST(graph__bytes_depend_on_neither_threads_nor_instructions){
   };
   for(int kind=MADE_BYTES; kind<=MADE_FLOATS; kind++){
     for(uint32_t nav=0; nav<=VDB_NAV_SQ8; nav+=VDB_NAV_SQ8){
-      struct rows r = rows_make(kind, 450, 40, 16);
+      struct rows r = rows_make(kind, 220, 40, 16);
       uint64_t want = 0;
       for(size_t i=0; i<VDB_ARRAY_LEN(how); i++){
         struct vdb_graph_opts o = { .seed = 1, .nav = nav,
@@ -350,7 +350,7 @@ TEST(graph__bytes_depend_on_neither_threads_nor_instructions){
 }
 
 TEST(graph__a_projection_is_the_same_everywhere){
-  struct rows r = rows_make(MADE_BYTES, 420, 100, 17);
+  struct rows r = rows_make(MADE_BYTES, 220, 100, 17);
   static const char *const paths[] = { "avx512", "avx2", "scalar" };
   uint64_t want = 0;
   for(unsigned i=0; i<3; i++){
@@ -374,7 +374,7 @@ TEST(graph__builds_the_codes_that_are_asked_for){
     { { .prefix = 128, .axes = VDB_AXES_RANDOM, .bits = 4 }, VDB_NAV_SQ8, 128 },
     { { .prefix = 64, .axes = VDB_AXES_FIRST, .bits = 2 }, VDB_NAV_SQ8, 64 }
   };
-  struct rows r = rows_make(MADE_CLUSTERS, 1500, 200, 24);
+  struct rows r = rows_make(MADE_CLUSTERS, 700, 200, 24);
   struct rows q = rows_make(MADE_CLUSTERS, 20, 200, 25);
   for(size_t i=0; i<VDB_ARRAY_LEN(want); i++){
     struct vdb_graph_opts o = want[i].o;
@@ -424,7 +424,7 @@ TEST(graph__takes_other_bits_after_a_trial){
 
 TEST(graph__plans_keep_their_promise){
   struct vdb_graph_opts o = { .seed = 1 };
-  struct rows r = rows_make(MADE_FLOATS, 5000, 12, 18);
+  struct rows r = rows_make(MADE_FLOATS, 2500, 12, 18);
   struct rows q = rows_make(MADE_FLOATS, 100, 12, 19);
   struct built m;
   build(&m, &r, &o);
@@ -457,9 +457,9 @@ static void measure_anew(struct built *m, unsigned n_thread){
 
 TEST(graph__measures_recall_anew){
   struct vdb_graph_opts o = { .seed = 1, .no_calibration = true };
-  struct rows r = rows_make(MADE_FLOATS, 4000, 12, 21);
+  struct rows r = rows_make(MADE_FLOATS, 2500, 12, 21);
   struct rows q = rows_make(MADE_FLOATS, 60, 12, 22);
-  uint64_t live[(4000+63)/64], want;
+  uint64_t live[(2500+63)/64], want;
   struct vdb_graph_plan p, all;
   struct built m;
   build(&m, &r, &o);
@@ -485,7 +485,7 @@ TEST(graph__measures_recall_anew){
 
 TEST(graph__plans_more_effort_for_more_neighbours){
   struct vdb_graph_opts o = { .seed = 1 };
-  struct rows r = rows_make(MADE_FLOATS, 4000, 12, 23);
+  struct rows r = rows_make(MADE_FLOATS, 2000, 12, 23);
   uint32_t before = 0;
   struct built m;
   build(&m, &r, &o);
