@@ -102,10 +102,11 @@ bool host_backup(struct shell *sh, const char *path){
 /* Run a command of one vector table, or of all of them. */
 void host_command(struct shell *sh, const char *table, const char *command){
   sqlite3_stmt *st = NULL;
+  int n = 0;
   sqlite3_prepare_v2(sh->sql, "SELECT m.name " VECTOR_TABLES
       " AND (?1 IS NULL OR m.name=?1 COLLATE NOCASE)", -1, &st, NULL);
   if( st && table ) sqlite3_bind_text(st, 1, table, -1, SQLITE_TRANSIENT);
-  while( st && sqlite3_step(st)==SQLITE_ROW ){
+  for(; st && sqlite3_step(st)==SQLITE_ROW; n++){
     const char *name = (const char*)sqlite3_column_text(st, 0);
     char *z = sqlite3_mprintf("INSERT INTO \"%w\"(\"%w\") VALUES(?1)", name,
                               name);
@@ -113,4 +114,8 @@ void host_command(struct shell *sh, const char *table, const char *command){
     sqlite3_free(z);
   }
   sqlite3_finalize(st);
+  if( table && n==0 ){
+    shell_error(sh, EXIT_SQL, "no table of vectors \"%s\"; .collections lists "
+                "them", table);
+  }
 }

@@ -130,7 +130,12 @@ static bool option_set(struct shell *sh, const char *table, const char *text){
   char *name = sqlite3_mprintf("%.*s", (int)strcspn(text, "="), text);
   const char *value = strchr(text, '=');
   vecdb_collection *c = NULL;
-  int rc = vecdb_collection_open(sh->db, table, &c);
+  int rc;
+  if( sh->db==NULL ){                  /* the command of the same words */
+    sqlite3_free(name);
+    return table_command(sh, table, text);
+  }
+  rc = vecdb_collection_open(sh->db, table, &c);
   if( rc==VECDB_OK ){
     rc = vecdb_collection_set(c, name ? name : "", value ? value+1 : "");
   }
@@ -153,13 +158,13 @@ bool cmd_rebuild(struct shell *sh, int argc, char **argv){
                 "ROLLBACK first");
     return true;
   }
-  if( sh->db==NULL ){
-    host_command(sh, argc>1 ? argv[1] : NULL, "rebuild");
-    return true;
-  }
   for(int i=2; i<argc; i++){
     if( strchr(argv[i], '=')==NULL ) return false;
     if( !option_set(sh, argv[1], argv[i]) ) return true;
+  }
+  if( sh->db==NULL ){
+    host_command(sh, argc>1 ? argv[1] : NULL, "rebuild");
+    return true;
   }
   if( argc>1 ) cmd_optimize_table(sh, argv[1], VECDB_OPTIMIZE_ALL);
   else vecdb_list_collections(sh->db, rebuild_one, sh);

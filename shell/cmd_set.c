@@ -104,7 +104,7 @@ bool cmd_gpu(struct shell *sh, int argc, char **argv){
   if( argc>2 || (argc==2 && shell_gpu_mode(argv[1])==0) ) return false;
   if( argc==2 ){
     sh->gpu = shell_gpu_mode(argv[1]);
-    rc = vecdb_set(sh->db, "gpu", sh->gpu);
+    rc = sh->db ? vecdb_set(sh->db, "gpu", sh->gpu) : VECDB_OK;
     if( rc!=VECDB_OK ) cmd_vecdb_error(sh, rc);
     (void)shell_gpu_apply(sh);
     return true;

@@ -178,6 +178,12 @@ has '.bench of text keys' 'batches need integer keys' "$out"
 run 0 h.db ".knn fbin [1,2] 1" ".recall many samples=10" ".optimize fbin" ".stat fbin" ".tune fbin"
 has '.stat' 'rows|3' "$out"
 
+run 0 h.db ".rebuild many ef=55" ".gpu off" "SELECT value LIKE '%ef=55%' FROM vecdb_stats('many') WHERE key='schema'"
+is '.rebuild takes options' 1 "$out"
+run 1 h.db ".rebuild many nosuch=1"
+run 1 h.db ".optimize nosuch"
+has '.optimize of a table that is not there' 'no table of vectors "nosuch"' "$out"
+
 # ---- Ctrl-C keeps what is complete -----------------------------------------------
 { u32 3000000 1; head -c 12000000 /dev/zero; } >long.fbin
 "$V" h.db ".import long.fbin long --column v --batch 100" >said.txt 2>&1 &
