@@ -420,7 +420,8 @@ typedef struct vecdb_optimize_options {
                                        ** were not asked for */
 VECDB_API int vecdb_optimize(vecdb_collection *c,
                              const vecdb_optimize_options *opt);
-/* Set a persistent table option ("recall", "ef", "optimize", "merge_rows"), or
+/* Set a persistent table option ("recall", "ef", "merge_rows", of which "auto"
+** takes back what was set; "optimize"), or
 ** the index of a column ("COLUMN.index", "graph(bits=2, nav=pca:128)"), which
 ** the next rebuild makes (VECDB_OPTIMIZE_ALL): value is text as in the
 ** schema. */

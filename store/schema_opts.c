@@ -571,6 +571,16 @@ done:
   return rc;
 }
 
+/* "auto" takes back what was set, where there is a default to go back to. */
+static bool option_take_back(struct schema *s, size_t i){
+  switch( i ){
+    case 3: s->merge_rows = 0; return true;
+    case 4: s->recall = 0; return true;
+    case 5: s->ef = 0; return true;
+    default: return false;
+  }
+}
+
 int vdb_schema_set_option(struct schema *s, const char *name,
                           const char *value, struct vdb_err *err){
   const char *dot = strrchr(name, '.');
@@ -589,6 +599,7 @@ int vdb_schema_set_option(struct schema *s, const char *name,
     rc = VECDB_NOTFOUND;
   }
   if( rc!=VECDB_OK ) goto done;
+  if( vdb_stricmp(value, "auto")==0 && option_take_back(s, i) ) goto done;
   TRY( vdb_schema_lex_init(&x, value, err) );
   TRY( opts_table[i].fn(&x, &copy) );
   if( x.tok!=TOK_END ){
