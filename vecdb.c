@@ -979,7 +979,7 @@ int vecdb_collection_stat(vecdb_collection *c, vecdb_collection_stats *out){
 }
 
 int vecdb_optimize(vecdb_collection *c, const vecdb_optimize_options *opt){
-  vecdb_optimize_options o = { sizeof(o), 0 };
+  vecdb_optimize_options o = { sizeof(o), 0, 0 };
   vecdb *db = c ? c->db : NULL;
   struct write_scope w;
   int rc = db_enter(db);
@@ -993,7 +993,7 @@ int vecdb_optimize(vecdb_collection *c, const vecdb_optimize_options *opt){
   }
   if( rc==VECDB_OK ) rc = vdb_session_write_begin(&db->ss, &w);
   if( rc!=VECDB_OK ) return db_leave(db, rc);
-  rc = vdb_coll_optimize(c->coll, o.flags);
+  rc = vdb_coll_optimize_within(c->coll, o.flags, o.budget_ms);
   return db_leave(db, vdb_session_write_end(&db->ss, &w, rc));
 }
 

@@ -411,6 +411,10 @@ VECDB_API int vecdb_collection_stat(vecdb_collection *c,
 typedef struct vecdb_optimize_options {
   uint32_t size;
   uint32_t flags;            /* VECDB_OPTIMIZE_* */
+  uint32_t budget_ms;        /* 0: none. Else begin no step later than this,
+                             ** nor one that is expected to take longer; the
+                             ** next call goes on. The bytes of the file then
+                             ** depend on the time it took */
 } vecdb_optimize_options;
 #define VECDB_OPTIMIZE_SEAL  0x1u      /* only seal the delta */
 #define VECDB_OPTIMIZE_ALL   0x2u      /* rewrite clean segments too */

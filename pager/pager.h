@@ -169,6 +169,7 @@ int  vdb_pager_stats(struct pager *p, struct pager_stats *out);
 int  vdb_pager_set(struct pager *p, const char *name, int64_t value);
                                 /* "busy_ms" "sync" "wal_bytes"; NOTFOUND */
 bool vdb_pager_interrupted(const struct pager *p);
+int64_t vdb_pager_now_ms(const struct pager *p); /* of a clock that only rises */
 
 /* ---- Checking ------------------------------------------------------------
 ** A census visits every structure; each page must be reached exactly once

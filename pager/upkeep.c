@@ -41,6 +41,10 @@ bool vdb_pager_interrupted(const struct pager *p){
       && __atomic_load_n(p->cfg.interrupted, __ATOMIC_RELAXED);
 }
 
+int64_t vdb_pager_now_ms(const struct pager *p){
+  return p->ops->now_ms(p->ops->env);
+}
+
 int vdb_pager_set(struct pager *p, const char *name, int64_t value){
   int rc = vdb_pager_enter(p);
 

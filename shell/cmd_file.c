@@ -149,7 +149,7 @@ static void optimize_summary(struct shell *sh, vecdb_collection *c,
 void cmd_optimize_table(struct shell *sh, const char *name, uint32_t flags){
   double t0 = shell_now();
   vecdb_collection *c = NULL;
-  vecdb_optimize_options opt = { sizeof opt, flags };
+  vecdb_optimize_options opt = { .size = sizeof opt, .flags = flags };
   int rc = vecdb_collection_open(sh->db, name, &c);
   if( rc==VECDB_OK ){
     WITH_PROGRESS(sh, "optimize", "rows", vecdb_optimize(c, &opt));

@@ -11,12 +11,13 @@ struct command {
   int (*run)(struct sql_table *t);
 };
 
-static int optimize_with(struct sql_table *t, uint32_t flags){
+static int optimize_with(struct sql_table *t, uint32_t flags, uint32_t ms){
   vecdb_optimize_options opt;
   int rc;
   memset(&opt, 0, sizeof(opt));
   opt.size = sizeof(opt);
   opt.flags = flags;
+  opt.budget_ms = ms;
   rc = vecdb_optimize(t->coll, &opt);
   if( rc!=VECDB_OK ) return vdb_table_error(t, rc);
   vdb_conn_changed(t->conn);
@@ -24,13 +25,13 @@ static int optimize_with(struct sql_table *t, uint32_t flags){
 }
 
 static int command_optimize(struct sql_table *t){
-  return optimize_with(t, 0);
+  return optimize_with(t, 0, 0);
 }
 static int command_flush(struct sql_table *t){
-  return optimize_with(t, VECDB_OPTIMIZE_SEAL);
+  return optimize_with(t, VECDB_OPTIMIZE_SEAL, 0);
 }
 static int command_rebuild(struct sql_table *t){
-  return optimize_with(t, VECDB_OPTIMIZE_ALL);
+  return optimize_with(t, VECDB_OPTIMIZE_ALL, 0);
 }
 
 struct finding {
@@ -150,32 +151,45 @@ static int command_option(struct sql_table *t, const char *z, const char *eq){
   return command_unknown(t, z);
 }
 
-/* "optimize [device=cpu|gpu] [fallback=cpu]", "rebuild ..": the words
-** after the command. */
+/* "ms=N": a budget. */
+static int word_is_ms(const char *z, size_t n, uint32_t *ms){
+  uint64_t v = 0;
+  if( n<4 || n>12 || sqlite3_strnicmp(z, "ms=", 3)!=0 ) return 0;
+  for(size_t i=3; i<n; i++){
+    if( z[i]<'0' || z[i]>'9' ) return 0;
+    v = v*10 + (uint64_t)(z[i]-'0');
+  }
+  if( v==0 || v>UINT32_MAX ) return 0;
+  *ms = (uint32_t)v;
+  return 1;
+}
+
+/* "optimize [ms=N] [device=cpu|gpu] [fallback=cpu]", "rebuild ..": the words
+** after the command, or its args. */
 static int command_build(struct sql_table *t, const char *z, uint32_t flags){
   static const struct { const char *word; uint32_t flags; } words[] = {
     { "device=cpu",   0 },
     { "device=gpu",   VECDB_OPTIMIZE_GPU },
     { "fallback=cpu", VECDB_OPTIMIZE_GPU_OR_CPU },
   };
-  uint32_t more = 0;
-  while( *z ){
+  uint32_t more = 0, ms = 0;
+  for(z += strspn(z, " "); *z; z += strspn(z, " ")){
     size_t i, n = strcspn(z, " ");
     for(i=0; i<3; i++){
       if( n==strlen(words[i].word)
        && sqlite3_strnicmp(z, words[i].word, (int)n)==0 ) break;
     }
-    if( i==3 ){
+    if( i<3 ) more |= words[i].flags;
+    else if( !word_is_ms(z, n, &ms) ){
       return vdb_table_set_error(t, SQLITE_ERROR, sqlite3_mprintf(
-          "optimize takes device=gpu and fallback=cpu, found \"%.40s\"", z));
+          "optimize takes ms=N, device=gpu and fallback=cpu, found \"%.40s\"",
+          z));
     }
-    more |= words[i].flags;
     z += n;
-    z += strspn(z, " ");
   }
   if( !(more & VECDB_OPTIMIZE_GPU) ) more = 0;
   if( more & VECDB_OPTIMIZE_GPU_OR_CPU ) more = VECDB_OPTIMIZE_GPU_OR_CPU;
-  return optimize_with(t, flags | more);
+  return optimize_with(t, flags | more, ms);
 }
 
 int vdb_table_command(struct sql_table *t, sqlite3_value *cmd,
@@ -186,6 +200,12 @@ int vdb_table_command(struct sql_table *t, sqlite3_value *cmd,
 
   if( z==NULL ) return SQLITE_NOMEM;
   if( args && sqlite3_value_type(args)!=SQLITE_NULL ){
+    const char *words = (const char*)sqlite3_value_text(args);
+    if( words==NULL ) return SQLITE_NOMEM;
+    if( sqlite3_stricmp(z, "optimize")==0 ) return command_build(t, words, 0);
+    if( sqlite3_stricmp(z, "rebuild")==0 ){
+      return command_build(t, words, VECDB_OPTIMIZE_ALL);
+    }
     return vdb_table_set_error(t, SQLITE_ERROR, sqlite3_mprintf(
         "command \"%s\" takes no args", z));
   }

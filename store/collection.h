@@ -176,4 +176,7 @@ void vdb_coll_runs_close(struct coll_runs *r);           /* cleared is fine */
 /* ---- Upkeep -----------------------------------------------------------------
 ** flags: VECDB_OPTIMIZE_*. Inside a write transaction. */
 int  vdb_coll_optimize(struct coll *c, unsigned flags);
+/* The same within a budget of milliseconds: steps that have no time left, or
+** are expected to take more than is left, are left to the next call. */
+int  vdb_coll_optimize_within(struct coll *c, unsigned flags, uint32_t ms);
 #endif

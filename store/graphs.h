@@ -111,8 +111,9 @@ bool vdb_graph_vec_of(const struct coll *c, int v, int type, const void *vec,
 
 /* ---- Upkeep (graphs_merge.c). Inside a write transaction, flags as of
 ** vdb_coll_optimize: the delta is sealed, and one graph per column over all
-** sealed rows is made, or enlarged, where that is worth it. */
-int  vdb_graphs_optimize(struct coll *c, unsigned flags);
+** sealed rows is made, or enlarged, where that is worth it and, by fixed
+** costs, done before end_ms of vdb_pager_now_ms (INT64_MAX: whenever). */
+int  vdb_graphs_optimize(struct coll *c, unsigned flags, int64_t end_ms);
 /* Policy optimize=commit: quickly, could graphs want upkeep? And doing it. */
 bool vdb_graphs_want_upkeep(struct coll *c);
 int  vdb_graphs_keep(struct coll *c);

@@ -27,6 +27,7 @@
 
 #include "gpu/gpu.h"
 #include "simd/simd.h"
+#include "util/pool.h"
 
 #define GRAPH_ROWS_MIN      20000u
 #define GRAPH_ROWS_MIN_ALL    256u
@@ -37,6 +38,10 @@
 #define COST_HALF_SEARCH  8000.0
 #define COST_ROW            12.0
 #define COST_BYTE            0.05
+/* Microseconds of one thread for a row of a graph that is built or joined, by
+** its floats: what builds of 128 and 784 dimensions take. */
+#define COST_BUILD_ROW     100.0
+#define COST_BUILD_FLOAT     0.2
 #define REST_MIN           128u
 #define REST_MAX          4096u
 
@@ -129,7 +134,22 @@ done:
   return rc;
 }
 
-int vdb_graphs_optimize(struct coll *c, unsigned flags){
+/* Would making this graph end in time? The rows that are new to an enlarged
+** graph, or all of it. */
+static bool make_fits(const struct coll *c, int v, const struct live_map *live,
+                      const struct graph_make *m, int64_t end_ms){
+  unsigned n_thread = c->st->n_thread ? c->st->n_thread : vdb_cpu_count();
+  slot_no first = m->first;
+  double n, ms;
+
+  if( end_ms==INT64_MAX ) return true;
+  if( m->is_insert ) first = c->graphs->list[v].seg[m->i_seg].end;
+  n = (double)vdb_live_count(live, first, m->end);
+  ms = n*(COST_BUILD_ROW + COST_BUILD_FLOAT*vdb_graph_dims(c, v))/1000;
+  return (double)vdb_pager_now_ms(c->p) + ms/n_thread<(double)end_ms;
+}
+
+int vdb_graphs_optimize(struct coll *c, unsigned flags, int64_t end_ms){
   struct vdb_fpmode fp = vdb_fpmode_enter();
   struct live_map *live = NULL;
   bool is_damaged = false;
@@ -153,6 +173,7 @@ int vdb_graphs_optimize(struct coll *c, unsigned flags){
     }else{
       wanted = plan_hand(c, v, live, is_damaged, &m);
     }
+    wanted = wanted && make_fits(c, v, live, &m, end_ms);
     vdb_live_unref(live);
     live = NULL;
     if( !wanted ) continue;

@@ -166,6 +166,7 @@ struct tidy {
   unsigned flags;                        /* VECDB_OPTIMIZE_ALL */
   bool use_dead;                         /* stale groups count */
   size_t n_small_min;
+  int64_t end_ms;                        /* no run begins after it */
   slot_no lo, hi;                        /* slots that were rewritten */
 };
 
@@ -207,6 +208,7 @@ static int tidy_vectors(struct tidy *t, int v){
     goto done;
   }
   for(; next_run(g, n, n_max, t->use_dead, t->n_small_min, &lo, &hi); lo=hi){
+    if( vdb_pager_now_ms(c->p)>=t->end_ms ) break;
     TRY( rewrite_run(t, v, old, lo, hi) );
   }
 done:
@@ -270,6 +272,11 @@ done:
 }
 
 int vdb_coll_optimize(struct coll *c, unsigned flags){
+  return vdb_coll_optimize_within(c, flags, 0);
+}
+
+int vdb_coll_optimize_within(struct coll *c, unsigned flags, uint32_t ms){
+  int64_t end_ms = ms ? vdb_pager_now_ms(c->p) + ms : INT64_MAX;
   struct tidy t;
   int rc;
 
@@ -285,8 +292,9 @@ int vdb_coll_optimize(struct coll *c, unsigned flags){
   t.flags = flags;
   t.use_dead = true;
   t.n_small_min = 2;
+  t.end_ms = end_ms;
   TRY( tidy_run(&t) );
-  TRY( vdb_graphs_optimize(c, flags) );
+  TRY( vdb_graphs_optimize(c, flags, end_ms) );
   TRY( vdb_codes_tidy(c) );
 done:
   return rc;
@@ -329,6 +337,7 @@ int vdb_coll_maintain(struct coll *c){
     t.c = c;
     t.use_dead = use_dead;
     t.n_small_min = 8;
+    t.end_ms = INT64_MAX;
     TRY( tidy_run(&t) );
   }
   TRY( vdb_graphs_keep(c) );

@@ -87,7 +87,8 @@ static inline void put_random(size_t n, int64_t key, int64_t step){
   free(v);
 }
 static inline void seal(void){
-  vecdb_optimize_options o = { sizeof(o), VECDB_OPTIMIZE_SEAL };
+  vecdb_optimize_options o = { .size = sizeof(o),
+                               .flags = VECDB_OPTIMIZE_SEAL };
   OK(db, vecdb_optimize(c, &o));
 }
 

@@ -59,7 +59,7 @@ static inline void g_fill(vecdb_collection *c, int element, uint64_t lo,
 }
 
 static inline int g_optimize(vecdb_collection *c){
-  vecdb_optimize_options o = { sizeof(o), VECDB_OPTIMIZE_ALL };
+  vecdb_optimize_options o = { .size = sizeof(o), .flags = VECDB_OPTIMIZE_ALL };
   return vecdb_optimize(c, &o);
 }
 

@@ -53,7 +53,8 @@ static void fill(size_t n, size_t n_centre, float apart){
 }
 
 static int build(uint32_t flags){
-  vecdb_optimize_options o = { sizeof(o), flags | VECDB_OPTIMIZE_ALL };
+  vecdb_optimize_options o = { .size = sizeof(o),
+                               .flags = flags | VECDB_OPTIMIZE_ALL };
   return vecdb_optimize(c, &o);
 }
 

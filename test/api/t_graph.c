@@ -177,7 +177,7 @@ TEST(graph__sees_rows_that_change_after_the_build){
   g_search(c, &o, VECDB_F32, v, &a);
   CHECK_INT(5, a.key[0]);
   OK(db, vecdb_optimize(c, &(vecdb_optimize_options){
-      sizeof(vecdb_optimize_options), VECDB_OPTIMIZE_SEAL }));
+      .size = sizeof(vecdb_optimize_options), .flags = VECDB_OPTIMIZE_SEAL }));
   g_search(c, &o, VECDB_F32, v, &a);
   CHECK_INT(5, a.key[0]);                        /* sealed, not in the graph */
   CHECK_STR("graph", g_info(c).plan);

@@ -212,7 +212,7 @@ static void do_transaction(struct world *w){
 }
 
 static void do_upkeep(struct world *w){
-  vecdb_optimize_options o = { sizeof(o), 0 };
+  vecdb_optimize_options o = { .size = sizeof(o), .flags = 0 };
   switch( rnd(w, 5) ){
     case 0: case 1:
       o.flags = rnd(w, 8)==0 ? VECDB_OPTIMIZE_ALL : rnd(w, 2);

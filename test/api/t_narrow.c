@@ -149,7 +149,8 @@ static void delete_first(vecdb_collection *c){
 /* The same rows in a column of bytes and in one that a far row keeps as
 ** floats; with a graph over the former, too. */
 static void compare(const char *metric){
-  vecdb_optimize_options all = { sizeof(all), VECDB_OPTIMIZE_ALL };
+  vecdb_optimize_options all = { .size = sizeof(all),
+                                 .flags = VECDB_OPTIMIZE_ALL };
   struct answer x[25], y[25];
   vecdb *db = api_memory();
   vecdb_collection *a, *b;

@@ -428,11 +428,11 @@ TEST(prepare__is_decided_by_the_host){
 /* The row nearest to generated row i. */
 static int64_t nearest(uint64_t i){
   vecdb_search_options o = g_options(1, 0);
-  static struct answer a;
+  static struct answer found;
   float q[G_DIMS];
   g_vector(i, q);
-  g_search(c, &o, VECDB_F32, q, &a);
-  return a.n==1 ? a.key[0] : -1;
+  g_search(c, &o, VECDB_F32, q, &found);
+  return found.n==1 ? found.key[0] : -1;
 }
 
 /* A handle that was opened when the changes were there already keeps nothing of

@@ -73,7 +73,8 @@ TEST(stats__count){
 
 TEST(optimize__seals_and_merges){
   vecdb_collection_stats cs = { .size = sizeof(cs) };
-  vecdb_optimize_options o = { sizeof(o), VECDB_OPTIMIZE_SEAL };
+  vecdb_optimize_options o = { .size = sizeof(o),
+                               .flags = VECDB_OPTIMIZE_SEAL };
   vecdb_stmt *s;
   setup();
   put(1, 1000);

@@ -40,8 +40,13 @@ static uint8_t place_seen[N_PLACE];
 static size_t n_place;             /* seen for the first time in this input */
 static bool has_feedback;
 
+#ifdef __clang__
+# define NOT_TRACED __attribute__((no_sanitize("coverage")))
+#else
+# define NOT_TRACED __attribute__((no_sanitize_coverage))
+#endif
 void __sanitizer_cov_trace_pc(void);
-__attribute__((no_sanitize_coverage))
+NOT_TRACED
 void __sanitizer_cov_trace_pc(void){
   uintptr_t pc = (uintptr_t)__builtin_return_address(0);
   size_t h = (pc ^ pc>>16 ^ pc>>5) & (N_PLACE-1);

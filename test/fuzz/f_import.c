@@ -125,8 +125,8 @@ static void import_seeds(void){
   static const char *const text[] = {
     "id,v,n,s\n10,\"[1,2,3]\",5,abc\n11,\"[2,2,2]\",,\"d\"\"e\nf\"\n",
     "id\tv\tn\ts\n10\t[1,2,3]\t5\tabc\n11\t[4,5,6]\t\tx\n",
-    "{\"id\":10,\"v\":[1,2,3],\"n\":5,\"s\":\"abc\"}\n"
-      "{\"id\":11,\"v\":[1,2,4],\"n\":null,\"s\":\"\\u00e9\"}\n"
+    ("{\"id\":10,\"v\":[1,2,3],\"n\":5,\"s\":\"abc\"}\n"
+     "{\"id\":11,\"v\":[1,2,4],\"n\":null,\"s\":\"\\u00e9\"}\n")
   };
   uint8_t buf[400];
   char name[20];

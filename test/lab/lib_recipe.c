@@ -98,7 +98,8 @@ static void rows_delete(vecdb *db, vecdb_collection *c, int lo, int hi){
 /* checkpoint: the store has a log. */
 static void recipe_follow(const struct recipe *r, vecdb *db, bool checkpoint,
                           bool with_log){
-  vecdb_optimize_options all = { sizeof(all), VECDB_OPTIMIZE_ALL };
+  vecdb_optimize_options all = { .size = sizeof(all),
+                                 .flags = VECDB_OPTIMIZE_ALL };
   vecdb_collection *c = NULL;
   rc_must(db, vecdb_create_collection(db, "t", r->schema), r->schema);
   rc_must(db, vecdb_collection_open(db, "t", &c), "open");

@@ -151,7 +151,8 @@ static const char *small_file(void){
 /* Rows go in, are merged and read, in two sessions. */
 static void file_live(const char *path, bool no_mmap){
   vecdb_options o = VECDB_OPTIONS_INIT;
-  vecdb_optimize_options all = { sizeof(all), VECDB_OPTIMIZE_ALL };
+  vecdb_optimize_options all = { .size = sizeof(all),
+                                 .flags = VECDB_OPTIMIZE_ALL };
   vecdb *db;
   vecdb_collection *c;
   o.no_mmap = no_mmap;

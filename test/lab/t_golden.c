@@ -108,7 +108,8 @@ static void file_copy(const char *from, const char *to){
 static void file_live(const char *version, const char *name){
   const char *copy = vt_path("copy.vdb"), *want;
   char path[4096];
-  vecdb_optimize_options all = { sizeof(all), VECDB_OPTIMIZE_ALL };
+  vecdb_optimize_options all = { .size = sizeof(all),
+                                 .flags = VECDB_OPTIMIZE_ALL };
   vecdb *db;
   vecdb_collection *c;
   vecdb_stmt *s;

@@ -196,7 +196,8 @@ static int reader_turn(struct bank *b){
 }
 
 static int optimizer_turn(struct bank *b){
-  vecdb_optimize_options o = { sizeof(o), vdb_rng_below(&b->rng, 3) };
+  vecdb_optimize_options o = { .size = sizeof(o),
+                               .flags = vdb_rng_below(&b->rng, 3) };
   int rc = vecdb_optimize(vdb_rng_below(&b->rng, 2) ? b->accounts
                                                     : b->journal, &o);
   if( (rc & 0xff)!=VECDB_BUSY ) must(b, "optimize", rc);

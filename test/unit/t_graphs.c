@@ -652,7 +652,8 @@ static void head_damage(struct vecdb_file_ops *ops, bool is_rows){
 TEST(graphs__with_extents_that_cannot_be_freed_are_made_anew){
   for(int i=0; i<4; i++){
     vecdb_search_options so = g_options(G_K, 40);
-    vecdb_optimize_options all = { sizeof(all), VECDB_OPTIMIZE_ALL };
+    vecdb_optimize_options all = { .size = sizeof(all),
+                                   .flags = VECDB_OPTIMIZE_ALL };
     struct world w;
     world_create(&w, HOME_FILE, 700);
     OK(w.db, vecdb_close(w.db));
