@@ -89,6 +89,16 @@ static int plugin_check(struct gpu_process *g, const vdb_gpu_api *api,
   return VDB_GPU_OK;
 }
 
+/* The plugin stays loaded and calls back into this library (its allocator), so
+** this library has to stay as well, whoever closes it: SQLite closes an
+** extension with the connection. */
+static void library_stay(const void *symbol){
+  Dl_info here;
+  if( dladdr(symbol, &here)!=0 && here.dli_fname!=NULL ){
+    (void)dlopen(here.dli_fname, RTLD_NOW|RTLD_NOLOAD|RTLD_NODELETE);
+  }
+}
+
 static int plugin_load(struct gpu_process *g, const char *path){
   vdb_gpu_entry_fn entry = NULL;
   void *so = dlopen(path, RTLD_NOW|RTLD_LOCAL), *symbol;
@@ -105,6 +115,7 @@ static int plugin_load(struct gpu_process *g, const char *path){
   api = entry(VDB_GPU_ABI_VERSION, (uint32_t)sizeof(*api));
   code = plugin_check(g, api, path);
   if( code!=VDB_GPU_OK ) return code;
+  library_stay(g);
   g->api = api;
   memcpy(g->path, path, vdb_min_sz(strlen(path), sizeof(g->path)-1));
   g->why[0] = 0;
