@@ -115,6 +115,7 @@ void shell_end(struct shell *sh){
   shell_output_reset(sh);
   sqlite3_progress_handler(sh->sql, 0, NULL, NULL);
   shell_close(sh);
+  sqlite3_close(sh->params);
   if( sqlite3_memory_used()>1<<20 ){
     fuzz_fail("SQLite keeps %lld bytes", (long long)sqlite3_memory_used());
   }
