@@ -1,44 +1,26 @@
 /* vec_mmr.c -- vecdb_mmr(id, vector, distance, k, lambda [,metric]): re-rank
 ** the rows of a group for diversity; a JSON array of ids.
 **
-** The rule is that of vtab_mmr.c. It serves where the candidates do not come
+** The rule is that of mmr.c. It serves where the candidates do not come
 ** from one search: lists fused by vecdb_rrf, joins, several tables. `distance`
 ** is to the query, smaller is better, and should be of the metric that the
 ** vectors are compared with (l2 unless named; bit vectors: hamming). k and
 ** lambda are those of the last row. Ties are given to the row that came first.
 */
-#include "sql/vtab_int.h"
-
-struct mmr_item {
-  char *json;                          /* the id */
-  double distance;                     /* to the query */
-  double nearest;                      /* to the nearest chosen so far */
-  int is_chosen;
-};
+#include "sql/mmr.h"
 
 struct mmr_group {                     /* SQLite zeroes it */
-  struct mmr_item *items;
-  unsigned char *vectors;              /* sz_vector each */
-  size_t n, n_max, sz_vector, n_dim;
-  int element, metric;
+  struct mmr_pool pool;                /* text of an item: its id as JSON */
   sqlite3_int64 k;
   double lambda;
   int has_failed;                      /* an error was reported */
 };
 
-static void group_clear(struct mmr_group *g){
-  size_t i;
-  for(i=0; i<g->n; i++) sqlite3_free(g->items[i].json);
-  sqlite3_free(g->items);
-  sqlite3_free(g->vectors);
-  memset(g, 0, sizeof(*g));
-}
-
 static void group_fail(sqlite3_context *ctx, struct mmr_group *g, char *msg){
   if( msg ) sqlite3_result_error(ctx, msg, -1);
   else sqlite3_result_error_nomem(ctx);
   sqlite3_free(msg);
-  group_clear(g);
+  vdb_mmr_clear(&g->pool);
   g->has_failed = 1;
 }
 
@@ -93,44 +75,32 @@ static int metric_of(const char *name, int element){
   return 0;
 }
 
-static int group_grow(struct mmr_group *g){
-  size_t n = g->n_max ? 2*g->n_max : 64;
-  void *p = sqlite3_realloc64(g->items, n*sizeof(g->items[0]));
-  if( p==NULL ) return SQLITE_NOMEM;
-  g->items = p;
-  p = sqlite3_realloc64(g->vectors, n*g->sz_vector);
-  if( p==NULL ) return SQLITE_NOMEM;
-  g->vectors = p;
-  g->n_max = n;
-  return SQLITE_OK;
-}
-
 /* The first row says what the others have to be; NULL: fine. */
-static char *group_check(struct mmr_group *g, const struct sql_vec *v,
+static char *pool_check(struct mmr_pool *p, const struct sql_vec *v,
                          const char *metric){
-  if( g->n==0 ){
-    g->sz_vector = v->sz;
-    g->n_dim = v->n_dim;
-    g->element = v->element;
-    g->metric = metric_of(metric, v->element);
-    if( g->metric==0 ){
+  if( p->n==0 ){
+    p->sz_vector = v->sz;
+    p->n_dim = v->n_dim;
+    p->element = v->element;
+    p->metric = metric_of(metric, v->element);
+    if( p->metric==0 ){
       return sqlite3_mprintf("vecdb_mmr: no metric \"%s\" for %s vectors",
                              metric, vdb_vec_element_name(v->element));
     }
   }
-  if( v->element!=g->element || v->n_dim!=g->n_dim ){
+  if( v->element!=p->element || v->n_dim!=p->n_dim ){
     return sqlite3_mprintf("vecdb_mmr: a %s vector of %lld among %s vectors of "
         "%lld", vdb_vec_element_name(v->element), (long long)v->n_dim,
-        vdb_vec_element_name(g->element), (long long)g->n_dim);
+        vdb_vec_element_name(p->element), (long long)p->n_dim);
   }
   return NULL;
 }
 
 static void mmr_step(sqlite3_context *ctx, int n, sqlite3_value **a){
   struct mmr_group *g = sqlite3_aggregate_context(ctx, sizeof(*g));
+  struct mmr_item *item = NULL;
   struct sql_vec v;
   char *err = NULL;
-  struct mmr_item *item;
 
   if( g==NULL ){
     sqlite3_result_error_nomem(ctx);
@@ -142,50 +112,19 @@ static void mmr_step(sqlite3_context *ctx, int n, sqlite3_value **a){
     group_fail(ctx, g, err);
     return;
   }
-  err = group_check(g, &v, n>5 ? (const char*)sqlite3_value_text(a[5]) : NULL);
-  if( err==NULL && (g->n<g->n_max || group_grow(g)==SQLITE_OK) ){
-    item = &g->items[g->n];
-    memset(item, 0, sizeof(*item));
-    item->json = json_of_value(a[0]);
-    item->distance = sqlite3_value_double(a[2]);
-    if( item->json ) memcpy(g->vectors + g->n++*g->sz_vector, v.p, v.sz);
-    else group_fail(ctx, g, NULL);
-  }else{
-    group_fail(ctx, g, err);
+  err = pool_check(&g->pool, &v,
+                   n>5 ? (const char*)sqlite3_value_text(a[5]) : NULL);
+  if( err==NULL ){
+    item = vdb_mmr_add(&g->pool, sqlite3_value_double(a[2]), v.p);
   }
+  if( item ) item->text = json_of_value(a[0]);
+  if( item==NULL || item->text==NULL ) group_fail(ctx, g, err);
   vdb_vec_clear(&v);
   g->k = sqlite3_value_int64(a[3]);
   g->lambda = sqlite3_value_double(a[4]);
 }
 
-/* ---- Choosing ----------------------------------------------------------- */
-
-/* The item to choose next; distances to it are taken into account. */
-static struct mmr_item *group_choose(struct mmr_group *g, int is_first){
-  size_t i, best = g->n;
-  double best_score = 0;
-
-  for(i=0; i<g->n; i++){
-    double score = g->lambda*g->items[i].distance;
-    if( g->items[i].is_chosen ) continue;
-    if( !is_first ) score -= (1 - g->lambda)*g->items[i].nearest;
-    if( best==g->n || score<best_score ){
-      best = i;
-      best_score = score;
-    }
-  }
-  g->items[best].is_chosen = 1;
-  for(i=0; i<g->n; i++){
-    double d = 0;
-    if( g->items[i].is_chosen ) continue;
-    vecdb_distance(g->metric, g->element, g->n_dim,
-                   g->vectors + best*g->sz_vector, g->vectors + i*g->sz_vector,
-                   &d);
-    if( d!=d ) d = 1;                  /* the cosine of a zero vector */
-    if( is_first || d<g->items[i].nearest ) g->items[i].nearest = d;
-  }
-  return &g->items[best];
-}
+/* ---- The result --------------------------------------------------------- */
 
 static void mmr_final(sqlite3_context *ctx){
   struct mmr_group *g = sqlite3_aggregate_context(ctx, 0);
@@ -194,15 +133,16 @@ static void mmr_final(sqlite3_context *ctx){
   char *z;
 
   if( g && g->has_failed ) return;
-  if( g && g->n && !(g->lambda>=0 && g->lambda<=1) ){
+  if( g && g->pool.n && !(g->lambda>=0 && g->lambda<=1) ){
     group_fail(ctx, g, sqlite3_mprintf(
         "vecdb_mmr: lambda must be a number from 0 to 1"));
     return;
   }
   s = sqlite3_str_new(NULL);
   sqlite3_str_appendchar(s, 1, '[');
-  for(i=0; g && i<g->k && i<(sqlite3_int64)g->n; i++){
-    sqlite3_str_appendf(s, "%s%s", i ? "," : "", group_choose(g, i==0)->json);
+  for(i=0; g && i<g->k && i<(sqlite3_int64)g->pool.n; i++){
+    sqlite3_str_appendf(s, "%s%s", i ? "," : "",
+                        vdb_mmr_choose(&g->pool, g->lambda)->text);
   }
   sqlite3_str_appendchar(s, 1, ']');
   z = sqlite3_str_finish(s);
@@ -212,7 +152,7 @@ static void mmr_final(sqlite3_context *ctx){
   }else{
     sqlite3_result_error_nomem(ctx);
   }
-  if( g ) group_clear(g);
+  if( g ) vdb_mmr_clear(&g->pool);
 }
 
 int vdb_vec_mmr_register(struct sql_state *st){

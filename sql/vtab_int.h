@@ -7,6 +7,7 @@
 **   vec_value.c    a vector out of a sqlite3_value
 **   vec_func.c     the scalar functions vec_*
 **   vec_each.c     the table-valued function vec_each
+**   mmr.c          the choice of rows that are near, and far from each other
 **   vec_mmr.c      the aggregate vecdb_mmr
 **   vtab_args.c    arguments of CREATE VIRTUAL TABLE that are not columns
 **   vtab_conn.c    one engine handle per (connection, file); transactions
