@@ -15,21 +15,14 @@
 */
 #include <string.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vecdb.h"
 #include "bench/dataset.h"
+#include "bench/clock.h"
 
 enum { SLICE = 1000 };
 
-static double clock_of(clockid_t which){
-  struct timespec t;
-  clock_gettime(which, &t);
-  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
-}
-static double cpu(void){ return clock_of(CLOCK_PROCESS_CPUTIME_ID); }
-static double wall(void){ return clock_of(CLOCK_MONOTONIC); }
 
 struct table { vecdb *db; vecdb_collection *c; char path[4096]; };
 
@@ -100,7 +93,7 @@ static double table_search(struct table *t, const struct set *base,
   vecdb_stmt *s;
   double t0;
   must(t, vecdb_prepare_search(t->c, &o, &s), "prepare");
-  t0 = cpu();
+  t0 = cpu_seconds();
   for(uint32_t i=lo; i<lo+n; i++){
     const float *q = query->x + (size_t)(i%query->n)*query->d;
     for(uint32_t j=0; base->is_bytes && j<query->d; j++){
@@ -118,7 +111,7 @@ static double table_search(struct table *t, const struct set *base,
     }
     must(t, vecdb_reset(s), "search");
   }
-  t0 = cpu() - t0;
+  t0 = cpu_seconds() - t0;
   vecdb_finalize(s);
   free(as_bytes);
   if( recall ) *recall = (double)right/n/K;
@@ -126,9 +119,10 @@ static double table_search(struct table *t, const struct set *base,
 }
 
 static void table_optimize(struct table *t, const char *what){
-  double a = cpu(), b = wall();
+  double a = cpu_seconds(), b = wall_seconds();
   must(t, vecdb_optimize(t->c, NULL), "optimize");
-  printf("%s: %.2f s, %.2f s of processor time\n", what, wall()-b, cpu()-a);
+  printf("%s: %.2f s, %.2f s of processor time\n", what, wall_seconds()-b,
+         cpu_seconds()-a);
 }
 
 static void table_report(struct table *t, const char *name,
@@ -163,10 +157,10 @@ static double table_grow(struct table *t, const struct set *base,
   }
   for(uint32_t lo=first; lo<base->n; lo+=step, n_commit++){
     uint32_t n = base->n-lo<step ? base->n-lo : step, i = n_commit%n_slice;
-    double a = wall(), b = cpu(), s;
+    double a = wall_seconds(), b = cpu_seconds(), s;
     table_put(t, base, lo, n);
-    sec += wall()-a;
-    sec_cpu += cpu()-b;
+    sec += wall_seconds()-a;
+    sec_cpu += cpu_seconds()-b;
     /* The first search after a commit opens what is new. */
     (void)table_search(t, base, query, NULL, i*SLICE, 1, NULL);
     s = table_search(t, base, query, NULL, i*SLICE, SLICE, NULL)/quiet[i];

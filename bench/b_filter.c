@@ -9,7 +9,6 @@
 **
 ** Usage: b_filter [-n rows] [-r repetitions] [-o result.json]
 */
-#include <time.h>
 
 #include "simd/column.h"
 #include "store/search.h"
@@ -19,12 +18,8 @@
 #include "util/rng.h"
 
 #include "record.h"
+#include "bench/clock.h"
 
-static double seconds(void){
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
-}
 
 static struct store *st;
 static struct vdb_err err;
@@ -104,10 +99,10 @@ static double filter_seconds(const char *text, uint64_t *n){
   check(vdb_coll_runs_open(coll, N_COL-1, &runs), "runs");
   check(vdb_filter_parse(vdb_coll_schema(coll), text, &err, &f), text);
   vdb_filter_source_coll(coll, &src);
-  t = seconds();
+  t = cpu_seconds();
   check(vdb_filter_begin(f, NULL, 0, &src, &run), "begin");
   check(vdb_search_rows(coll, &runs, run, NULL, &rows, n), "rows");
-  t = seconds() - t;
+  t = cpu_seconds() - t;
   vdb_free(rows);
   vdb_filter_end(run);
   vdb_filter_destroy(f);
@@ -178,9 +173,9 @@ static void bench_kernel(uint64_t n_row, int n_rep){
   vdb_rng_init(&rng, 2);
   for(uint64_t i=0; i<n_row; i++) put_u64(cell+8*i, vdb_rng_below(&rng, 1000));
   for(int r=0; r<=n_rep; r++){
-    double t = seconds();
+    double t = cpu_seconds();
     vdb_column_simd()->int_range(cell, n_row, 100, 199, bit);
-    t = seconds() - t;
+    t = cpu_seconds() - t;
     if( r>0 ) record("kernel", (double)n_row/t);
   }
   figure("kernel alone, integer between", median("kernel")/1e6, "M rows/s",

@@ -10,7 +10,6 @@
 ** Usage: b_gpu [-n rows] [-q] [-o FILE]     -n: one size instead of all, 128
 ** dimensions; -q: few batches. Without a GPU it says so and measures nothing.
 */
-#include <time.h>
 
 #include "bench/record.h"
 
@@ -18,14 +17,10 @@
 #include "index/index.h"
 #include "simd/simd.h"
 #include "util/pool.h"
+#include "bench/clock.h"
 
 enum { K_MAX = 100, TIES = 32, CHECKED = 100, Q_MAX = 10000 };
 
-static double seconds(void){
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
-}
 
 static void *allocate(size_t sz){
   void *p = aligned_alloc(64, (sz+63)/64*64);
@@ -96,10 +91,10 @@ static bool is_right(const float *q, size_t nq, size_t k, double *cpu){
                            .n_thread = vdb_cpu_count() };
   size_t n = nq<CHECKED ? nq : CHECKED, n_hit[CHECKED];
   struct vdb_hit *hit = allocate(n*k*sizeof(*hit));
-  double t0 = seconds();
+  double t0 = wall_seconds();
   bool right = vdb_flat_knn_batch(&s, q, dim*sizeof(float), n, k, hit, n_hit)
             == VECDB_OK;
-  *cpu = (seconds()-t0)/(double)n*(double)nq;
+  *cpu = (wall_seconds()-t0)/(double)n*(double)nq;
   for(size_t i=0; i<n && right; i++) for(size_t j=0; j<n_hit[i]; j++){
     size_t at = i*(k+TIES)+j;
     right &= got_n[i]!=VDB_GPU_LEFT && j<got_n[i]
@@ -123,10 +118,10 @@ static void measure(size_t nq, size_t k){
     return;
   }
   for(int r=0; r<20 && (r<5 || total<1); r++){
-    double t0 = seconds(), t;
+    double t0 = wall_seconds(), t;
     at = (at + nq)%(Q_MAX-nq+1);               /* other queries each time */
     ask(queries + at*dim, nq, k);
-    t = seconds()-t0;
+    t = wall_seconds()-t0;
     total += t;
     record(name, 1e3*t);
   }
@@ -137,14 +132,14 @@ static void measure(size_t nq, size_t k){
 
 static void lists(void){
   enum { BLOCK = 4096 };
-  double t0 = seconds();
+  double t0 = wall_seconds();
   int code = VDB_GPU_OK;
   for(size_t i=0; i<n_rows && code==VDB_GPU_OK; i+=BLOCK){
     size_t n = n_rows-i<BLOCK ? n_rows-i : BLOCK;
     code = ask(rows + i*dim, n, 65);
   }
-  if( code==VDB_GPU_OK ) figure("lists of 64 neighbours", seconds()-t0, "s",
-                                GOAL_NONE, 0);
+  if( code==VDB_GPU_OK ) figure("lists of 64 neighbours",
+                                wall_seconds()-t0, "s", GOAL_NONE, 0);
   else printf("lists: %s\n", vdb_gpu_why(code));
 }
 
@@ -156,10 +151,10 @@ static void one_size(size_t n, size_t d, bool is_quick, bool has_lists){
   rows = generate(n, d, 1);
   queries = generate(Q_MAX, d, 2);
   if( vdb_gpu_piece_create(&piece)!=VDB_GPU_OK ) exit(1);
-  t0 = seconds();
+  t0 = wall_seconds();
   if( ask(queries, 1, 1)==VDB_GPU_OK ){
-    figure(d==128 ? "attach, d=128" : "attach", seconds()-t0, "s", GOAL_NONE,
-           0);
+    figure(d==128 ? "attach, d=128" : "attach", wall_seconds()-t0, "s",
+           GOAL_NONE, 0);
   }
   for(size_t i=0; i<9; i++){
     if( is_quick && i%4 ) continue;

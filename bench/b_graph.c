@@ -26,21 +26,16 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/resource.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "bench/dataset.h"
 #include "index/graph.h"
 #include "simd/simd.h"
+#include "bench/clock.h"
 
 enum { N_SET_MAX = 256, REPS_MAX = 101 };
 
 /* Processor time: a machine that others use too shows less noise in it. */
-static double seconds(void){
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
-}
 static void *big_alloc(size_t sz){
   size_t all = (sz + (4u<<20))/(2u<<20)*(2u<<20);
   void *p = aligned_alloc(2u<<20, all);
@@ -126,12 +121,12 @@ static void index_load(struct memory_index *m, const char *path){
 /* A new table of recall. */
 static void index_measure(struct memory_index *m, struct vdb_graph **g,
                           const struct vdb_graph_blocks *b, unsigned n_thread){
-  double t = seconds();
+  double t = cpu_seconds();
   unsigned char *header;
   if( vdb_graph_recalibrate(*g, b, n_thread, &header, &m->sz_header)!=VECDB_OK ){
     die("recalibrate", "failed");
   }
-  printf("table of recall: %.2f s\n", seconds()-t);
+  printf("table of recall: %.2f s\n", cpu_seconds()-t);
   m->header = header;
   vdb_graph_close(*g);
   if( vdb_graph_open(m->header, m->sz_header, g)!=VECDB_OK ){
@@ -233,11 +228,11 @@ int main(int argc, char **argv){
   src.d = base.d;
   src.fetch = fetch_row;
   src.arg = sink.arg = &m;
-  t_build = seconds();
+  t_build = cpu_seconds();
   if( load ) index_load(&m, load);
   else if( vdb_graph_build(&src, &o, &sink)!=VECDB_OK ) die("build", "failed");
   if( save ) index_save(&m, save);
-  t_build = seconds() - t_build;
+  t_build = cpu_seconds() - t_build;
   if( vdb_graph_open(m.header, m.sz_header, &g)!=VECDB_OK ){
     die("open", "failed");
   }
@@ -289,7 +284,7 @@ int main(int argc, char **argv){
       struct vdb_graph_search p = { k, set[i].ef, set[i].stop };
       struct vdb_graph_stats st;
       double hops = 0;
-      t = seconds();
+      t = cpu_seconds();
       for(uint32_t j=0; j<n_query; j++){
         if( vdb_graph_knn(s, &blocks, query.x + (size_t)j*base.d, &p,
                           hit + (size_t)j*k, &n_hit[j], &st)!=VECDB_OK ){
@@ -299,19 +294,19 @@ int main(int argc, char **argv){
                               j);
         hops += st.n_hop;
       }
-      t = seconds() - t;
+      t = cpu_seconds() - t;
       if( r ) set[i].t_single[r-1] = t;
       if( r==0 ){
         set[i].recall = hits_recall(hit, n_hit, &base, &query, limit, n_query);
         set[i].hops = hops/n_query;
       }
-      t = seconds();
+      t = cpu_seconds();
       if( vdb_graph_knn_many(s, &blocks, query.x, n_query, &p, hit, n_hit)
             !=VECDB_OK ) die("batch", "failed");
       for(uint32_t j=0; k>K && j<n_query; j++){
         hits_rerank(hit, n_hit, &base, query.x + (size_t)j*base.d, k, j);
       }
-      t = seconds() - t;
+      t = cpu_seconds() - t;
       if( r ) set[i].t_batch[r-1] = t;
       if( r==0 && set[i].recall!=hits_recall(hit, n_hit, &base, &query, limit,
                                              n_query) ){

@@ -23,11 +23,11 @@
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/stat.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vecdb.h"
 #include "bench/dataset.h"
+#include "bench/clock.h"
 
 enum { N_SET_MAX = 64, REPS_MAX = 101, FIRST = 100 };
 
@@ -53,13 +53,6 @@ static double *limit;
 static double build_cpu_s, build_wall_s, import_s, peak_mb, file_per_row,
               graph_per_row, cold_us, open_us;
 
-static double clock_s(clockid_t id){
-  struct timespec t;
-  clock_gettime(id, &t);
-  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
-}
-static double cpu(void){ return clock_s(CLOCK_PROCESS_CPUTIME_ID); }
-static double wall(void){ return clock_s(CLOCK_MONOTONIC); }
 
 static void must(vecdb *db, int rc, const char *what){
   if( rc!=VECDB_OK ) die(what, db ? vecdb_errmsg(db) : vecdb_errstr(rc));
@@ -109,7 +102,7 @@ static void file_build(void){
   vecdb_collection *c;
   char schema[600];
   struct rusage ru;
-  double t = wall(), t_cpu;
+  double t = wall_seconds(), t_cpu;
   void *rows = set_stored(&base);
   snprintf(schema, sizeof(schema), "id integer primary key, vec %s[%u]%s %s",
            is_u8() ? "uint8" : "float", base.d,
@@ -118,12 +111,12 @@ static void file_build(void){
   must(db, vecdb_collection_open(db, "v", &c), "collection");
   data.data = rows;
   must(db, vecdb_put_many(c, base.n, &data, 1, 0, NULL), "put_many");
-  import_s = wall()-t;
-  t = wall();
-  t_cpu = cpu();
+  import_s = wall_seconds()-t;
+  t = wall_seconds();
+  t_cpu = cpu_seconds();
   must(db, vecdb_optimize(c, NULL), "optimize");
-  build_wall_s = wall()-t;
-  build_cpu_s = cpu()-t_cpu;
+  build_wall_s = wall_seconds()-t;
+  build_cpu_s = cpu_seconds()-t_cpu;
   must(db, vecdb_close(db), "close");
   getrusage(RUSAGE_SELF, &ru);
   peak_mb = (double)ru.ru_maxrss/1024;
@@ -202,9 +195,9 @@ static void measure_single(const char *q, int rep){
       set[i].recall = (double)singles(db, s, q, 0, opt.n_query, true)
                       /opt.n_query/K;
     }
-    t = cpu();
+    t = cpu_seconds();
     (void)singles(db, s, q, 0, opt.n_query, false);
-    set[i].t_single[rep] = cpu()-t;
+    set[i].t_single[rep] = cpu_seconds()-t;
     must(db, vecdb_finalize(s), "finalize");
   }
   must(db, vecdb_close(db), "close");
@@ -223,10 +216,10 @@ static void measure_many(const char *q, int rep, unsigned threads){
       must(db, vecdb_search_many(c, &o, opt.n_query, element(), q, 0, key,
                                  dist, NULL), "search_many");
     }
-    t = threads==1 ? cpu() : wall();
+    t = threads==1 ? cpu_seconds() : wall_seconds();
     must(db, vecdb_search_many(c, &o, opt.n_query, element(), q, 0, key, dist,
                                NULL), "search_many");
-    t = (threads==1 ? cpu() : wall()) - t;
+    t = (threads==1 ? cpu_seconds() : wall_seconds()) - t;
     if( threads==1 ) set[i].t_batch[rep] = t;
     else set[i].t_all[rep] = t;
   }
@@ -239,14 +232,14 @@ static void measure_many(const char *q, int rep, unsigned threads){
 static double first_us(const char *q){
   uint32_t n = opt.n_query<FIRST ? opt.n_query : FIRST;
   vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;
-  double t = wall();
+  double t = wall_seconds();
   vecdb_collection *c;
   vecdb *db = file_open(1, &c);
   vecdb_stmt *s;
   o.k = K;
   must(db, vecdb_prepare_search(c, &o, &s), "prepare");
   (void)singles(db, s, q, 0, n, false);
-  t = wall()-t;
+  t = wall_seconds()-t;
   must(db, vecdb_finalize(s), "finalize");
   must(db, vecdb_close(db), "close");
   return 1e6*t/n;

@@ -17,21 +17,16 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "index/index.h"
 #include "simd/simd.h"
+#include "bench/clock.h"
 #if defined(VDB_HAVE_OPENBLAS)
 # include <cblas.h>
 #endif
 
 enum { N_ROWS = 60000, DIM = 784, K = 10, REPS_MAX = 1000 };
 
-static double seconds(void){
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
-}
 
 static void *allocate(size_t sz){
   void *p = aligned_alloc(64, (sz+63)/64*64);
@@ -80,9 +75,9 @@ typedef float (*sum_fn)(const wide *p, size_t n);
 static volatile float sum_sink;      /* what is not used is not computed */
 
 static double sum_time(sum_fn f, const void *p, size_t sz){
-  double t = seconds();
+  double t = wall_seconds();
   sum_sink = f(p, sz/sizeof(wide));
-  return seconds() - t;
+  return wall_seconds() - t;
 }
 
 /* The fastest of those the processor has. */
@@ -114,9 +109,9 @@ static uint64_t random_u64(void){
 static double scan_time(const struct flat_search *s, const void *query){
   struct vdb_hit hit[K];
   size_t n_hit;
-  double t = seconds();
+  double t = wall_seconds();
   if( vdb_flat_knn(s, query, K, hit, &n_hit)!=VECDB_OK || n_hit!=K ) exit(1);
-  return seconds() - t;
+  return wall_seconds() - t;
 }
 
 static void print_times(FILE *out, const char *name, const double *t, int n){
@@ -277,11 +272,11 @@ static void bench_batch(FILE *out, const char *dir, const char *name, int type,
   double t[3];
 
   for(int r=0; r<3; r++){
-    double t0 = seconds();
+    double t0 = wall_seconds();
     if( vdb_flat_knn_batch(&s, queries, run.stride, n_query, K, hit, n_hit) ){
       exit(1);
     }
-    t[r] = seconds() - t0;
+    t[r] = wall_seconds() - t0;
   }
   n_wrong = count_wrong(&s, dir, queries, n_query, hit);
   fprintf(out, ",\n    {\"type\": \"%s\", \"threads\": %u, \"queries\": %u, "
@@ -338,14 +333,14 @@ static void bench_sgemm(FILE *out){
   fill(VECDB_F32, queries, (size_t)N_QUERY*DIM*sizeof(float));
   openblas_set_num_threads(1);
   for(int r=0; r<5; r++){
-    double t0 = seconds();
+    double t0 = wall_seconds();
     for(size_t i=0; i<N_ROWS; i+=N_BLOCK){
       size_t n = N_ROWS-i<N_BLOCK ? N_ROWS-i : N_BLOCK;
       cblas_sgemm(CblasRowMajor, CblasNoTrans, CblasTrans, N_QUERY, (int)n,
                   DIM, 1, queries, DIM, base + i*DIM, DIM, 0, product,
                   N_BLOCK);
     }
-    t[r] = (seconds() - t0)*10000/N_QUERY;
+    t[r] = (wall_seconds() - t0)*10000/N_QUERY;
   }
   fprintf(out, ",\n  \"sgemm\": {\"library\": \"OpenBLAS\", \"threads\": 1, "
           "\"seconds_for_10000_queries\": %.3f}", median(t, 5));

@@ -12,19 +12,14 @@
 ** least of the repetitions.
 */
 #include <string.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "vecdb.h"
 #include "bench/dataset.h"
+#include "bench/clock.h"
 
 enum { LINE_BYTES = 4096 };
 
-static double seconds(void){
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
-}
 
 static vecdb *db;
 static void must(int rc, const char *what){
@@ -111,7 +106,7 @@ static double run(const struct way *w, int is_fresh, int32_t *row,
   o.filter = w->filter[0] ? w->filter : NULL;
   o.flags = w->flags;
   must(vecdb_prepare_search(w->c, &o, &s), w->filter);
-  t = seconds();
+  t = cpu_seconds();
   for(uint32_t i=0; i<w->n_query; i++){
     uint32_t n = 0;
     if( is_fresh && i>0 ){
@@ -131,7 +126,7 @@ static double run(const struct way *w, int is_fresh, int32_t *row,
     must(vecdb_last_search(db, &info), "info");
     *n_switch += info.n_switch;
   }
-  t = (seconds()-t)/w->n_query;
+  t = (cpu_seconds()-t)/w->n_query;
   must(vecdb_finalize(s), "finalize");
   return t;
 }

@@ -30,12 +30,12 @@
 #include <sys/resource.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
-#include <time.h>
 #include <unistd.h>
 #include <sqlite3.h>
 
 #include "vecdb.h"
 #include "bench/record.h"
+#include "bench/clock.h"
 
 enum { INSERT_DIM = 768, BULK_DIM = 128, CHUNK = 65536 };
 
@@ -50,19 +50,9 @@ static struct {
 
 /* --------------------------------------------------------------- helpers */
 
-static double seconds(void){
-  struct timespec t;
-  clock_gettime(CLOCK_MONOTONIC, &t);
-  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
-}
 
 /* Processor time of this process: what a search costs whoever else is
 ** running. */
-static double cpu_seconds(void){
-  struct timespec t;
-  clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-  return (double)t.tv_sec + 1e-9*(double)t.tv_nsec;
-}
 
 static void fail(const char *what, const char *why){
   fprintf(stderr, "b_store: %s: %s\n", what, why);
@@ -262,11 +252,11 @@ static void part_insert(void){
   a = stats_of(v.db);
   for(int r=-1; r<n_rep; r++, id+=n){            /* -1 warms up */
     floats_fill(x, INSERT_DIM, (uint64_t)r);
-    t0 = seconds();
+    t0 = wall_seconds();
     for(int i=0; i<n; i++) vecdb_insert_row(&v, id+i, x);
-    t1 = seconds();
+    t1 = wall_seconds();
     for(int i=0; i<n; i++) sqlite_insert_row(sq, ins, id+i, x);
-    t2 = seconds();
+    t2 = wall_seconds();
     if( r<0 ) continue;
     record("insert/vecdb rows/s", n/(t1-t0));
     record("insert/sqlite rows/s", n/(t2-t1));
@@ -347,7 +337,7 @@ static void bulk_vecdb(double *out, const void *arg){
   remove_database(a->path);
   db = open_vecdb(a->path);
   c = open_collection(db, "t", BULK_SCHEMA);
-  t = seconds();
+  t = wall_seconds();
   cpu = cpu_seconds();
   must(db, vecdb_begin(db, VECDB_WRITE), "begin");
   for(int64_t i=0; i<a->n; i+=CHUNK){
@@ -355,7 +345,7 @@ static void bulk_vecdb(double *out, const void *arg){
     must(db, vecdb_put_many(c, n, col, 3, 0, NULL), "put_many");
   }
   must(db, vecdb_commit(db), "commit");
-  out[0] = seconds() - t;
+  out[0] = wall_seconds() - t;
   out[1] = cpu_seconds() - cpu;
   out[2] = (double)stats_of(db).mem_peak_bytes;
   vecdb_close(db);
@@ -371,7 +361,7 @@ static void bulk_plain(double *out, const void *arg){
 
   if( fd<0 ) fail(a->path, strerror(errno));
   bulk_chunk(&x, &year, &score);
-  t = seconds();
+  t = wall_seconds();
   cpu = cpu_seconds();
   while( left>0 ){
     size_t n = left<(1<<20) ? (size_t)left : 1<<20;
@@ -379,7 +369,7 @@ static void bulk_plain(double *out, const void *arg){
     left -= (int64_t)n;
   }
   if( fdatasync(fd)!=0 ) fail("fdatasync", strerror(errno));
-  out[0] = seconds() - t;
+  out[0] = wall_seconds() - t;
   out[1] = cpu_seconds() - cpu;
   close(fd);
   unlink(a->path);
@@ -434,7 +424,7 @@ static double search_among(vecdb *db, vecdb_collection *c, const float *q,
                            const int64_t *key, size_t n_key){
   vecdb_search_options so = VECDB_SEARCH_OPTIONS_INIT;
   vecdb_stmt *s = NULL;
-  double t = seconds();
+  double t = wall_seconds();
   int rc;
   must(db, vecdb_prepare_search(c, &so, &s), "prepare");
   if( n_key>0 ) must(db, vecdb_search_set_keys(s, n_key, key), "keys");
@@ -443,7 +433,7 @@ static double search_among(vecdb *db, vecdb_collection *c, const float *q,
   while( (rc = vecdb_step(s))==VECDB_ROW ) {}
   if( rc!=VECDB_DONE ) fail("search", vecdb_errmsg(db));
   vecdb_finalize(s);
-  return 1e3*(seconds() - t);
+  return 1e3*(wall_seconds() - t);
 }
 
 static double search_once(vecdb *db, vecdb_collection *c, const float *q){
@@ -472,13 +462,13 @@ static void open_and_look(double *out, const void *arg){
   floats_fill(q, BULK_DIM, 7);
   for(int i=0; i<100; i++) key[i] = 1 + a->n/2 + i;
   for(int what=OPEN_ALONE; what<OPEN_AGAIN; what++){
-    t = seconds();
+    t = wall_seconds();
     db = open_vecdb(a->path);
     if( what!=OPEN_ALONE ) c = open_collection(db, "t", NULL);
     if( what==OPEN_ROW ) row_once(db, c, a->n/2);
     if( what==OPEN_KEYS ) search_among(db, c, q, key, 100);
     if( what==OPEN_SEARCH ) search_once(db, c, q);
-    out[what] = 1e3*(seconds() - t);
+    out[what] = 1e3*(wall_seconds() - t);
     if( what==OPEN_SEARCH ) out[OPEN_AGAIN] = search_once(db, c, q);
     vecdb_close(db);
   }
@@ -537,10 +527,10 @@ static void reader_run(double *out, const void *arg){
 
   floats_fill(q[0], READER_QUERIES*BULK_DIM, 7);
   search_once(db, c, q[0]);
-  t = seconds();
+  t = wall_seconds();
   cpu = cpu_seconds();
-  while( seconds()-t < a->seconds ) search_once(db, c, q[n++%READER_QUERIES]);
-  out[0] = (double)n/(seconds()-t);
+  while( wall_seconds()-t < a->seconds ) search_once(db, c, q[n++%READER_QUERIES]);
+  out[0] = (double)n/(wall_seconds()-t);
   out[1] = 1e6*(cpu_seconds()-cpu)/(double)n;
   vecdb_close(db);
 }
@@ -603,9 +593,9 @@ static struct reading read_beside_writer(const struct reader_args *a,
   }
   close(fd[1]);
   if( read(fd[0], buf, 1)!=1 ) fail("writer", "it failed");
-  t = seconds();
+  t = wall_seconds();
   in_child(reader_run, a, out, 2);
-  t = seconds() - t;
+  t = wall_seconds() - t;
   kill(pid, SIGKILL);
   waitpid(pid, NULL, 0);
   while( (got = read(fd[0], buf, sizeof(buf)))>0 ) n += got;

@@ -27,18 +27,10 @@ import time
 
 import numpy as np
 
+from dataset import read_set
+
 K = 10
 SHARES = (.0001, .0003, .001, .003, .01, .03, .05, .1, .2, .3, .5, .7, .9, 1)
-
-
-def read_set(folder, stem):
-    for ext, dtype in (("u8bin", np.uint8), ("fbin", np.float32)):
-        path = os.path.join(folder, f"{stem}.{ext}")
-        if os.path.exists(path):
-            n, d = np.fromfile(path, dtype=np.uint32, count=2)
-            x = np.fromfile(path, dtype=dtype, offset=8)
-            return x.reshape(n, d).astype(np.float32)
-    raise SystemExit(f"filtered.py: no {stem} in {folder}")
 
 
 def columns(folder, base):

@@ -24,18 +24,13 @@ import time
 
 import numpy as np
 
+from dataset import read_vectors
+
 METRIC = {"l2": ("l2", "l2"), "cosine": ("cosine", "cosine")}
 
 
-def read_set(path):
-    dtype = np.uint8 if path.endswith("u8bin") else np.float32
-    n, d = np.fromfile(path, dtype=np.uint32, count=2)
-    x = np.fromfile(path, dtype=dtype, offset=8)
-    return x.reshape(n, d).astype(np.float32)
-
-
 def upsample(path, n, d, rng):
-    base = read_set(path)
+    base = read_vectors(path)
     a, b = rng.integers(0, len(base), (2, n))
     t = rng.uniform(0, 0.3, (n, 1)).astype(np.float32)
     x = base[a] * (1 - t) + base[b] * t

@@ -33,19 +33,10 @@ import time
 import numpy as np
 
 import chart
+from dataset import read_set
 
 K = 10
 TARGETS = "0.8,0.85,0.9,0.93,0.95,0.97,0.98,0.99,0.995"
-
-
-def read_set(folder, stem):
-    for ext, dtype in (("u8bin", np.uint8), ("fbin", np.float32)):
-        path = os.path.join(folder, f"{stem}.{ext}")
-        if os.path.exists(path):
-            n, d = np.fromfile(path, dtype=np.uint32, count=2)
-            x = np.fromfile(path, dtype=dtype, offset=8)
-            return x.reshape(n, d).astype(np.float32)
-    raise SystemExit(f"peers.py: no {stem} in {folder}")
 
 
 def read_truth(folder, base, query):

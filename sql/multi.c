@@ -92,6 +92,12 @@ done:
   return rc;
 }
 
+/* After the loop over s: SQLite's own error becomes this function's. */
+static int rows_end(struct sql_state *st, int rc, char **err){
+  if( rc==SQLITE_DONE ) return SQLITE_OK;
+  return vdb_sql_fail(err, rc, "vecdb_multi: %s", sqlite3_errmsg(st->db));
+}
+
 static int options_take(struct sql_state *st, struct multi_query *q,
                         sqlite3_value *json, char **err){
   sqlite3_stmt *s = NULL;
@@ -99,11 +105,7 @@ static int options_take(struct sql_state *st, struct multi_query *q,
   SQL_TRY( json_prepare(st, "SELECT key, value FROM json_each(?1)", json, &s,
                         err) );
   while( (rc = sqlite3_step(s))==SQLITE_ROW ) SQL_TRY( option_take(q, s, err) );
-  if( rc!=SQLITE_DONE ){
-    rc = vdb_sql_fail(err, rc, "vecdb_multi: %s", sqlite3_errmsg(st->db));
-  }else{
-    rc = SQLITE_OK;
-  }
+  rc = rows_end(st, rc, err);
 done:
   sqlite3_finalize(s);
   return rc;
@@ -178,11 +180,7 @@ static int parts_take(struct sql_table *t, struct multi_query *q,
   while( (rc = sqlite3_step(s))==SQLITE_ROW ){
     SQL_TRY( part_take(t, q, s, err) );
   }
-  if( rc!=SQLITE_DONE ){
-    rc = vdb_sql_fail(err, rc, "vecdb_multi: %s", sqlite3_errmsg(st->db));
-  }else{
-    rc = SQLITE_OK;
-  }
+  rc = rows_end(st, rc, err);
 done:
   sqlite3_finalize(s);
   return rc;
