@@ -4,93 +4,9 @@
 **           call of one connection to a function of the test, which may make
 **           it fail, or let another connection act just then.
 */
-#include "vt.h"
 #include "api/api.h"
-#include "lab/lib_layer.h"
-#include "unit/lib_host.h"
-#include "pager/extent.h"
-#include "pager/file.h"
-#include "pager/format.h"
+#include "unit/lib_world.h"
 #include "pager/pager_int.h"
-#include "util/common.h"
-#include "util/err.h"
-#include "util/mem.h"
-
-static struct vecdb_file_ops *world, *layer;
-static struct vdb_err err;
-static int (*on_before)(struct lab_event *e);
-static void (*on_after)(struct lab_event *e, int rc);
-
-static int layer_before(void *arg, struct lab_event *e){
-  VDB_UNUSED(arg);
-  return on_before ? on_before(e) : VECDB_OK;
-}
-static void layer_after(void *arg, struct lab_event *e, int rc){
-  VDB_UNUSED(arg);
-  if( on_after ) on_after(e, rc);
-}
-
-static void begin_world(void){
-  struct lab_hook hook = { NULL, layer_before, layer_after };
-  REQUIRE_RC( VECDB_OK, vdb_file_mem_create(vt_seed(), &world) );
-  layer = lab_layer_create(world, "watched", &hook);
-}
-static void end_world(void){
-  on_before = NULL;
-  on_after = NULL;
-  lab_layer_destroy(layer);
-  vdb_file_mem_destroy(world);
-}
-
-static int open_on(const struct vecdb_file_ops *ops, struct pager **out){
-  struct pager_config cfg;
-  memset(&cfg, 0, sizeof(cfg));
-  cfg.path = "t.vdb";
-  cfg.open_flags = VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE;
-  cfg.file = ops;
-  return vdb_pager_open(&cfg, &err, out);
-}
-
-static struct pager *open_db(const struct vecdb_file_ops *ops){
-  struct pager *p = NULL;
-  if( open_on(ops, &p)!=VECDB_OK ) FAIL("%s", err.msg);
-  REQUIRE( p!=NULL );
-  return p;
-}
-
-static bool ends_with(const char *z, const char *end){
-  size_t n = strlen(z), n_end = strlen(end);
-  return n>=n_end && strcmp(z+n-n_end, end)==0;
-}
-static bool exists(const char *path){
-  bool yes = false;
-  world->exists(world->env, path, &yes);
-  return yes;
-}
-
-/* A transaction that adds n pages; returns the last. */
-static page_no add_pages(struct pager *p, int n){
-  struct page *pg = NULL;
-  page_no pgno = 0;
-  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
-  for(int i=0; i<n; i++){
-    REQUIRE_RC( VECDB_OK, vdb_page_new(p, PAGE_BTREE_LEAF, &pg) );
-    pgno = pg->pgno;
-    vdb_page_unpin(p, pg);
-  }
-  REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
-  return pgno;
-}
-
-static bool has_page(struct pager *p, page_no pgno){
-  struct page *pg = NULL;
-  int rc;
-  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
-  rc = vdb_page_get(p, pgno, PAGE_BTREE_LEAF, &pg);
-  vdb_page_unpin(p, pg);
-  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(p) );
-  return rc==VECDB_OK;
-}
 
 /* ---- the header of a checkpoint that was not finished -------------------- */
 
@@ -110,40 +26,38 @@ static void count_main_sync(struct lab_event *e, int rc){
 
 /* A checkpoint whose last header slot was written, but not synced. */
 static void leave_unsynced_header(void){
-  struct pager *p = open_db(layer);
+  struct pager *p = open_watched();
   add_pages(p, 3);
   n_sync_until_failure = 3;
   on_before = fail_a_main_sync;
   CHECK_RC( VECDB_IOERR_SYNC,
             vdb_pager_checkpoint(p, VECDB_CHECKPOINT_FULL, NULL, NULL) );
   on_before = NULL;
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
 }
 
 TEST(ckpt__syncs_the_header_another_one_left){
   struct pager *q, *p;
-  begin_world();
-  q = open_db(world);                  /* keeps the shared memory */
+  q = open_db();                       /* keeps the shared memory */
   leave_unsynced_header();
-  p = open_db(layer);
+  p = open_watched();
   n_main_sync = 0;
   on_after = count_main_sync;
   REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_RESTART, NULL,
                                              NULL) );
   CHECK( n_main_sync>0 );              /* before the log is begun anew */
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(q) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
+  REQUIRE_RC( VECDB_OK, close_db(q) );
   end_world();
 }
 
 TEST(life__an_opener_syncs_the_header_another_one_left){
   struct pager *p;
-  begin_world();
   leave_unsynced_header();
   n_main_sync = 0;
   on_after = count_main_sync;
-  p = open_db(layer);
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  p = open_watched();
+  REQUIRE_RC( VECDB_OK, close_db(p) );
   CHECK( !exists("t.vdb-wal") );
   CHECK( n_main_sync>0 );              /* before the log is removed */
   end_world();
@@ -162,22 +76,21 @@ static void count_dir_sync(struct lab_event *e, int rc){
 
 TEST(wal__the_name_of_a_log_without_header_is_made_durable){
   struct pager *p;
-  begin_world();
-  p = open_db(layer);
+  p = open_watched();
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
   REQUIRE_RC( VECDB_OK, vdb_root_set(p, ROOT_SCHEMA_COOKIE, 7) );
   on_before = fail_dir_sync;           /* the log is made, not its name */
   CHECK_RC( VECDB_IOERR_SYNC, vdb_pager_commit(p) );
   on_before = NULL;
   CHECK_INT( PAGER_ERROR, vdb_pager_state(p) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
   CHECK( exists("t.vdb-wal") );
-  p = open_db(layer);
+  p = open_watched();
   on_after = count_dir_sync;
   n_dir_sync = 0;
   add_pages(p, 1);
   CHECK( n_dir_sync>0 );
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
   end_world();
 }
 
@@ -192,8 +105,7 @@ TEST(wal__a_commit_refused_by_a_full_disk_can_be_tried_again){
   struct page *pg = NULL;
   struct pager *p;
   page_no pgno;
-  begin_world();
-  p = open_db(layer);
+  p = open_watched();
   add_pages(p, 1);
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
   REQUIRE_RC( VECDB_OK, vdb_page_new(p, PAGE_BTREE_LEAF, &pg) );
@@ -205,7 +117,7 @@ TEST(wal__a_commit_refused_by_a_full_disk_can_be_tried_again){
   on_before = NULL;
   CHECK_RC( VECDB_OK, vdb_pager_commit(p) );
   CHECK( has_page(p, pgno) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
   end_world();
 }
 
@@ -224,21 +136,20 @@ static int fail_a_log_read(struct lab_event *e){
 
 /* Leaves the write lock as one who died does. */
 static void die_writing(void){
-  struct pager *p = open_db(layer);
+  struct pager *p = open_watched();
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
   REQUIRE_RC( VECDB_OK, vdb_root_set(p, ROOT_SCHEMA_COOKIE, 7) );
   on_before = fail_a_log_sync;
   CHECK_RC( VECDB_IOERR_SYNC, vdb_pager_commit(p) );
   on_before = NULL;
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
 }
 
 TEST(snapshot__survives_a_recovery_that_fails){
   struct page *pg = NULL;
   struct pager *p;
   page_no pgno;
-  begin_world();
-  p = open_db(layer);
+  p = open_watched();
   pgno = add_pages(p, 3);
   vdb_pager_forget(p, 0);
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
@@ -250,7 +161,7 @@ TEST(snapshot__survives_a_recovery_that_fails){
   CHECK_INT( PAGER_READ, vdb_pager_state(p) );
   CHECK_RC( VECDB_OK, vdb_page_get(p, pgno, PAGE_BTREE_LEAF, &pg) );
   vdb_page_unpin(p, pg);
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
   end_world();
 }
 
@@ -263,17 +174,16 @@ static void close_other(struct lab_event *e, int rc){
   struct pager *q = other;
   if( e->call!=CALL_LOCK || rc!=VECDB_BUSY || q==NULL ) return;
   other = NULL;
-  CHECK_RC( VECDB_OK, vdb_pager_close(q) );
+  CHECK_RC( VECDB_OK, close_db(q) );
 }
 
 TEST(life__of_two_that_close_together_one_cleans_up){
   struct pager *p;
-  begin_world();
-  p = open_db(layer);
-  other = open_db(world);
+  p = open_watched();
+  other = open_db();
   add_pages(p, 3);
   on_after = close_other;
-  CHECK_RC( VECDB_OK, vdb_pager_close(p) );
+  CHECK_RC( VECDB_OK, close_db(p) );
   CHECK( other==NULL );
   CHECK( !exists("t.vdb-wal") );
   CHECK( !exists("t.vdb-shm") );
@@ -281,37 +191,31 @@ TEST(life__of_two_that_close_together_one_cleans_up){
 }
 
 static struct pager *open_reader(void){
-  struct pager_config cfg;
-  struct pager *p = NULL;
-  memset(&cfg, 0, sizeof(cfg));
-  cfg.path = "t.vdb";
+  struct pager_config cfg = config();
   cfg.open_flags = VECDB_OPEN_READONLY;
-  cfg.file = world;
-  REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &p) );
-  return p;
+  return open_with(&cfg);
 }
 
 TEST(life__a_reader_leaves_nothing_behind){
   struct pager *p, *r;
   page_no pgno;
-  begin_world();
-  p = open_db(layer);
+  p = open_watched();
   pgno = add_pages(p, 3);
   r = open_reader();
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(r) );
+  REQUIRE_RC( VECDB_OK, close_db(r) );
   CHECK( exists("t.vdb-shm") );        /* p is there */
   r = open_reader();
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
   CHECK( exists("t.vdb-wal") );        /* r is there */
   CHECK( has_page(r, pgno) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(r) );
+  REQUIRE_RC( VECDB_OK, close_db(r) );
   CHECK( exists("t.vdb-wal") );        /* for somebody who may write */
   CHECK( !exists("t.vdb-shm") );
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(open_db(world)) );
+  REQUIRE_RC( VECDB_OK, close_db(open_db()) );
   CHECK( !exists("t.vdb-wal") );
   r = open_reader();
   CHECK( has_page(r, pgno) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(r) );
+  REQUIRE_RC( VECDB_OK, close_db(r) );
   CHECK( !exists("t.vdb-shm") );
   end_world();
 }
@@ -323,20 +227,20 @@ TEST(header__a_young_file_with_commits_is_not_taken_for_unborn){
   unsigned char *main, *wal;
   size_t n_main, n_wal;
   struct pager *p, *q = NULL;
-  begin_world();
-  p = open_db(world);
+  struct pager_config cfg = config();
+  p = open_db();
   add_pages(p, 3);
   REQUIRE_RC( VECDB_OK, vdb_file_mem_peek(world, "t.vdb", &b, &n_main) );
   main = vdb_memdup(b, n_main);
   REQUIRE_RC( VECDB_OK, vdb_file_mem_peek(world, "t.vdb-wal", &b, &n_wal) );
   wal = vdb_memdup(b, n_wal);
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
   main[100] ^= 1;                      /* rot in slot A */
   REQUIRE_RC( VECDB_OK, vdb_file_mem_poke(world, "t.vdb", main, n_main) );
   REQUIRE_RC( VECDB_OK, vdb_file_mem_poke(world, "t.vdb-wal", wal, n_wal) );
-  CHECK_RC( VECDB_CORRUPT_CHECKSUM, open_on(world, &q) );
+  CHECK_RC( VECDB_CORRUPT_CHECKSUM, vdb_pager_open(&cfg, &err, &q) );
   CHECK( exists("t.vdb-wal") );
-  vdb_pager_close(q);
+  close_db(q);
   vdb_free(main);
   vdb_free(wal);
   end_world();
@@ -351,132 +255,42 @@ static void make_copy(struct pager *p){
 TEST(replace__refuses_a_copy_of_an_older_state){
   struct pager *p, *q;
   page_no pgno;
-  begin_world();
-  p = open_db(world);
+  p = open_db();
   add_pages(p, 1);
   make_copy(p);
-  q = open_db(world);
+  q = open_db();
   pgno = add_pages(q, 1);
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(q) );
+  REQUIRE_RC( VECDB_OK, close_db(q) );
   CHECK_RC( VECDB_BUSY_SNAPSHOT, vdb_pager_replace_file(p, "t.new") );
   CHECK( has_page(p, pgno) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
   end_world();
 }
 
 /* Somebody comes when the new file has just got the name. */
 static void open_other(struct lab_event *e, int rc){
+  struct pager_config cfg = config();
   if( e->call!=CALL_RENAME || rc!=VECDB_OK || other ) return;
-  (void)open_on(world, &other);
+  (void)vdb_pager_open(&cfg, &err, &other);
 }
 
 TEST(replace__nobody_gets_in_between){
   struct pager *p, *q;
-  begin_world();
-  p = open_db(layer);
+  p = open_watched();
   add_pages(p, 1);
   make_copy(p);
   on_after = open_other;
   CHECK_RC( VECDB_OK, vdb_pager_replace_file(p, "t.new") );
   on_after = NULL;
   CHECK( other==NULL );
-  q = open_db(world);                  /* they meet in the same -shm */
+  q = open_db();                  /* they meet in the same -shm */
   CHECK( has_page(p, add_pages(q, 1)) );
-  vdb_pager_close(other);
+  close_db(other);
   other = NULL;
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(q) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  REQUIRE_RC( VECDB_OK, close_db(q) );
+  REQUIRE_RC( VECDB_OK, close_db(p) );
   CHECK( !exists("t.vdb-shm") );
   end_world();
-}
-
-/* ---- the pages of a host ------------------------------------------------- */
-
-static struct pager *open_host(struct host *h){
-  struct pager_config cfg;
-  struct pager *p = NULL;
-  memset(&cfg, 0, sizeof(cfg));
-  cfg.open_flags = VECDB_OPEN_READWRITE|VECDB_OPEN_CREATE;
-  cfg.store = &h->ops;
-  REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &p) );
-  return p;
-}
-
-static int host_count(const struct host *h){
-  int n = 0;
-  for(int i=0; i<HOST_MAX; i++) n += h->page[i].p!=NULL;
-  return n;
-}
-
-TEST(host__gets_freed_pages_back){
-  struct host *h = host_create();
-  struct pager *p = open_host(h);
-  struct page *pg = NULL;
-  page_no last = add_pages(p, 600);
-  int n = host_count(h);
-
-  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
-  for(page_no i=0; i<550; i++){
-    REQUIRE_RC( VECDB_OK, vdb_page_get(p, last-i, PAGE_BTREE_LEAF, &pg) );
-    REQUIRE_RC( VECDB_OK, vdb_page_free(p, pg) );
-  }
-  CHECK_INT( n, host_count(h) );       /* not before the commit */
-  REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
-  CHECK( host_count(h)<=n-540 );       /* but for a few trunks */
-  last = add_pages(p, 300);
-  CHECK( has_page(p, last) );
-  CHECK( host_count(h)<=n-240 );
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
-  host_destroy(h);
-}
-
-static page_no add_extent(struct pager *p, int fill){
-  static unsigned char b[8192];
-  struct extent_spec spec;
-  page_no head = 0;
-  memset(&spec, 0, sizeof(spec));
-  memset(b, fill, sizeof(b));
-  spec.kind = 1;
-  spec.stride = 64;
-  spec.n_rec = sizeof(b)/64;
-  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
-  REQUIRE_RC( VECDB_OK, vdb_extent_create(p, &spec, b, &head) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
-  return head;
-}
-
-static int extent_fill(struct pager *p, page_no head){
-  struct extent e;
-  int fill = -1;
-  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
-  CHECK_RC( VECDB_OK, vdb_extent_pin(p, head, &e) );
-  if( e.data ) fill = e.data[0];
-  vdb_extent_unpin(p, &e);
-  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(p) );
-  return fill;
-}
-
-/* Everything is as it was before the first commit. */
-static void host_go_back(struct host *h){
-  for(int i=0; i<HOST_MAX; i++){
-    free(h->page[i].p);
-    free(h->extent[i].p);
-    h->page[i].p = h->extent[i].p = NULL;
-  }
-  h->version++;
-}
-
-TEST(host__may_undo_what_was_committed){
-  struct host *h = host_create();
-  struct pager *p = open_host(h);
-  page_no head = add_extent(p, 1);
-
-  CHECK_INT( 1, extent_fill(p, head) );
-  host_go_back(h);
-  CHECK_U64( head, add_extent(p, 2) );
-  CHECK_INT( 2, extent_fill(p, head) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
-  host_destroy(h);
 }
 
 /* ---- rows ---------------------------------------------------------------- */

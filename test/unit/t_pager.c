@@ -1,14 +1,7 @@
 /* t_pager.c -- transactions, savepoints, allocation, extents, on every store.
 */
-#include "vt.h"
-#include "util/common.h"
-#include "util/mem.h"
-#include "util/rng.h"
-#include "pager/extent.h"
+#include "unit/lib_pages.h"
 #include "pager/file.h"
-#include "pager/pager.h"
-
-static struct vdb_err err;
 
 static struct pager *open_mem(void){
   struct pager_config cfg;
@@ -16,44 +9,6 @@ static struct pager *open_mem(void){
   memset(&cfg, 0, sizeof(cfg));
   REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &p) );
   return p;
-}
-
-/* A page full of one byte. */
-static page_no put_page(struct pager *p, unsigned char fill){
-  struct page *pg = NULL;
-  page_no pgno;
-  REQUIRE_RC( VECDB_OK, vdb_page_new(p, PAGE_BTREE_LEAF, &pg) );
-  memset(pg->data+PAGE_CONTENT, fill, vdb_pager_usable(p)-PAGE_CONTENT);
-  pgno = pg->pgno;
-  vdb_page_unpin(p, pg);
-  return pgno;
-}
-
-static void set_page(struct pager *p, page_no pgno, unsigned char fill){
-  struct page *pg = NULL;
-  REQUIRE_RC( VECDB_OK, vdb_page_get(p, pgno, PAGE_BTREE_LEAF, &pg) );
-  REQUIRE_RC( VECDB_OK, vdb_page_write(p, pg) );
-  memset(pg->data+PAGE_CONTENT, fill, vdb_pager_usable(p)-PAGE_CONTENT);
-  vdb_page_unpin(p, pg);
-}
-
-/* The byte a page is full of, -1 when it is not, -2 when it cannot be read. */
-static int fill_of(struct pager *p, page_no pgno){
-  struct page *pg = NULL;
-  int fill;
-  if( vdb_page_get(p, pgno, PAGE_BTREE_LEAF, &pg)!=VECDB_OK ) return -2;
-  fill = pg->data[PAGE_CONTENT];
-  for(uint32_t i=PAGE_CONTENT; i<vdb_pager_usable(p); i++){
-    if( pg->data[i]!=fill ) fill = -1;
-  }
-  vdb_page_unpin(p, pg);
-  return fill;
-}
-
-static void free_page(struct pager *p, page_no pgno){
-  struct page *pg = NULL;
-  REQUIRE_RC( VECDB_OK, vdb_page_get(p, pgno, 0, &pg) );
-  REQUIRE_RC( VECDB_OK, vdb_page_free(p, pg) );
 }
 
 TEST(pager__keeps_committed_pages_and_forgets_rolled_back_ones){
@@ -68,7 +23,7 @@ TEST(pager__keeps_committed_pages_and_forgets_rolled_back_ones){
   REQUIRE_RC( VECDB_OK, vdb_pager_rollback(p) );
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
   CHECK_INT( 1, fill_of(p, a) );
-  CHECK_INT( -2, fill_of(p, b) );
+  CHECK( 0>fill_of(p, b) );
   REQUIRE_RC( VECDB_OK, vdb_pager_end_read(p) );
   CHECK_RC( VECDB_OK, vdb_pager_close(p) );
 }
@@ -88,14 +43,14 @@ TEST(pager__nests_savepoints){
   b = put_page(p, 4);
   REQUIRE_RC( VECDB_OK, vdb_pager_rollback_to(p, 1) );
   CHECK_INT( 2, fill_of(p, a) );
-  CHECK_INT( -2, fill_of(p, b) );
+  CHECK( 0>fill_of(p, b) );
   b = put_page(p, 5);
   REQUIRE_RC( VECDB_OK, vdb_pager_release(p, 1) );
   CHECK_INT( 1, vdb_pager_n_savepoint(p) );
   CHECK_INT( 5, fill_of(p, b) );
   REQUIRE_RC( VECDB_OK, vdb_pager_rollback_to(p, 0) );
   CHECK_INT( 1, fill_of(p, a) );
-  CHECK_INT( -2, fill_of(p, b) );
+  CHECK( 0>fill_of(p, b) );
   REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
   CHECK_RC( VECDB_OK, vdb_pager_close(p) );
 }
