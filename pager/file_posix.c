@@ -110,7 +110,25 @@ static void posix_in_child(void){
   pthread_mutex_unlock(&posix_mutex);
 }
 
+/* Our pid in a page that any kind of fork, also one that runs no handlers,
+** gives to the child as zeros: asked for at every transaction, it should not
+** be a call of the system each time. NULL: it has to be. */
+static int64_t *posix_pid_page;
+
+static void pid_page_create(void){
+  size_t n = (size_t)sysconf(_SC_PAGESIZE);
+  void *p = mmap(NULL, n, PROT_READ|PROT_WRITE, MAP_PRIVATE|MAP_ANONYMOUS,
+                 -1, 0);
+  if( p==MAP_FAILED ) return;
+  if( madvise(p, n, MADV_WIPEONFORK)!=0 ){
+    munmap(p, n);
+    return;
+  }
+  __atomic_store_n(&posix_pid_page, p, __ATOMIC_RELEASE);
+}
+
 static void posix_watch_forks(void){
+  pid_page_create();
   pthread_atfork(posix_before_fork, posix_in_parent, posix_in_child);
 }
 
@@ -743,8 +761,15 @@ static void posix_sleep_ms(void *env, unsigned ms){
 }
 
 static int64_t posix_pid(void *env){
+  int64_t *page = __atomic_load_n(&posix_pid_page, __ATOMIC_ACQUIRE), pid;
   VDB_UNUSED(env);
-  return (int64_t)getpid();
+  if( page==NULL ) return (int64_t)getpid();
+  pid = __atomic_load_n(page, __ATOMIC_RELAXED);
+  if( pid==0 ){
+    pid = (int64_t)getpid();
+    __atomic_store_n(page, pid, __ATOMIC_RELAXED);
+  }
+  return pid;
 }
 
 const struct vecdb_file_ops vdb_file_posix = {

@@ -23,7 +23,8 @@
 #define LOCK_WRITER   0u                     /* these are of the shm file */
 #define LOCK_CKPT     1u
 #define LOCK_SLOT(i)  (16u + (unsigned)(i))
-#define N_SLOT        120
+#define N_SLOT        376
+#define N_OWN         256                    /* the first of them, see shm.c */
 
 /* A point in time until which a lock is waited for. */
 struct deadline { int64_t end_ms; unsigned n_wait; };
@@ -106,6 +107,8 @@ struct fstore {
   /* The snapshot, between begin_read and end_read. */
   struct log_state log;                /* as of its begin, or our last commit */
   int      i_slot;                     /* reader slot held, -1: none */
+  int      i_own;                      /* reader slot we own, -1: none .. */
+  unsigned n_share;                    /* .. and are not to ask for yet */
   uint64_t min_frame, max_frame;       /* frames in (min,max] are visible */
 
   struct walindex ix;                  /* frames of generation ix.generation */

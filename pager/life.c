@@ -37,7 +37,7 @@
 #include "util/common.h"
 #include "pager/fstore.h"
 
-#define SHM_MAGIC_VALUE   0x316d68736264632eu
+#define SHM_MAGIC_VALUE   0x326d68736264632eu
 #define OPEN_WAIT_MIN_MS  2000       /* opening is short; do wait for it */
 
 /* ---- files --------------------------------------------------------------- */
@@ -82,6 +82,8 @@ static void files_close(struct fstore *fs){
   if( fs->shm ) fs->ops->shm_unmap(fs->shm);
   handle_close(fs, &fs->shm);
   handle_close(fs, &fs->main);
+  fs->i_own = -1;                      /* the lock went with the file */
+  fs->n_share = 0;
 }
 
 /* Open the main file, for writing if that is allowed: locks need it, even

@@ -10,18 +10,28 @@
 **       bad, finds that state's CHANGE in HDRA until the next one is published.
 **
 ** READER SLOTS  A slot word names a state that somebody reads: txid*2, plus 1
-** when only the main file is read. Its lock byte is held shared by everyone
-** who reads that state, so a slot of the dead is free at once. To claim one:
-** lock a slot with the right word shared and look again, or lock any free slot
-** exclusively, set it, and make the lock shared. Then look whether the state
-** is still the newest:
+** when only the main file is read; SLOT_USED says that nobody does. Whoever
+** reads holds the lock of its byte, so a slot of the dead is free at once.
+**
+** The first N_OWN slots are owned: a connection locks one exclusively when it
+** first reads and keeps it until it closes. Then claiming is setting the word,
+** and giving back is setting it to SLOT_USED: no calls of the system, which
+** would cost as much as a small search. Connections that find none free share
+** the others: lock a slot with the right word shared and look again, or lock
+** any free one exclusively, set it, and make the lock shared.
+**
+** Either way, then look whether the state is still the newest:
 **
 **   H2  The slot was visible before HDRA.CHANGE was read again and found
 **       unchanged. A checkpointer that wants to go beyond this state has read
 **       a later HDRA, hence looks at the slots after they showed this one.
 **       (Mutant M2 leaves the second look out.)
-**   H3  Slots are claimed from the front; a word of 0 was never used and ends
-**       every walk.
+**   H3  Slots of either kind are claimed from the front; a word of 0 was never
+**       used and ends every walk over its kind. Whoever passes a slot by
+**       because it is locked leaves a word other than 0 there: its holder may
+**       not have come to set it.
+**   H4  The word of an owned slot is set by its owner alone while it is
+**       locked, and nobody can share it.
 */
 #include "util/common.h"
 #include "util/rng.h"
@@ -29,6 +39,7 @@
 
 #define HDR_WORDS   (SHMHDR_SIZE/8)
 #define READ_TRIES  100
+#define OWN_RETRY   1000            /* reads before one asks again */
 
 static uint64_t hdr_hash(const uint64_t *w){
   uint64_t h = 0x76656364622d7368u;
@@ -164,9 +175,47 @@ static uint64_t slot_load(struct fstore *fs, int i){
   return fs->ops->shm_load(fs->shm, slot_offset(i));
 }
 
+/* Lock a slot that nobody holds, out of [lo,hi), and set its word. BUSY: all
+** are held. */
+static int slot_lock(struct fstore *fs, int lo, int hi, uint64_t word,
+                     int *out){
+  int rc = VECDB_BUSY;
+
+  for(int i=lo; i<hi; i++){
+    rc = fs->ops->lock(fs->shm, LOCK_SLOT(i), LOCK_EXCLUSIVE, NULL);
+    if( rc==VECDB_BUSY ){
+      (void)fs->ops->shm_cas(fs->shm, slot_offset(i), 0, SLOT_USED); /* H3 */
+      continue;
+    }
+    if( rc!=VECDB_OK ) break;
+    fs->ops->shm_store(fs->shm, slot_offset(i), word);
+    *out = i;
+    break;
+  }
+  return rc;
+}
+
+/* ---- owned slots */
+
+/* Have a slot of our own, if there is one. Where all are taken, that is asked
+** again now and then. */
+static bool slot_own(struct fstore *fs){
+  if( fs->i_own>=0 ) return true;
+  if( fs->n_share>0 ){
+    fs->n_share--;
+    return false;
+  }
+  if( slot_lock(fs, 0, N_OWN, SLOT_USED, &fs->i_own)==VECDB_OK ) return true;
+  fs->i_own = -1;
+  fs->n_share = OWN_RETRY;
+  return false;
+}
+
+/* ---- shared slots */
+
 /* Share a slot that has the word already. */
 static bool slot_share(struct fstore *fs, uint64_t word){
-  for(int i=0; i<N_SLOT; i++){
+  for(int i=N_OWN; i<N_SLOT; i++){
     uint64_t w = slot_load(fs, i);
     if( w==0 ) break;                                               /* H3 */
     if( w!=word ) continue;
@@ -184,26 +233,27 @@ static bool slot_share(struct fstore *fs, uint64_t word){
 
 /* Take a slot that nobody holds. */
 static int slot_take(struct fstore *fs, uint64_t word){
-  int rc = VECDB_BUSY;
+  int i = -1, rc = slot_lock(fs, N_OWN, N_SLOT, word, &i);
 
-  for(int i=0; i<N_SLOT; i++){
-    rc = fs->ops->lock(fs->shm, LOCK_SLOT(i), LOCK_EXCLUSIVE, NULL);
-    if( rc==VECDB_BUSY ) continue;
-    if( rc!=VECDB_OK ) break;
-    fs->ops->shm_store(fs->shm, slot_offset(i), word);
-    rc = fs->ops->lock(fs->shm, LOCK_SLOT(i), LOCK_SHARED, NULL);
-    if( rc==VECDB_OK ) fs->i_slot = i;
-    else fs->ops->unlock(fs->shm, LOCK_SLOT(i));
-    break;
-  }
+  if( rc!=VECDB_OK ) return rc;
+  rc = fs->ops->lock(fs->shm, LOCK_SLOT(i), LOCK_SHARED, NULL);
+  if( rc==VECDB_OK ) fs->i_slot = i;
+  else fs->ops->unlock(fs->shm, LOCK_SLOT(i));
   return rc;
 }
+
+/* ---- either */
 
 int vdb_slot_claim(struct fstore *fs, txn_id txid, bool main_only){
   uint64_t word = SLOT_WORD(txid, main_only);
   int rc;
 
   assert( fs->i_slot<0 );
+  if( slot_own(fs) ){
+    fs->ops->shm_store(fs->shm, slot_offset(fs->i_own), word);      /* H4 */
+    fs->i_slot = fs->i_own;
+    return VECDB_OK;
+  }
   if( slot_share(fs, word) ) return VECDB_OK;
   rc = slot_take(fs, word);
   if( rc==VECDB_BUSY ){
@@ -218,9 +268,13 @@ int vdb_slot_claim(struct fstore *fs, txn_id txid, bool main_only){
 }
 
 void vdb_slot_release(struct fstore *fs){
-  if( fs->i_slot<0 ) return;
-  fs->ops->unlock(fs->shm, LOCK_SLOT(fs->i_slot));
+  int i = fs->i_slot;
+
+  if( i<0 ) return;
   fs->i_slot = -1;
+  if( fs->ops->pid(fs->ops->env)!=fs->base.pager->pid ) return;  /* P4 */
+  if( i==fs->i_own ) fs->ops->shm_store(fs->shm, slot_offset(i), SLOT_USED);
+  else fs->ops->unlock(fs->shm, LOCK_SLOT(i));
 }
 
 /* Does somebody hold slot i? A slot of the dead is set free. The own lock is
@@ -236,12 +290,19 @@ static bool slot_is_held(struct fstore *fs, int i){
   return false;
 }
 
+/* The slot after i on a walk over all; w is the word of i. */
+static int slot_next(int i, uint64_t w){
+  if( w!=0 ) return i+1;
+  return i<N_OWN ? N_OWN : N_SLOT;                                  /* H3 */
+}
+
 txn_id vdb_slot_oldest(struct fstore *fs, txn_id limit){
-  for(int i=0; i<N_SLOT; i++){
-    uint64_t w = slot_load(fs, i);
-    if( w==0 ) break;                                               /* H3 */
+  uint64_t w;
+
+  for(int i=0; i<N_SLOT; i=slot_next(i, w)){
+    w = slot_load(fs, i);
     if( MUTANT(3, i==1, 0) ) continue;
-    if( w==SLOT_USED || w>>1>=limit || !slot_is_held(fs, i) ) continue;
+    if( w<=SLOT_USED || w>>1>=limit || !slot_is_held(fs, i) ) continue;
     limit = w>>1;
   }
   return limit;
@@ -253,6 +314,10 @@ static bool own_slot_leaves_log(struct fstore *fs){
   size_t off = slot_offset(fs->i_slot);
   uint64_t lock = LOCK_SLOT(fs->i_slot);
 
+  if( fs->i_slot==fs->i_own ){
+    fs->ops->shm_store(fs->shm, off, fs->ops->shm_load(fs->shm, off) | 1);
+    return true;
+  }
   if( fs->ops->lock(fs->shm, lock, LOCK_EXCLUSIVE, NULL)!=VECDB_OK ){
     return false;
   }
@@ -261,10 +326,11 @@ static bool own_slot_leaves_log(struct fstore *fs){
 }
 
 bool vdb_slot_none_in_log(struct fstore *fs){
-  for(int i=0; i<N_SLOT; i++){
-    uint64_t w = slot_load(fs, i);
-    if( w==0 ) break;                                               /* H3 */
-    if( w & 1 ) continue;                       /* main file alone, or free */
+  uint64_t w;
+
+  for(int i=0; i<N_SLOT; i=slot_next(i, w)){
+    w = slot_load(fs, i);
+    if( w==0 || (w & 1) ) continue;             /* main file alone, or free */
     if( i==fs->i_slot ? !own_slot_leaves_log(fs) : slot_is_held(fs, i) ){
       return false;
     }

@@ -433,7 +433,7 @@ int vdb_store_file_open(struct pager *p, struct page_store **out){
   fs->base.has_runs = true;
   fs->ops = p->ops;
   fs->err = p->err;
-  fs->i_slot = -1;
+  fs->i_slot = fs->i_own = -1;
   rc = vdb_life_open(fs);
   if( rc!=VECDB_OK ){
     (void)vdb_life_close(fs, false);

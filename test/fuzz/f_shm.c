@@ -10,7 +10,7 @@
 #include <stdlib.h>
 
 #include "fuzz/lib_files.h"
-#include "pager/format.h"
+#include "pager/fstore.h"
 #include "util/bytes.h"
 
 enum { N_STEP_MAX = 60, N_WORLD = 2 };
@@ -45,12 +45,14 @@ static void checks_repair(struct stage *g){
   }
 }
 
-/* Words of interest: the whole head, both headers, the first slots. */
+/* Words of interest: the whole head, both headers, the first slots of either
+** kind. */
 static size_t word_offset(unsigned x){
   static const size_t n_head = SHM_RESERVED0/8;
   if( x<40 ) return SHM_BACKFILL + 8*(x % (n_head-1));
   if( x<200 ) return SHM_HDRA + 8*(x % (SHMHDR_RESERVED0/8));
-  if( x<240 ) return SHM_SLOTS + 8*(x % 4);
+  if( x<220 ) return SHM_SLOTS + 8*(x % 4);
+  if( x<240 ) return SHM_SLOTS + 8*(N_OWN + x%2);
   return 8*(x % (SHM_SIZE/8));
 }
 

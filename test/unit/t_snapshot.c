@@ -74,34 +74,6 @@ TEST(lock__names_the_holder_of_the_write_lock){
   end_world();
 }
 
-TEST(snapshot__there_may_be_120_and_any_number_of_readers){
-  struct pager_config cfg = config();
-  struct pager *w = open_db(), *r[130] = { NULL };
-  page_no a = create_page(w, 0);
-  for(int i=0; i<130; i++){
-    int rc;
-    REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &r[i]) );
-    if( i<119 ) commit_fill(w, a, (unsigned char)(i+1));
-    rc = vdb_pager_begin_read(r[i]);
-    CHECK_RC( VECDB_OK, rc );
-  }
-  for(int i=0; i<130; i++) CHECK_INT( i<119 ? i+1 : 119, fill_of(r[i], a) );
-  commit_fill(w, a, 120);             /* takes the last slot for a moment */
-  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(r[129]) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(r[129]) );
-  CHECK_RC( VECDB_OK, vdb_pager_begin_read(w) );     /* shares with it */
-  CHECK_INT( 120, fill_of(w, a) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(w) );
-  set_page(w, a, 121);
-  REQUIRE_RC( VECDB_OK, vdb_pager_commit(w) );
-  CHECK_RC( VECDB_BUSY, vdb_pager_begin_read(w) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(r[60]) );
-  CHECK_RC( VECDB_OK, vdb_pager_begin_read(w) );
-  CHECK_INT( 121, fill_of(w, a) );
-  for(int i=0; i<130; i++) REQUIRE_RC( VECDB_OK, vdb_pager_close(r[i]) );
-  end_world();
-}
-
 /* ---- without the right to write ------------------------------------------ */
 
 static int (*world_open)(void *env, const char *path, unsigned flags,
