@@ -6,7 +6,9 @@
 **
 ** The choice is an atomic pointer. Two threads that choose at the same time
 ** choose the same table, so neither a lock nor a constructor (which would run
-** in every process that loads the library) is needed.
+** in every process that loads the library) is needed. What the processor said
+** is kept likewise: under a hypervisor each CPUID leaves the guest, and a
+** connection that opened would spend most of its time on that.
 */
 #include <stdatomic.h>
 #include <stdlib.h>
@@ -67,13 +69,24 @@ static const struct {
 
 static _Atomic(const struct vdb_simd*) simd_in_use;
 
+/* What simd_paths[i].is_usable() said; 0: not asked yet. */
+enum { PATH_USABLE = 1, PATH_ABSENT = 2 };
+static atomic_int path_state[VDB_ARRAY_LEN(simd_paths)];
+
+static bool path_is_usable(size_t i){
+  int state = atomic_load_explicit(&path_state[i], memory_order_relaxed);
+  if( state==0 ){
+    state = simd_paths[i].is_usable() ? PATH_USABLE : PATH_ABSENT;
+    atomic_store_explicit(&path_state[i], state, memory_order_relaxed);
+  }
+  return state==PATH_USABLE;
+}
+
 const struct vdb_simd *vdb_simd_find(const char *name){
   bool is_any = name==NULL || name[0]==0 || strcmp(name, "auto")==0;
   for(size_t i=0; i<VDB_ARRAY_LEN(simd_paths); i++){
     const struct vdb_simd *s = simd_paths[i].simd;
-    if( (is_any || strcmp(name, s->name)==0) && simd_paths[i].is_usable() ){
-      return s;
-    }
+    if( (is_any || strcmp(name, s->name)==0) && path_is_usable(i) ) return s;
   }
   return NULL;
 }
