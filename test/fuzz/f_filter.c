@@ -156,12 +156,8 @@ static void filter_seeds(void){
     "s LIKE 't\\_' ESCAPE '\\'", "id IN (1,2,3,4,5,6,7,8,9)", "?1 < i",
     "x'74' < s", "-r > - - 2", "NOT NOT (i NOTNULL)", "i", "NULL", "s > i"
   };
-  char buf[200], name[20];
   for(size_t i=0; i<VDB_ARRAY_LEN(text); i++){
-    buf[0] = (char)i;
-    memcpy(buf + 1, text[i], strlen(text[i]));
-    snprintf(name, sizeof(name), "%02zu", i);
-    fuzz_seed(name, buf, 1 + strlen(text[i]));
+    fuzz_seed_text("", i, (int)i, text[i]);
   }
 }
 

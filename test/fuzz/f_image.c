@@ -22,14 +22,11 @@ static size_t image_mutate(uint8_t *p, size_t n, size_t n_cap,
   return n;
 }
 
-static void image_seeds(void){
-  for(size_t i=0; i<recipe_n(); i++){
-    struct file_pair f;
-    recipe_make(i, false, 1, &f);
-    fuzz_seed(recipe_name(i), f.main, f.n_main);
-    recipe_free(&f);
-  }
+static void image_seed(const char *name, const struct file_pair *f){
+  fuzz_seed(name, f->main, f->n_main);
 }
+
+static void image_seeds(void){ files_each_recipe(false, image_seed); }
 
 const struct fuzz_target fuzz_target = {
   .name = "image", .sz_max = 640<<10, .mem_max = 64<<20, .seconds_max = 2,

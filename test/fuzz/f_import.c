@@ -28,6 +28,11 @@ static const char *const words[] = {
   "'shape': (3, 4)", "(4294967295,)", "\\u0000", "\xff", NULL
 };
 
+static const char setup[] =
+  "CREATE VIRTUAL TABLE t USING vecdb(id integer primary key, v float[3],"
+  " n int, s text);"
+  "INSERT INTO t(id,v,n) VALUES(1,'[1,2,3]',1),(2,'[2,3,4]',2)";
+
 static char path[300];
 
 static void import_begin(void){
@@ -54,29 +59,30 @@ static void file_write(const uint8_t *p, size_t n){
 /* Into a table that is there, or one that the import makes. */
 static void import_one(const uint8_t *p, size_t n){
   char line[600];
-  struct shell sh;
+  struct shell *sh;
   bool is_new;
   if( n<2 ) return;
   is_new = p[1] & 0x80;
   file_write(p + 2, n - 2);
-  shell_begin(&sh, false, is_new ? NULL :
-    "CREATE VIRTUAL TABLE t USING vecdb(id integer primary key, v float[3],"
-    " n int, s text);"
-    "INSERT INTO t(id,v,n) VALUES(1,'[1,2,3]',1),(2,'[2,3,4]',2)");
+  sh = shell_lend(false, is_new ? NULL : setup);
   snprintf(line, sizeof(line), ".import %s t --format %s %s", path,
            formats[p[0] % VDB_ARRAY_LEN(formats)],
            extras[(p[1] & 0x7f) % VDB_ARRAY_LEN(extras)]);
-  shell_run_command(&sh, line);
-  if( sh.exit_code!=EXIT_OK ){
-    int64_t n_row = value_of(&sh, "SELECT count(*) FROM t");
+  shell_run_command(sh, line);
+  if( sh->exit_code!=EXIT_OK ){
+    int64_t n_row = value_of(sh, "SELECT count(*) FROM t");
     if( n_row!=(is_new ? -1 : 2) ){
       fuzz_fail("refused, and yet there are %d rows", (int)n_row);
     }
   }
-  if( vecdb_check(sh.db, 0, NULL, NULL)!=VECDB_OK ){
-    fuzz_fail("check: %s", vecdb_errmsg(sh.db));
+  if( vecdb_check(sh->db, 0, NULL, NULL)!=VECDB_OK ){
+    fuzz_fail("check: %s", vecdb_errmsg(sh->db));
   }
-  shell_end(&sh);
+  shell_return(sh);
+}
+
+static void import_end(void){
+  shell_world_end();
   unlink(path);
 }
 
@@ -145,7 +151,7 @@ static void import_seeds(void){
 }
 
 const struct fuzz_target fuzz_target = {
-  .name = "import", .sz_max = 4096, .mem_max = 64<<20, .n_keep = 200,
+  .name = "import", .sz_max = 4096, .mem_max = 64<<20, .n_keep = 2000,
   .seconds_max = 5, .words = words, .begin = import_begin,
-  .one = import_one, .seeds = import_seeds
+  .one = import_one, .end = import_end, .seeds = import_seeds
 };

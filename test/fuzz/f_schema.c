@@ -3,7 +3,6 @@
 **
 ** One input in eight, by its hash, is also made a collection of a database in
 ** memory, where a row is put and read. */
-#include <stdio.h>
 
 #include "fuzz/fuzz.h"
 #include "lab/lib_layer.h"
@@ -112,10 +111,8 @@ static void schema_seeds(void){
     "v float[8] index=graph(nav=pca, nav_dims=4)",
     "v float[8] index=ivf(nlist=4, nprobe=2, spill=soar)"
   };
-  char name[20];
   for(size_t i=0; i<VDB_ARRAY_LEN(text); i++){
-    snprintf(name, sizeof(name), "%02zu", i);
-    fuzz_seed(name, text[i], strlen(text[i]));
+    fuzz_seed_text("", i, -1, text[i]);
   }
 }
 

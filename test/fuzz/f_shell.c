@@ -33,14 +33,13 @@ static const char setup[] =
   "(3,'[0,0,1]',3,'longer than any cell would be');";
 
 static void script_one(const uint8_t *p, size_t n){
-  struct shell sh;
-  int rc;
-  shell_begin(&sh, true, setup);
-  shell_feed(&sh, p, n);
-  sqlite3_exec(sh.sql, "ROLLBACK", NULL, NULL, NULL);
-  rc = vecdb_check(sh.db, 0, NULL, NULL);
-  if( rc!=VECDB_OK ) fuzz_fail("check: %s", vecdb_errmsg(sh.db));
-  shell_end(&sh);
+  struct shell *sh = shell_lend(true, setup);
+  shell_feed(sh, p, n);
+  sqlite3_exec(sh->sql, "ROLLBACK", NULL, NULL, NULL);
+  if( vecdb_check(sh->db, 0, NULL, NULL)!=VECDB_OK ){
+    fuzz_fail("check: %s", vecdb_errmsg(sh->db));
+  }
+  shell_return(sh);
 }
 
 static void script_seeds(void){
@@ -57,15 +56,13 @@ static void script_seeds(void){
     ".help\n.help import\n.print \"a b\" 'c'\n.exit 3\n",
     "ATTACH 'f' AS g;\nVACUUM INTO 'f';\n.shell true\n.output f\n.read f\n"
   };
-  char name[20];
   for(size_t i=0; i<VDB_ARRAY_LEN(text); i++){
-    snprintf(name, sizeof(name), "%02zu", i);
-    fuzz_seed(name, text[i], strlen(text[i]));
+    fuzz_seed_text("", i, -1, text[i]);
   }
 }
 
 const struct fuzz_target fuzz_target = {
-  .name = "shell", .sz_max = 2048, .mem_max = 64<<20, .n_keep = 200,
+  .name = "shell", .sz_max = 2048, .mem_max = 64<<20, .n_keep = 2000,
   .seconds_max = 5, .words = words, .begin = shell_world_begin,
-  .one = script_one, .seeds = script_seeds
+  .one = script_one, .end = shell_world_end, .seeds = script_seeds
 };

@@ -48,7 +48,7 @@ static const char setup[] =
   "b boolean, p integer, x blob);"
   "INSERT INTO m SELECT id,v,i,r,s,b,p,x FROM t;";
 
-static struct shell sh;
+static struct shell *sh;
 
 static int authorize(void *arg, int action, const char *a1, const char *a2,
                      const char *schema, const char *trigger){
@@ -72,16 +72,21 @@ static int authorize(void *arg, int action, const char *a1, const char *a2,
 
 static void exec(const char *sql){
   char *err = NULL;
-  if( sqlite3_exec(sh.sql, sql, NULL, NULL, &err)!=SQLITE_OK ){
+  if( sqlite3_exec(sh->sql, sql, NULL, NULL, &err)!=SQLITE_OK ){
     fuzz_fail("%s: %s", sql, err);
   }
 }
 
 static void sql_begin(void){
   shell_world_begin();
-  shell_begin(&sh, false, setup);
+  sh = shell_lend(false, setup);
   exec("INSERT INTO t(t) VALUES('optimize'); DELETE FROM t WHERE id>60;"
        "DELETE FROM m WHERE id>60");
+}
+
+static void sql_end(void){
+  shell_return(sh);
+  shell_world_end();
 }
 
 /* What a statement gives: rows as text, and how it ended. */
@@ -110,8 +115,8 @@ static bool rc_is_known(int rc){
 static void result_of(struct result *r, const char *sql){
   sqlite3_stmt *s = NULL;
   memset(r, 0, sizeof(*r));
-  sqlite3_set_authorizer(sh.sql, authorize, NULL);
-  r->rc = sqlite3_prepare_v2(sh.sql, sql, -1, &s, NULL);
+  sqlite3_set_authorizer(sh->sql, authorize, NULL);
+  r->rc = sqlite3_prepare_v2(sh->sql, sql, -1, &s, NULL);
   while( r->rc==SQLITE_OK && s && (r->rc = sqlite3_step(s))==SQLITE_ROW ){
     r->rc = SQLITE_OK;
     for(int c=0; c<sqlite3_column_count(s) && r->n<(1<<16); c++){
@@ -126,10 +131,10 @@ static void result_of(struct result *r, const char *sql){
   }
   if( r->rc==SQLITE_OK ) r->rc = SQLITE_DONE;
   if( !rc_is_known(r->rc) ){
-    fuzz_fail("%s: %d %s", sql, r->rc, sqlite3_errmsg(sh.sql));
+    fuzz_fail("%s: %d %s", sql, r->rc, sqlite3_errmsg(sh->sql));
   }
   sqlite3_finalize(s);
-  sqlite3_set_authorizer(sh.sql, NULL, NULL);
+  sqlite3_set_authorizer(sh->sql, NULL, NULL);
 }
 
 /* The same from both, if both could. */
@@ -143,7 +148,7 @@ static void expect_equal(char *sql_t, char *sql_m, bool both_ways){
               a.z ? a.z : "", sql_m, (int)b.n, b.z ? b.z : "");
   }
   if( both_ways && a.rc!=b.rc && b.rc==SQLITE_DONE && a.rc!=SQLITE_INTERRUPT ){
-    fuzz_fail("%s: %s", sql_t, sqlite3_errmsg(sh.sql));
+    fuzz_fail("%s: %s", sql_t, sqlite3_errmsg(sh->sql));
   }
   free(a.z);
   free(b.z);
@@ -176,10 +181,10 @@ static void expect_search(const char *z){
 static void expect_undone(const char *z){
   static uint64_t hash;
   struct result r;
-  sqlite3_exec(sh.sql, "BEGIN", NULL, NULL, NULL);
+  sqlite3_exec(sh->sql, "BEGIN", NULL, NULL, NULL);
   result_of(&r, z);
   free(r.z);
-  sqlite3_exec(sh.sql, "ROLLBACK", NULL, NULL, NULL);   /* it may have been */
+  sqlite3_exec(sh->sql, "ROLLBACK", NULL, NULL, NULL);   /* it may have been */
   result_of(&r, "SELECT * FROM t ORDER BY id");
   if( hash==0 ) hash = lab_hash(0, r.z, r.n);
   if( r.rc!=SQLITE_DONE || lab_hash(0, r.z, r.n)!=hash ){
@@ -193,7 +198,7 @@ static void sql_one(const uint8_t *p, size_t n){
   char *z;
   if( n==0 ) return;
   z = sqlite3_mprintf("%.*s", (int)n - 1, (const char*)p + 1);
-  shell_renew(&sh);
+  shell_renew(sh);
   switch( p[0] % 5 ){
     case 0:
       expect_equal(
@@ -219,8 +224,8 @@ static void sql_one(const uint8_t *p, size_t n){
     default:
       expect_undone(z);
   }
-  if( ++n_run%512==0 && vecdb_check(sh.db, 0, NULL, NULL)!=VECDB_OK ){
-    fuzz_fail("check: %s", vecdb_errmsg(sh.db));
+  if( ++n_run%512==0 && vecdb_check(sh->db, 0, NULL, NULL)!=VECDB_OK ){
+    fuzz_fail("check: %s", vecdb_errmsg(sh->db));
   }
   sqlite3_free(z);
 }
@@ -245,24 +250,21 @@ static void sql_seeds(void){
     "SELECT vec_to_json(vec_normalize(v)) FROM t LIMIT 2",
     "INSERT INTO t(t) VALUES('optimize')"
   };
-  char buf[300], name[20];
-  for(size_t i=0; i<VDB_ARRAY_LEN(text)*4; i++){
-    const char *z = text[i/4];
-    buf[0] = (char)(i%4);
-    memcpy(buf + 1, z, strlen(z));
-    snprintf(name, sizeof(name), "e%02zu_%zu", i/4, i%4);
-    fuzz_seed(name, buf, 1 + strlen(z));
+  for(size_t i=0; i<VDB_ARRAY_LEN(text); i++){
+    for(int form=0; form<4; form++){
+      char kind[8];
+      snprintf(kind, sizeof(kind), "e%d_", form);
+      fuzz_seed_text(kind, i, form, text[i]);
+    }
   }
   for(size_t i=0; i<VDB_ARRAY_LEN(statements); i++){
-    buf[0] = 4;
-    memcpy(buf + 1, statements[i], strlen(statements[i]));
-    snprintf(name, sizeof(name), "s%02zu", i);
-    fuzz_seed(name, buf, 1 + strlen(statements[i]));
+    fuzz_seed_text("s", i, 4, statements[i]);
   }
 }
 
 const struct fuzz_target fuzz_target = {
   .name = "sql", .sz_max = 512, .mem_max = 64<<20, .n_keep = 2000,
   .seconds_max = 5, .words = words, .begin = sql_begin, .one = sql_one,
+  .end = sql_end,
   .seeds = sql_seeds
 };

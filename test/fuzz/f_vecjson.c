@@ -1,6 +1,5 @@
 /* f_vecjson.c -- the text of a vector: what is accepted round-trips bit for
 ** bit. The first byte of an input is the element type, the rest is text. */
-#include <stdio.h>
 #include <stdlib.h>
 
 #include "fuzz/fuzz.h"
@@ -74,12 +73,8 @@ static void vecjson_seeds(void){
     "[1,0,1,1,0,0,1,0]", "[1e400]", "[1,]", "[nan]", "[1 2]",
     "[0.1234567890123456789012345678901234567890e10]"
   };
-  char buf[200], name[20];
   for(size_t i=0; i<VDB_ARRAY_LEN(text); i++){
-    buf[0] = (char)(i % 6);
-    memcpy(buf + 1, text[i], strlen(text[i]));
-    snprintf(name, sizeof(name), "%02zu", i);
-    fuzz_seed(name, buf, 1 + strlen(text[i]));
+    fuzz_seed_text("", i, (int)(i % 6), text[i]);
   }
 }
 

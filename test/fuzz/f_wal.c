@@ -1,5 +1,5 @@
 /* f_wal.c -- a log of any bytes beside a main file: recovery gives the same
-** state twice, then everything that f_image does.
+** state twice, and everything that f_image does.
 **
 ** An input is the size of the main file (u32), its bytes, the log's. */
 #include <stdlib.h>
@@ -18,40 +18,49 @@ static bool pair_of(const uint8_t *p, size_t n, struct file_pair *f){
   return true;
 }
 
-/* Open, read all, close; then what the first recovery left behind again. What
-** the check calls damaged (an extent where a page of the log goes, say) may
-** look different by then. */
-static void expect_same_twice(const struct file_pair *f, uint64_t how){
-  struct vecdb_file_ops *mem = files_world(f);
-  uint64_t digest[2] = { 0, 0 };
-  int rc[2] = { VECDB_CORRUPT, VECDB_CORRUPT };
-  for(int i=0; i<2; i++){
-    vecdb *db = files_open(mem, how);
-    if( !db ) break;
-    digest[i] = files_digest(db, &rc[i]);
-    if( i==0 && rc[0]==VECDB_OK ) rc[0] = vecdb_check(db, 0, NULL, NULL);
-    fuzz_clean(vecdb_close(db), "close", "");
-  }
-  if( rc[0]==VECDB_OK && (rc[1]!=VECDB_OK || digest[0]!=digest[1]) ){
-    fuzz_fail("recovered another state the second time: %s",
-              vecdb_errname(rc[1]));
-  }
-  vdb_file_mem_destroy(mem);
+/* What a recovery found: a digest of all rows, and whether all was well. */
+struct state { uint64_t digest; int rc; };
+
+/* Open, read all, close. What the check calls damaged (an extent where a page
+** of the log goes, say) may look different the next time. */
+static struct state state_first(struct vecdb_file_ops *mem, uint64_t how){
+  struct state st = { 0, VECDB_CORRUPT };
+  vecdb *db = files_open(mem, how);
+  if( !db ) return st;
+  st.digest = files_digest(db, &st.rc);
+  if( st.rc==VECDB_OK ) st.rc = vecdb_check(db, 0, NULL, NULL);
+  fuzz_clean(vecdb_close(db), "close", "");
+  return st;
 }
 
+static void expect_same_twice(struct vecdb_file_ops *mem, uint64_t how){
+  struct state first = state_first(mem, how);
+  vecdb *db = files_open(mem, how);
+  int rc = VECDB_CORRUPT;
+  uint64_t digest = db ? files_digest(db, &rc) : 0;
+  if( first.rc==VECDB_OK && (rc!=VECDB_OK || digest!=first.digest) ){
+    fuzz_fail("recovered another state the second time: %s",
+              vecdb_errname(rc));
+  }
+  if( db ) fuzz_clean(vecdb_close(db), "close", "");
+}
+
+static void use_once(struct vecdb_file_ops *mem, uint64_t how){
+  vecdb *db = files_open(mem, how);
+  if( !db ) return;
+  files_use(db, how>>1);
+  fuzz_clean(vecdb_close(db), "close", "");
+}
+
+/* One or the other, as a bit of the hash says. */
 static void wal_one(const uint8_t *p, size_t n){
   uint64_t how = lab_hash(1, p, n);
   struct vecdb_file_ops *mem;
   struct file_pair f;
-  vecdb *db;
   if( !pair_of(p, n, &f) ) return;
-  expect_same_twice(&f, how);
   mem = files_world(&f);
-  db = files_open(mem, how);
-  if( db ){
-    files_use(db, how>>1);
-    fuzz_clean(vecdb_close(db), "close", "");
-  }
+  if( how>>63 ) expect_same_twice(mem, how);
+  else use_once(mem, how);
   vdb_file_mem_destroy(mem);
 }
 
@@ -73,22 +82,17 @@ static size_t wal_mutate(uint8_t *p, size_t n, size_t n_cap,
   return n;
 }
 
-static void wal_seeds(void){
-  for(size_t i=0; i<recipe_n(); i++){
-    struct file_pair f;
-    uint8_t *p;
-    recipe_make(i, true, 1, &f);
-    p = lab_alloc(4 + f.n_main + f.n_log);
-    put_u32(p, (uint32_t)f.n_main);
-    memcpy(p + 4, f.main, f.n_main);
-    memcpy(p + 4 + f.n_main, f.log, f.n_log);
-    if( 4 + f.n_main + f.n_log<=fuzz_target.sz_max ){
-      fuzz_seed(recipe_name(i), p, 4 + f.n_main + f.n_log);
-    }
-    free(p);
-    recipe_free(&f);
-  }
+static void wal_seed(const char *name, const struct file_pair *f){
+  size_t n = 4 + f->n_main + f->n_log;
+  uint8_t *p = lab_alloc(n);
+  put_u32(p, (uint32_t)f->n_main);
+  memcpy(p + 4, f->main, f->n_main);
+  memcpy(p + 4 + f->n_main, f->log, f->n_log);
+  if( n<=fuzz_target.sz_max ) fuzz_seed(name, p, n);
+  free(p);
 }
+
+static void wal_seeds(void){ files_each_recipe(true, wal_seed); }
 
 const struct fuzz_target fuzz_target = {
   .name = "wal", .sz_max = 384<<10, .mem_max = 64<<20, .seconds_max = 2,

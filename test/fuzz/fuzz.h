@@ -28,6 +28,7 @@ struct fuzz_target {
   unsigned seconds_max;           /* processor time of one execution */
   const char *const *words;       /* dictionary, NULL at its end; or NULL */
   void (*begin)(void);            /* once, before the first; may be NULL */
+  void (*end)(void);              /* once, after the last; may be NULL */
   void (*one)(const uint8_t *p, size_t n);       /* an execution */
   /* A changed copy in place; returns its size. NULL: fuzz_mutate_bytes. */
   size_t (*mutate)(uint8_t *p, size_t n, size_t n_cap, struct vdb_rng *r);
@@ -49,6 +50,9 @@ void fuzz_ok(int rc, const char *text, const char *file, int line);
 bool fuzz_clean(int rc, const char *doing, const char *msg);
 /* An input of the corpus, named for its file. */
 void fuzz_seed(const char *name, const void *p, size_t n);
+/* A text, behind a first byte that chooses something if first>=0. Its name is
+** that of its kind and its number. */
+void fuzz_seed_text(const char *kind, size_t i, int first, const char *z);
 
 /* ---- mutators (mutate.c) ---------------------------------------------------- */
 
@@ -69,6 +73,8 @@ void fuzz_mutate_file(uint8_t *main, size_t n_main, uint8_t *log,
 void fuzz_begin(const char *program);
 /* One execution with all its checks. */
 void fuzz_execute(const uint8_t *p, size_t n);
+/* After the last. */
+void fuzz_end(void);
 /* The input being executed, for whoever must save it. */
 const uint8_t *fuzz_input(size_t *n);
 /* Where fuzz_seed() sends what it gets. */

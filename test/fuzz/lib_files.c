@@ -7,6 +7,17 @@
 
 enum { N_ROW_MAX = 600, N_COLUMN_MAX = 40 };
 
+void files_each_recipe(bool with_log,
+                       void (*fn)(const char *name,
+                                  const struct file_pair *)){
+  for(size_t i=0; i<recipe_n(); i++){
+    struct file_pair f;
+    recipe_make(i, with_log, 1, &f);
+    fn(recipe_name(i), &f);
+    recipe_free(&f);
+  }
+}
+
 struct vecdb_file_ops *files_world(const struct file_pair *f){
   struct vecdb_file_ops *mem = NULL;
   FUZZ_OK( vdb_file_mem_create(4, &mem) );
@@ -207,7 +218,7 @@ static void collection_use(vecdb *db, const char *name, uint64_t how,
          &found);
   if( how & 8 ) scan(db, c, "n IN (1,2,3)", &found);
   if( how & 16 ) collection_write(db, c);
-  if( how%64==0 ) clean(db, vecdb_optimize(c, NULL), "optimize");
+  if( (how>>40)%128==0 ) clean(db, vecdb_optimize(c, NULL), "optimize");
   vecdb_collection_close(c);
 }
 
@@ -221,7 +232,7 @@ void files_use(vecdb *db, uint64_t how){
     clean(db, vecdb_checkpoint(db, VECDB_CHECKPOINT_TRUNCATE, NULL, NULL),
           "checkpoint");
   }
-  if( (how>>20)%32==0 ) clean(db, vecdb_vacuum(db), "vacuum");
-  if( (how>>30)%16==0 ) clean(db, vecdb_backup(db, "y.vdb"), "backup");
+  if( (how>>20)%128==0 ) clean(db, vecdb_vacuum(db), "vacuum");
+  if( (how>>30)%64==0 ) clean(db, vecdb_backup(db, "y.vdb"), "backup");
   if( how & 16 ) clean(db, vecdb_check(db, 1, NULL, NULL), "check again");
 }

@@ -8,6 +8,9 @@
 #include "lab/lib_recipe.h"
 #include "pager/file.h"
 
+/* fn for the bytes of every recipe, for targets that make seeds of them. */
+void files_each_recipe(bool with_log,
+                       void (*fn)(const char *name, const struct file_pair *));
 /* A world in memory that holds the pair as "x.vdb". */
 struct vecdb_file_ops *files_world(const struct file_pair *f);
 /* Open "x.vdb" of the world. NULL: refused (cleanly, or the target fails). */

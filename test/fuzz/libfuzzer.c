@@ -18,6 +18,7 @@ int LLVMFuzzerInitialize(int *argc, char ***argv){
   const char *folder = getenv("VECDB_FUZZ_SEEDS");
   VDB_UNUSED(argc);
   fuzz_begin((*argv)[0]);
+  atexit(fuzz_end);
   if( folder ){
     fuzz_seeds_write(folder);
     exit(0);

@@ -243,13 +243,33 @@ static void files_repair(struct files *f){
 
 /* ---- files ------------------------------------------------------------------------ */
 
-/* One field of format.def, found by what the page says it is. */
+/* Where the i-th frame of those that were whole begins. */
+static size_t frame_offset(const struct files *f, size_t i){
+  size_t at = WALHDR_SIZE;
+  for(size_t k=0; k<i; k++) at += f->frame[k];
+  return at;
+}
+
+/* The fields of one header slot, page or frame. */
+static size_t fields_choose(struct files *f, const struct mutate_files *m,
+                            struct mutate_target **out, struct vdb_rng *r){
+  size_t n_log = f->n_log ? 1 + f->n_frame : 0, at;
+  size_t i = below(r, n_log + 2 + f->n_page);
+  bool in_log = i<n_log;
+  if( in_log ) at = i>0 ? frame_offset(f, i - 1) : 0;
+  else if( i<n_log + 2 ) at = 4096*(i - n_log);
+  else at = f->sz_page*(i - n_log - 2);
+  return mutate_targets_at(m, in_log, at, out);
+}
+
+/* One field of format.def; payload of extents has none, so it tries again. */
 static void field_change(struct files *f, struct vdb_rng *r){
   struct mutate_files m = { f->main, f->n_log ? f->log : NULL, f->n_main,
                             f->n_log, (uint32_t)f->sz_page };
-  struct mutate_target *targets;
-  size_t n = mutate_targets(&m, &targets);
+  struct mutate_target *targets = NULL;
+  size_t n = 0;
   char what[256];
+  for(int i=0; i<16 && n==0; i++) n = fields_choose(f, &m, &targets, r);
   if( n>0 ){
     mutate_apply(&targets[below(r, n)],
                  (int)vdb_rng_below(r, MUTATE_N_VALUE), vdb_rng_u64(r), false,
@@ -261,9 +281,10 @@ static void field_change(struct files *f, struct vdb_rng *r){
 /* A page of the main file or the payload of a frame. */
 static uint8_t *page_choose(struct files *f, struct vdb_rng *r){
   if( f->n_frame>0 && vdb_rng_below(r, 2) ){
-    size_t i = below(r, f->n_frame), at = WALHDR_SIZE;
-    for(size_t k=0; k<i; k++) at += f->frame[k];
-    if( f->frame[i]==FRAME_SIZE + f->sz_page ) return f->log + at + FRAME_SIZE;
+    size_t i = below(r, f->n_frame);
+    if( f->frame[i]==FRAME_SIZE + f->sz_page ){
+      return f->log + frame_offset(f, i) + FRAME_SIZE;
+    }
   }
   return f->main + below(r, f->n_page)*f->sz_page;
 }

@@ -91,47 +91,71 @@ static size_t frame_size(const unsigned char *p, uint32_t sz_page){
   return kind>=2 && kind<=4 ? FRAME_SIZE + COMMIT_SIZE : 0;
 }
 
-static void targets_log(struct target_list *l, const struct mutate_files *f){
-  size_t at = WALHDR_SIZE;
+/* The header of the log at 0, or the frame at `at`; returns its size, 0: there
+** is none. */
+static size_t targets_log_at(struct target_list *l,
+                             const struct mutate_files *f, size_t at){
+  const unsigned char *p = f->log + at;
   struct mutate_target base;
+  size_t n;
 
-  if( !f->log || f->n_log<WALHDR_SIZE ) return;
   memset(&base, 0, sizeof(base));
   base.in_log = true;
   base.repair = REPAIR_LOG;
-  targets_struct(l, base, "WALHDR", 0);
-  while( at + FRAME_SIZE<=f->n_log ){
-    const unsigned char *p = f->log + at;
-    size_t n = frame_size(p, f->sz_page);
-    if( n==0 || at + n>f->n_log ) break;
-    base.base = at;
-    targets_struct(l, base, "FRAME", at);
-    if( get_u16(p + FRAME_KIND)==1 ){
-      targets_page(l, true, at + FRAME_SIZE, p + FRAME_SIZE, f->sz_page,
-                   REPAIR_PAGE|REPAIR_LOG);
-    }else{
-      targets_struct(l, base, "COMMIT", at + FRAME_SIZE);
-    }
-    at += n;
+  base.base = at;
+  if( at==0 && f->n_log>=WALHDR_SIZE ){
+    targets_struct(l, base, "WALHDR", 0);
+    return WALHDR_SIZE;
   }
+  if( at==0 || at + FRAME_SIZE>f->n_log ) return 0;
+  n = frame_size(p, f->sz_page);
+  if( n==0 || n>f->n_log - at ) return 0;
+  targets_struct(l, base, "FRAME", at);
+  if( get_u16(p + FRAME_KIND)==1 ){
+    targets_page(l, true, at + FRAME_SIZE, p + FRAME_SIZE, f->sz_page,
+                 REPAIR_PAGE|REPAIR_LOG);
+  }else{
+    targets_struct(l, base, "COMMIT", at + FRAME_SIZE);
+  }
+  return n;
+}
+
+/* The header slot or the page of the main file at `at`. */
+static void targets_main_at(struct target_list *l,
+                            const struct mutate_files *f, size_t at){
+  struct mutate_target base;
+  if( at>=8192 ){
+    if( f->sz_page<=f->n_main && at<=f->n_main - f->sz_page ){
+      targets_page(l, false, at, f->main + at, f->sz_page, REPAIR_PAGE);
+    }
+    return;
+  }
+  memset(&base, 0, sizeof(base));
+  base.repair = REPAIR_HEADER;
+  base.base = at;
+  if( at+HDRSLOT_SIZE<=f->n_main ) targets_struct(l, base, "HDRSLOT", at);
+}
+
+size_t mutate_targets_at(const struct mutate_files *f, bool in_log, size_t at,
+                         struct mutate_target **out){
+  struct target_list l = { NULL, 0, 0 };
+  if( in_log ) targets_log_at(&l, f, at);
+  else targets_main_at(&l, f, at);
+  *out = l.p;
+  return l.n;
 }
 
 size_t mutate_targets(const struct mutate_files *f,
                       struct mutate_target **out){
-  size_t first = f->sz_page>8192 ? f->sz_page : 8192;
+  size_t first = f->sz_page>8192 ? f->sz_page : 8192, n;
   struct target_list l = { NULL, 0, 0 };
-  struct mutate_target base;
 
-  memset(&base, 0, sizeof(base));
-  base.repair = REPAIR_HEADER;
-  for(size_t at=0; at<8192 && at+HDRSLOT_SIZE<=f->n_main; at+=4096){
-    base.base = at;
-    targets_struct(&l, base, "HDRSLOT", at);
-  }
+  targets_main_at(&l, f, 0);
+  targets_main_at(&l, f, 4096);
   for(size_t at=first; at+f->sz_page<=f->n_main; at+=f->sz_page){
-    targets_page(&l, false, at, f->main + at, f->sz_page, REPAIR_PAGE);
+    targets_main_at(&l, f, at);
   }
-  targets_log(&l, f);
+  for(size_t at=0; f->log && (n = targets_log_at(&l, f, at))>0; at+=n){}
   *out = l.p;
   return l.n;
 }
@@ -205,7 +229,7 @@ bool mutate_apply(const struct mutate_target *t, int value, uint64_t seed,
   uint64_t now = field_load(p, t->n);
   size_t *sizes = NULL, n_frame = 0;
 
-  if( f->log ) n_frame = log_sizes(f, &sizes);
+  if( repair && f->log ) n_frame = log_sizes(f, &sizes);
   memcpy(before, p, n);
   field_store(p, n, field_value(now, n, value, seed));
   if( memcmp(before, p, n)==0 ){

@@ -37,6 +37,10 @@ struct mutate_files {
 /* All targets in the files; the caller frees *out. */
 size_t mutate_targets(const struct mutate_files *f,
                       struct mutate_target **out);
+/* Those of one header slot or page of the main file, or of the header (at 0)
+** or one frame of the log, where it begins. */
+size_t mutate_targets_at(const struct mutate_files *f, bool in_log, size_t at,
+                         struct mutate_target **out);
 
 /* Value number 0..MUTATE_N_VALUE-1 of a field: 0, all ones, one more, one
 ** less, the highest signed, a small number, a random one. */
