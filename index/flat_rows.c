@@ -125,14 +125,36 @@ static uint64_t slots_passing(const struct flat_search *s,
   return n;
 }
 
-static bool run_row_passes(const struct flat_search *s,
-                       const struct flat_run *run, size_t i){
-  slot_no slot = run->slots ? run->slots[i] : run->slot_base+(slot_no)i;
+static bool row_passes(const struct flat_search *s,
+                       const struct flat_run *run, slot_no slot){
   return (!run->live || vdb_bit_get(run->live, slot))
       && (!s->filter || vdb_bit_get(s->filter, slot));
 }
 
-/* With few passing rows each is touched alone: rows are what costs. */
+/* Touch the passing rows one by one: rows are what costs. Slots that follow
+** each other are looked at a word of bits at a time. */
+static int run_touch_passing(const struct flat_search *s,
+                             const struct flat_run *run){
+  size_t lo = run->slot_base, end = lo + run->n_rows;
+  int rc = VECDB_OK;
+  for(size_t i=0; run->slots && i<run->n_rows; i++){
+    if( row_passes(s, run, run->slots[i]) ) TRY( vdb_flat_touch(s, run, i, 1) );
+  }
+  for(size_t w=lo/64; run->slots==NULL && w<=(end-1)/64; w++){
+    uint64_t m = run->live ? run->live[w] : ~(uint64_t)0;
+    if( s->filter ) m &= s->filter[w];
+    if( w==lo/64 ) m &= ~(uint64_t)0<<(lo%64);
+    if( w==end/64 ) m &= ((uint64_t)1<<(end%64)) - 1;
+    for(; m; m &= m-1){
+      size_t slot = 64*w + (size_t)__builtin_ctzll(m);
+      TRY( vdb_flat_touch(s, run, slot-lo, 1) );
+    }
+  }
+done:
+  return rc;
+}
+
+/* With few passing rows each is touched alone. */
 static int run_ready(const struct flat_search *s, const struct flat_run *run){
   bool is_open = run->vecs!=NULL;
   slot_no lo = run->slot_base;
@@ -144,9 +166,7 @@ static int run_ready(const struct flat_search *s, const struct flat_run *run){
   if( n==0 ) return VECDB_OK;
   TRY( vdb_flat_open(s, run) );
   if( n>run->n_rows/8 ) return vdb_flat_touch(s, run, 0, run->n_rows);
-  for(size_t i=0; i<run->n_rows; i++){
-    if( run_row_passes(s, run, i) ) TRY( vdb_flat_touch(s, run, i, 1) );
-  }
+  TRY( run_touch_passing(s, run) );
 done:
   return rc;
 }
