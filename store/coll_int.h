@@ -43,6 +43,7 @@
 #define EXTENT_KIND_GRAPH   3
 #define EXTENT_KIND_CODES   4
 #define EXTENT_KIND_GRAPHROWS 5
+#define PASSED_SETS 8                   /* passed.h: kept by a collection */
 #define SLOT_MAX  0xfffffffdu           /* 2^32-2 slots, SLOT_NONE is none */
 #define DELTA_BYTES_MAX (16u<<20)       /* storage.md 7 */
 #define DELTA_ROWS_MIN  4096u
@@ -140,6 +141,7 @@ struct coll {
   uint64_t tidy_version;                /* seg_version found tidy */
   struct graph_cache *graphs;           /* graphs.h; NULL: not read yet */
   struct device_hold *device;           /* device.c, by vector number */
+  struct passed *passed[PASSED_SETS];   /* passed.h; newest use first */
   struct live_map *live;
   uint64_t live_version;                /* version it shows */
   bool     live_follows;                /* and the running change, too */
@@ -205,6 +207,9 @@ static inline uint64_t coll_n_row(const struct coll *c){       /* live */
 int  vdb_coll_corrupt(struct coll *c, const char *file, int line,
                       const char *what);
 #define COLL_CORRUPT(c, what) vdb_coll_corrupt((c), __FILE__, __LINE__, (what))
+
+/* ---- passed.c ------------------------------------------------------------ */
+void vdb_passed_clear(struct coll *c);             /* keep none */
 
 /* ---- catalog.c ----------------------------------------------------------- */
 /* Find c's entry by name, else by id: page, name and text. NOTFOUND. */

@@ -255,6 +255,7 @@ void vdb_coll_drop_caches(struct coll *c){
   vdb_device_clear(c);
   vdb_segs_clear(c);
   c->has_roots = false;
+  vdb_passed_clear(c);
   vdb_live_unref(c->live);
   c->live = NULL;
   c->live_follows = false;

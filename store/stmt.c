@@ -76,6 +76,8 @@ done:
 int vdb_stmt_set_filter(struct stmt *s, const char *z){
   int rc;
   if( z==NULL ) return VECDB_OK;
+  s->filter_text = vdb_strdup(z);
+  if( s->filter_text==NULL ) return VECDB_NOMEM;
   TRY( vdb_filter_parse(s->schema, z, s->ss->err, &s->filter) );
   s->n_param = vdb_filter_n_param(s->filter);
   s->param = vdb_calloc(s->n_param, sizeof(*s->param));
@@ -152,7 +154,8 @@ int vdb_stmt_destroy(struct stmt *s){
   vdb_filter_destroy(s->filter);
   vdb_str_clear(&s->hit_keys);
   vdb_multi_parts_free(s->part, s->n_part);
-  vdb_free(s->rows);
+  vdb_passed_unref(s->passed);
+  vdb_free(s->filter_text);
   vdb_free(s->param);
   vdb_free(s->col);
   vdb_free(s->row.is_loaded);
@@ -222,18 +225,66 @@ void vdb_stmt_abort(struct stmt *s){
   if( s->state==ST_ROW ) (void)stmt_end(s, ST_ABORTED);
 }
 
+/* The values of the parameters; freed with vdb_free. */
+static int params_read(const struct stmt *s, struct vdb_value **out){
+  struct vdb_value *v = vdb_calloc((size_t)s->n_param+1, sizeof(*v));
+  *out = v;
+  if( v==NULL ) return VECDB_NOMEM;
+  for(unsigned i=0; i<s->n_param; i++) v[i] = s->param[i].v;
+  return VECDB_OK;
+}
+
 /* Parameters as values, then the filter on the rows of this transaction. */
 int vdb_stmt_filter_begin(struct stmt *s){
   struct filter_source src;
   struct vdb_value *v;
   int rc;
   if( s->filter==NULL || s->run ) return VECDB_OK;
-  v = vdb_calloc(s->n_param, sizeof(*v));
-  if( v==NULL ) return VECDB_NOMEM;
-  for(unsigned i=0; i<s->n_param; i++) v[i] = s->param[i].v;
+  rc = params_read(s, &v);
+  if( rc!=VECDB_OK ) return rc;
   vdb_filter_source_coll(s->coll, &src);
   rc = vdb_filter_begin(s->filter, v, s->n_param, &src, &s->run);
   vdb_free(v);
+  return rc;
+}
+
+/* Evaluate the filter over all that lives. */
+static int pass_make(struct stmt *s, const struct coll_runs *runs){
+  struct coll_runs own = { 0 };
+  int rc;
+  TRY( vdb_stmt_filter_begin(s) );
+  if( runs==NULL ){
+    TRY( vdb_coll_runs_open(s->coll, s->schema->i_first_vector, &own) );
+    runs = &own;
+  }
+  TRY( vdb_passed_make(s->coll, runs, s->run, s->keys, &s->passed) );
+done:
+  vdb_coll_runs_close(&own);
+  return rc;
+}
+
+int vdb_stmt_pass(struct stmt *s, const struct coll_runs *runs){
+  struct vdb_str key = VDB_STR_INIT;
+  struct vdb_value *v = NULL;
+  int rc = VECDB_OK;
+  if( s->passed && vdb_passed_is_current(s->passed, s->coll)
+   && s->passed_bind==s->bind_version ){
+    return VECDB_OK;
+  }
+  vdb_passed_unref(s->passed);
+  s->passed = NULL;
+  s->passed_bind = s->bind_version;
+  if( s->keys==NULL ){
+    TRY( params_read(s, &v) );
+    TRY( vdb_passed_key(s->filter_text, v, s->n_param, &key) );
+    s->passed = vdb_passed_find(s->coll, &key);
+    if( s->passed ) goto done;
+  }
+  TRY( pass_make(s, runs) );
+  if( s->keys==NULL ) vdb_passed_keep(s->coll, s->passed, &key);
+done:
+  vdb_free(v);
+  vdb_str_clear(&key);
   return rc;
 }
 

@@ -3,6 +3,7 @@
 #define VDB_STMT_INT_H
 #include "store/filter.h"
 #include "store/multi.h"
+#include "store/passed.h"
 #include "store/search.h"
 #include "store/stmt.h"
 
@@ -52,10 +53,10 @@ struct stmt {
   struct filter *filter;       /* scan, search */
   struct filter_run *run;      /* while in progress */
   struct keyset *keys;
+  char *filter_text;           /* as it was given */
   /* Rows that passed, kept from run to run while nothing changes. */
-  uint64_t *rows;
-  uint64_t n_rows, n_rows_slot;
-  uint64_t rows_version, rows_bind;
+  struct passed *passed;
+  uint64_t passed_bind;        /* bind_version they are for */
 
   vecdb_search_options opt;    /* search */
   int column;
@@ -81,6 +82,9 @@ int  vdb_stmt_key_missing(struct stmt *s, const struct vdb_value *key);
 void vdb_stmt_row_set(struct stmt *s, slot_no slot, double distance);
 int  vdb_stmt_row_load(struct stmt *s);          /* every column */
 int  vdb_stmt_filter_begin(struct stmt *s);      /* s->run, when filtered */
+/* s->passed, for a filter or keys, of the state at hand; runs: what the search
+** has open, or NULL. */
+int  vdb_stmt_pass(struct stmt *s, const struct coll_runs *runs);
 
 /* stmt_bind.c */
 void vdb_binding_clear(struct binding *b);

@@ -31,36 +31,17 @@ int vdb_stmt_scan_suspend(struct stmt *s){
   return VECDB_OK;
 }
 
-/* The bitmap of rows that pass, unless the one of the last run will do. */
-static int scan_rows(struct stmt *s){
-  struct coll_runs runs = { 0 };
-  uint64_t version = vdb_coll_data_version(s->coll);
-  int rc;
-  if( s->rows && s->rows_version==version && s->rows_bind==s->bind_version ){
-    return VECDB_OK;
-  }
-  vdb_free(s->rows);
-  s->rows = NULL;
-  TRY( vdb_coll_runs_open(s->coll, s->schema->i_first_vector, &runs) );
-  TRY( vdb_search_rows(s->coll, &runs, s->run, NULL, &s->rows, &s->n_rows) );
-  s->n_rows_slot = runs.n_slot;
-  s->rows_version = version;
-  s->rows_bind = s->bind_version;
-done:
-  vdb_coll_runs_close(&runs);
-  return rc;
-}
-
 static int scan_begin(struct stmt *s){
   int rc;
   TRY( vdb_session_read_begin(s->ss, &s->held) );
   TRY( vdb_coll_refresh(s->coll) );
   TRY( vdb_stmt_filter_begin(s) );
   if( s->run && s->keys==NULL ){
-    TRY( scan_rows(s) );
-    if( s->n_rows<=vdb_coll_n_row(s->coll)/SCAN_FEW ){
-      TRY( vdb_keyset_of_rows(s->coll, s->rows, s->n_rows_slot, s->n_rows,
-                              &s->found) );
+    const struct passed *p;
+    TRY( vdb_stmt_pass(s, NULL) );
+    p = s->passed;
+    if( p->n<=vdb_coll_n_row(s->coll)/SCAN_FEW ){
+      TRY( vdb_keyset_of_rows(s->coll, p->rows, p->n_slot, p->n, &s->found) );
     }
   }
 done:
@@ -70,8 +51,8 @@ done:
 static int scan_passes(struct stmt *s, slot_no slot, bool *pass){
   *pass = true;
   if( s->run==NULL ) return VECDB_OK;
-  if( s->keys==NULL && s->rows_version==vdb_coll_data_version(s->coll) ){
-    *pass = slot<s->n_rows_slot && vdb_bit_get(s->rows, slot);
+  if( s->keys==NULL && vdb_passed_is_current(s->passed, s->coll) ){
+    *pass = slot<s->passed->n_slot && vdb_bit_get(s->passed->rows, slot);
     return VECDB_OK;
   }
   return vdb_filter_row(s->run, slot, pass);

@@ -83,25 +83,14 @@ static int search_next(struct stmt *s, slot_no *slot, bool *at_end){
 
 /* ---- The search --------------------------------------------------------- */
 
-/* Rows that may be returned, when not all may; kept from run to run. */
-static int search_rows(struct stmt *s, const struct coll_runs *runs){
-  uint64_t version = vdb_coll_data_version(s->coll);
-  int rc;
-  if( s->filter==NULL && s->keys==NULL ){
-    vdb_free(s->rows);
-    s->rows = NULL;
-    return VECDB_OK;
-  }
-  if( s->rows && s->rows_version==version && s->rows_bind==s->bind_version ){
-    return VECDB_OK;
-  }
-  vdb_free(s->rows);
-  s->rows = NULL;
-  TRY( vdb_stmt_filter_begin(s) );
-  TRY( vdb_search_rows(s->coll, runs, s->run, s->keys, &s->rows,
-                       &s->n_rows) );
-  s->rows_version = version;
-  s->rows_bind = s->bind_version;
+/* The rows that may be returned, when not all may, to *rows and *n. */
+static int search_pass(struct stmt *s, const struct coll_runs *runs,
+                       const uint64_t **rows, uint64_t *n){
+  int rc = VECDB_OK;
+  if( s->filter==NULL && s->keys==NULL ) return VECDB_OK;
+  TRY( vdb_stmt_pass(s, runs) );
+  *rows = s->passed->rows;
+  *n = s->passed->n;
 done:
   return rc;
 }
@@ -114,10 +103,8 @@ static int search_multi(struct stmt *s){
   TRY( vdb_coll_refresh(s->coll) );
   vdb_search_wish(&s->opt, &m.wish);
   TRY( vdb_coll_runs_open(s->coll, s->part[0].column, &runs) );
-  TRY( search_rows(s, &runs) );
-  m.rows = s->rows;
-  m.n_live = runs.n_row;
-  m.n_rows = s->rows ? s->n_rows : runs.n_row;
+  m.n_live = m.n_rows = runs.n_row;
+  TRY( search_pass(s, &runs, &m.rows, &m.n_rows) );
   rc = vdb_multi_search(s->ss, s->coll, &m, &s->hit, &s->n_hit);
 done:
   vdb_coll_runs_close(&runs);
@@ -143,9 +130,7 @@ static int search_run(struct stmt *s){
   if( has_window ) q.window = &window;
   vdb_search_wish(&s->opt, &q.wish);
   TRY( vdb_search_open(s->coll, &q, &runs) );
-  TRY( search_rows(s, &runs) );
-  q.rows = s->rows;
-  q.n_rows = s->n_rows;
+  TRY( search_pass(s, &runs, &q.rows, &q.n_rows) );
   rc = vdb_search_one(s->ss, s->coll, &runs, &q, query.p, &s->hit, &s->n_hit);
 done:
   vdb_coll_runs_close(&runs);
