@@ -978,6 +978,14 @@ int vecdb_collection_stat(vecdb_collection *c, vecdb_collection_stats *out){
   return db_leave_read(db, &held, rc);
 }
 
+/* Beside other writers: where there can be any, outside of transactions. */
+static bool optimize_is_apart(const vecdb *db, uint32_t flags){
+  const struct pager *p = vdb_store_pager(db->ss.st);
+  return !db->ss.in_tx && vdb_pager_state(p)==PAGER_NONE
+      && vdb_pager_is_shared(p) && !vdb_pager_is_readonly(p)
+      && !(flags & VECDB_OPTIMIZE_SEAL);
+}
+
 int vecdb_optimize(vecdb_collection *c, const vecdb_optimize_options *opt){
   vecdb_optimize_options o = { sizeof(o), 0, 0 };
   vecdb *db = c ? c->db : NULL;
@@ -990,6 +998,11 @@ int vecdb_optimize(vecdb_collection *c, const vecdb_optimize_options *opt){
                    |VECDB_OPTIMIZE_GPU|VECDB_OPTIMIZE_GPU_OR_CPU)) ){
     rc = vdb_error(&db->err, VECDB_MISUSE, "optimize: unknown flags 0x%x",
                    o.flags);
+  }
+  if( rc==VECDB_OK ) rc = vdb_session_suspend(&db->ss);
+  if( rc==VECDB_OK && optimize_is_apart(db, o.flags) ){
+    rc = vdb_coll_optimize_apart(c->coll, o.flags, o.budget_ms);
+    return db_leave(db, rc);
   }
   if( rc==VECDB_OK ) rc = vdb_session_write_begin(&db->ss, &w);
   if( rc!=VECDB_OK ) return db_leave(db, rc);

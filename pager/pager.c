@@ -352,6 +352,10 @@ int vdb_pager_rollback(struct pager *p){
 
 /* ---- two-phase commit ---------------------------------------------------- */
 
+bool vdb_pager_is_shared(const struct pager *p){
+  return p->cfg.path!=NULL && p->cfg.store==NULL;
+}
+
 bool vdb_pager_is_hosted(const struct pager *p){
   return p->store->is_hosted;
 }

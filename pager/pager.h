@@ -93,6 +93,8 @@ int vdb_pager_sync_folder(struct pager *p, const char *path);
 /* The commit belongs to the transaction of a host that has storage of its own:
 ** prepare brings everything there. */
 bool vdb_pager_is_hosted(const struct pager *p);
+/* Other connections can write beside this one: it is a file of ours. */
+bool vdb_pager_is_shared(const struct pager *p);
 int vdb_pager_in_doubt(struct pager *p, bool *in_doubt,
                        unsigned char host_uuid[16], uint64_t *token);
 int vdb_pager_committed_token(struct pager *p, unsigned char host_uuid[16],
@@ -168,6 +170,7 @@ struct pager_stats {
 int  vdb_pager_stats(struct pager *p, struct pager_stats *out);
 int  vdb_pager_set(struct pager *p, const char *name, int64_t value);
                                 /* "busy_ms" "sync" "wal_bytes"; NOTFOUND */
+uint32_t vdb_pager_busy_ms(const struct pager *p);
 bool vdb_pager_interrupted(const struct pager *p);
 int64_t vdb_pager_now_ms(const struct pager *p); /* of a clock that only rises */
 

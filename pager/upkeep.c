@@ -45,6 +45,8 @@ int64_t vdb_pager_now_ms(const struct pager *p){
   return p->ops->now_ms(p->ops->env);
 }
 
+uint32_t vdb_pager_busy_ms(const struct pager *p){ return p->cfg.busy_ms; }
+
 int vdb_pager_set(struct pager *p, const char *name, int64_t value){
   int rc = vdb_pager_enter(p);
 

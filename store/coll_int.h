@@ -32,6 +32,7 @@
 #include "pager/format.h"
 #include "pager/parray.h"
 #include "store/collection.h"
+#include "store/store.h"
 #include "util/bitset.h"
 #include "util/bytes.h"
 #include "util/mem.h"
@@ -382,6 +383,9 @@ int  vdb_coll_attach(struct store *st, uint64_t id, page_no page,
                      const char *name, const char *text, struct coll **out);
 
 /* ---- optimize.c ---------------------------------------------------------- */
+/* As vdb_store_write_begin, waiting for the lock even where the handle does not:
+** there is work that must not be lost. */
+int  vdb_coll_write_patiently(struct coll *c, struct write_scope *w);
 /* Policy optimize=commit: quickly, could there be work? And doing it. */
 bool vdb_coll_wants_tidying(struct coll *c);
 int  vdb_coll_maintain(struct coll *c);

@@ -179,4 +179,8 @@ int  vdb_coll_optimize(struct coll *c, unsigned flags);
 /* The same within a budget of milliseconds: steps that have no time left, or
 ** are expected to take more than is left, are left to the next call. */
 int  vdb_coll_optimize_within(struct coll *c, unsigned flags, uint32_t ms);
+/* The same outside of transactions, where the store can have other writers:
+** graphs are built from a snapshot, and the write lock is only taken to enter
+** them. As with statements all or nothing is done. */
+int  vdb_coll_optimize_apart(struct coll *c, unsigned flags, uint32_t ms);
 #endif

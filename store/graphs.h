@@ -112,11 +112,51 @@ bool vdb_graph_vec_of(const struct coll *c, int v, int type, const void *vec,
 /* ---- Upkeep (graphs_merge.c). Inside a write transaction, flags as of
 ** vdb_coll_optimize: the delta is sealed, and one graph per column over all
 ** sealed rows is made, or enlarged, where that is worth it and, by fixed
-** costs, done before end_ms of vdb_pager_now_ms (INT64_MAX: whenever). */
-int  vdb_graphs_optimize(struct coll *c, unsigned flags, int64_t end_ms);
+** costs, done before end_ms of vdb_pager_now_ms (INT64_MAX: whenever). With
+** drafts, those that fit are entered instead and nothing else is built. */
+struct graph_drafts;
+int  vdb_graphs_optimize(struct coll *c, unsigned flags, int64_t end_ms,
+                         struct graph_drafts *drafts);
 /* Policy optimize=commit: quickly, could graphs want upkeep? And doing it. */
 bool vdb_graphs_want_upkeep(struct coll *c);
 int  vdb_graphs_keep(struct coll *c);
+
+struct graph_make;
+
+/* ---- Drafts (graphs_draft.c): graphs of a snapshot, in memory. -------------
+** The same work as that of vdb_graphs_optimize, built inside a READ
+** transaction; drafts that are there already are brought up to date with what
+** has happened to the file. */
+int  vdb_graphs_draft(struct coll *c, unsigned flags, int64_t end_ms,
+                      struct graph_drafts *d);
+/* Can all be entered, as they are or (tails_too) with a tail? c->graphs is
+** current. */
+bool vdb_graphs_drafts_fit(struct coll *c, const struct graph_drafts *d,
+                           bool tails_too);
+
+struct graph_out;                      /* graphs_write.h */
+struct graph_drafts {
+  struct graph_out *out;               /* by column and range */
+  size_t n, n_cap;
+  bool   is_begun;                     /* columns without one want none */
+};
+enum draft_fit {
+  DRAFT_FITS,
+  DRAFT_TAIL,                          /* rows behind the last need one more */
+  DRAFT_STALE                          /* useless by now */
+};
+void vdb_drafts_clear(struct graph_drafts *d);
+int  vdb_drafts_add(struct graph_drafts *d, struct graph_out *o);  /* taken */
+bool vdb_drafts_have(const struct graph_drafts *d, int v);
+void vdb_drafts_forget(struct graph_drafts *d, int v);
+enum draft_fit vdb_drafts_fit(struct coll *c, const struct graph_drafts *d,
+                              int v, struct graph_make *tail);
+int  vdb_drafts_make_tail(struct coll *c, struct graph_drafts *d, int v,
+                          const struct graph_make *tail);
+/* Inside a change: the graphs of the column are these. *has_tail: rows behind
+** them are in no graph any more. c->graphs is out of date after it. */
+int  vdb_drafts_enter(struct coll *c, struct graph_drafts *d, int v,
+                      bool *has_tail);
 
 /* ---- Building (graphs_build.c). Inside a change, c->graphs is current. ---- */
 struct graph_make {
@@ -127,6 +167,11 @@ struct graph_make {
   bool    purge;                       /* .. and dead ones taken out of it */
   uint32_t n_min;                      /* fewer rows: leave all as it is */
   const struct vdb_graph_lister *lister;
+  struct graph_drafts *drafts;         /* not NULL: made a draft; nothing is
+                                       ** written, a READ transaction will do,
+                                       ** and rows of the delta take part */
+  const struct graph_seg *like;        /* not the first of a column: space; NULL:
+                                       ** that of the first graph */
 };
 int  vdb_graphs_make(struct coll *c, int v, const struct graph_make *what);
 /* The same with lists of neighbours from a GPU, if the flags say so. It is

@@ -1,10 +1,10 @@
 /* graphs_build.c -- making a graph of a range of slots: anew, or from one that
 ** is there and the rows that came after it.
 **
-** HOW     Row groups are pinned and rows fetched from where they are. Groups
-**   of blocks become extents as they are finished; groups that an insertion
-**   does not touch are named by the new record, too. Then what was there is
-**   freed. The bytes depend on rows, keys and options alone (graph.h).
+** HOW     Row groups are pinned and rows fetched from where they are; those of
+**   the delta from its mirror. What the build hands out goes to the file at
+**   once, or is a draft for later (graphs_write.c). The bytes depend on rows,
+**   keys and options alone (graph.h).
 ** SPACE   A graph beside others takes the space of the first one (`like`), so
 **   that it needs neither trials nor a table of its own. Where its rows have
 **   no place in it, and where an insertion is refused, it is built anew.
@@ -12,7 +12,7 @@
 ** MEMORY  a pointer and two slots per row, and what the build needs.
 */
 #include "util/common.h"
-#include "store/graphs.h"
+#include "store/graphs_write.h"
 
 #include "gpu/gpu.h"
 #include "simd/simd.h"
@@ -27,24 +27,18 @@ struct graph_build {
   int v;
   const struct graph_make *what;
   struct graph_seg *old;                 /* rows are added to; or NULL */
-  bool *is_kept;                         /* its groups that stay */
   slot_no lo;                            /* rows from this slot on */
-  float norm_max;                        /* M; while rows are read: square */
   bool is_fixed;                         /* M is given */
   uint32_t n, n_cap_row;                 /* rows that go into the graph */
   const unsigned char **vec;             /* their vectors, where they lie, */
   unsigned char *type;                   /* and the type of the elements */
   slot_no *slot;
   uint64_t *key;
-  slot_no *side;
-  uint32_t n_side;
   float *scratch;                        /* one vector in the index's space */
   struct extent *pin;                    /* of all row groups */
   size_t n_pin;
-  page_no *head;                         /* extents written */
-  size_t n_head, n_head_cap;
-  struct vdb_str header;
-  struct vdb_str row_of;                 /* GRAPHREC.ROWS, by block */
+  struct delta_mirror *mirror;           /* rows that are not sealed yet */
+  struct graph_out *out;                 /* what comes of it */
 };
 
 /* ---- Which rows --------------------------------------------------------- */
@@ -59,11 +53,11 @@ static void row_take(struct graph_build *b, slot_no slot, int type,
   fits = vdb_graph_vec_of(b->c, b->v, type, vec, 0, false, b->scratch);
   if( fits && col->metric==VECDB_IP ){
     float norm2 = vdb_norm2(VECDB_F32, b->scratch, col->dims);
-    if( b->is_fixed ) fits = norm2<=b->norm_max*b->norm_max;
-    else if( norm2>b->norm_max ) b->norm_max = norm2;
+    if( b->is_fixed ) fits = norm2<=b->out->norm_max*b->out->norm_max;
+    else if( norm2>b->out->norm_max ) b->out->norm_max = norm2;
   }
   if( !fits ){
-    b->side[b->n_side++] = slot;
+    b->out->side[b->out->n_side++] = slot;
     return;
   }
   b->vec[b->n] = vec;
@@ -90,8 +84,26 @@ static int rows_pin(struct graph_build *b, const struct live_map *live){
       row_take(b, slot, vdb_seg_row_type(g), e[0].data + (size_t)r*sz);
     }
   }
-  /* M is a quarter more than the greatest norm, so that later rows fit. */
-  if( !b->is_fixed ) b->norm_max = 1.25f*__builtin_sqrtf(b->norm_max);
+done:
+  return rc;
+}
+
+/* Those that are not sealed yet: only a draft comes before that. */
+static int rows_of_delta(struct graph_build *b, const struct live_map *live){
+  struct coll *c = b->c;
+  uint32_t sz = c->schema->col[c->vec_col[b->v]].sz_vec;
+  int rc;
+
+  if( b->what->end<=c->s.delta_first ) return VECDB_OK;
+  TRY( vdb_delta_sync(c) );
+  b->mirror = c->mirror;
+  b->mirror->n_ref++;
+  for(uint32_t i=0; i<b->mirror->n; i++){
+    slot_no slot = b->mirror->first+i;
+    if( slot<b->lo || slot>=b->what->end || b->n==b->n_cap_row
+     || !vdb_bit_get(live->word, slot) ) continue;
+    row_take(b, slot, 0, b->mirror->vec[b->v] + (size_t)i*sz);
+  }
 done:
   return rc;
 }
@@ -127,7 +139,7 @@ static int keys_read(struct graph_build *b){
 static void side_keep(struct graph_build *b, const struct live_map *live){
   for(uint32_t i=0; b->old!=NULL && i<b->old->n_side; i++){
     if( vdb_bit_get(live->word, b->old->side[i]) ){
-      b->side[b->n_side++] = b->old->side[i];
+      b->out->side[b->out->n_side++] = b->old->side[i];
     }
   }
 }
@@ -146,15 +158,20 @@ static int build_begin(struct graph_build *b){
   b->type = vdb_malloc(n+1);
   b->slot = vdb_malloc_array(n+1, sizeof(*b->slot));
   b->key = vdb_calloc(n+1, sizeof(*b->key));
-  b->side = vdb_malloc_array(n+1, sizeof(*b->side));
+  b->out->side = vdb_malloc_array(n+1, sizeof(*b->out->side));
   b->scratch = vdb_malloc_array(vdb_graph_dims(c, b->v), sizeof(float));
   b->pin = vdb_calloc(2*c->segs[b->v].n+1, sizeof(*b->pin));
-  if( !b->vec || !b->type || !b->slot || !b->key || !b->side || !b->scratch ||
-      !b->pin ){
+  if( !b->vec || !b->type || !b->slot || !b->key || !b->out->side
+   || !b->scratch || !b->pin ){
     TRY( VECDB_NOMEM );
   }
   side_keep(b, live);
   TRY( rows_pin(b, live) );
+  TRY( rows_of_delta(b, live) );
+  /* M is a quarter more than the greatest norm, so that later rows fit. */
+  if( !b->is_fixed ){
+    b->out->norm_max = 1.25f*__builtin_sqrtf(b->out->norm_max);
+  }
   TRY( keys_read(b) );
 done:
   vdb_live_unref(live);
@@ -163,82 +180,44 @@ done:
 
 static void build_end(struct graph_build *b){
   for(size_t i=0; i<b->n_pin; i++) vdb_extent_unpin(b->c->p, &b->pin[i]);
+  vdb_delta_unref(b->mirror);
   vdb_free(b->pin);
   vdb_free(b->vec);
   vdb_free(b->type);
   vdb_free(b->slot);
   vdb_free(b->key);
-  vdb_free(b->side);
   vdb_free(b->scratch);
-  vdb_free(b->head);
-  vdb_str_clear(&b->row_of);
-  vdb_free(b->is_kept);
-  vdb_str_clear(&b->header);
 }
 
 /* ---- What the build calls ----------------------------------------------- */
 
 static int row_fetch(void *arg, uint32_t i, float *vec){
   struct graph_build *b = arg;
-  if( !vdb_graph_vec_of(b->c, b->v, b->type[i], b->vec[i], b->norm_max, false,
-                        vec) ){
+  if( !vdb_graph_vec_of(b->c, b->v, b->type[i], b->vec[i], b->out->norm_max,
+                        false, vec) ){
     return VDB_INTERNAL(vdb_coll_err(b->c), "a zero vector in a graph");
   }
   return VECDB_OK;
 }
 
-static void add_u32(struct vdb_str *s, uint32_t v){
-  unsigned char b[4];
-  put_u32(b, v);
-  vdb_str_add(s, b, 4);
-}
-
-/* Rows of blocks, for filters; of more blocks than there are nodes, if those
-** come first. */
-static void rows_note(struct graph_build *b, const unsigned char *block,
-                      uint32_t n, uint32_t stride){
-  for(uint32_t i=0; i<n; i++, block+=stride){
-    bool is_chain = get_u32(block+GRAPHBLOCK_DUP)!=SLOT_NONE;
-    add_u32(&b->row_of, is_chain ? SLOT_NONE : get_u32(block+GRAPHBLOCK_ROW));
-  }
-}
-
 static int group_write(void *arg, uint32_t i_group, const void *blocks,
                        uint32_t n, uint32_t stride){
   struct graph_build *b = arg;
-  struct extent_spec spec = { EXTENT_KIND_GRAPH, stride, n, b->c->id };
-  int rc;
 
   VDB_UNUSED(i_group);                   /* they come in order */
-  TRY( vdb_grow(&b->head, &b->n_head_cap, b->n_head+1, sizeof(*b->head)) );
-  TRY( vdb_extent_create(b->c->p, &spec, blocks, &b->head[b->n_head]) );
-  b->n_head++;
-  rows_note(b, blocks, n, stride);
-done:
-  return rc;
+  return vdb_graph_out_blocks(b->c, b->out, blocks, n, stride);
 }
 
 /* The group of the old graph serves the new one. */
 static int group_keep(void *arg, uint32_t i_group){
   struct graph_build *b = arg;
-  uint32_t n, at;
-  int rc;
-
-  TRY( vdb_grow(&b->head, &b->n_head_cap, b->n_head+1, sizeof(*b->head)) );
-  b->head[b->n_head++] = b->old->head[i_group];
-  b->is_kept[i_group] = true;
-  n = (uint32_t)1<<b->old->info.shift;
-  at = i_group<<b->old->info.shift;
-  if( n>b->old->info.n_slots-at ) n = b->old->info.n_slots-at;
-  rows_note(b, b->old->base[i_group], n, b->old->info.stride);
-done:
-  return rc;
+  return vdb_graph_out_keep(b->out, b->old, i_group);
 }
 
 static int header_keep(void *arg, const void *bytes, size_t sz){
   struct graph_build *b = arg;
-  vdb_str_add(&b->header, bytes, sz);
-  return vdb_str_rc(&b->header);
+  vdb_str_add(&b->out->header, bytes, sz);
+  return vdb_str_rc(&b->out->header);
 }
 
 static int build_progress(void *arg, double done){
@@ -247,84 +226,16 @@ static int build_progress(void *arg, double done){
                             (uint64_t)(done*b->n), b->n);
 }
 
-/* ---- The record --------------------------------------------------------- */
-
-/* GRAPHREC.ROWS: extents, and their numbers to *heads. */
-static int rows_write(struct graph_build *b, struct vdb_str *heads,
-                      uint32_t *n_extent){
-  uint32_t n_max = vdb_extent_capacity(4), n_node;
-  page_no head;
-  int rc = VECDB_OK;
-
-  *n_extent = 0;
-  TRY( vdb_str_rc(&b->row_of) );
-  n_node = get_u32((const unsigned char*)b->header.z + GRAPHHDR_NNODE);
-  for(uint32_t at=0; at<n_node; at+=n_max, ++*n_extent){
-    uint32_t n = n_node-at<n_max ? n_node-at : n_max;
-    struct extent_spec spec = { EXTENT_KIND_GRAPHROWS, 4, n, b->c->id };
-    TRY( vdb_extent_create(b->c->p, &spec, b->row_of.z + 4*(size_t)at, &head) );
-    add_u32(heads, head);
-  }
-done:
-  return rc;
-}
-
 /* Rows in the graph: all of the range that live but those of the side list,
 ** and those that were left in it as waypoints. */
-static int rows_count(struct graph_build *b, uint32_t *n){
-  struct live_map *live;
-  int rc;
+static void rows_count(struct graph_build *b, const struct live_map *live){
+  uint32_t *n = &b->out->n_row;
 
   *n = b->n;
-  if( b->old==NULL ) return VECDB_OK;
-  if( !b->what->purge ){
-    *n += b->old->n_row;
-    return VECDB_OK;
-  }
-  TRY( vdb_live_ref(b->c, &live) );
+  if( b->old!=NULL && !b->what->purge ) *n += b->old->n_row;
+  if( b->old==NULL || !b->what->purge ) return;
   *n = (uint32_t)vdb_live_count(live, b->what->first, b->what->end);
-  *n -= b->n_side;
-  vdb_live_unref(live);
-done:
-  return rc;
-}
-
-static int record_write(struct graph_build *b){
-  struct coll *c = b->c;
-  uint32_t n_row;
-  int column = c->vec_col[b->v], rc;
-  unsigned char key[GRAPHKEY_SIZE] = { 0 }, rec[GRAPHREC_SIZE] = { 0 };
-  struct vdb_str val = VDB_STR_INIT, rows = VDB_STR_INIT;
-  uint32_t n_rows;
-
-  TRY( rows_write(b, &rows, &n_rows) );
-  key[GRAPHKEY_COLUMN] = (unsigned char)(column>>8);
-  key[GRAPHKEY_COLUMN+1] = (unsigned char)column;
-  TRY( rows_count(b, &n_row) );
-  put_key_u32(key+GRAPHKEY_FIRST, b->what->first);
-  put_u32(rec+GRAPHREC_END, b->what->end);
-  put_u32(rec+GRAPHREC_NROW, n_row);
-  put_u32(rec+GRAPHREC_NGROUP, (uint32_t)b->n_head);
-  put_u32(rec+GRAPHREC_NSIDE, b->n_side);
-  put_u32(rec+GRAPHREC_SZHEADER, (uint32_t)b->header.n);
-  put_f32(rec+GRAPHREC_NORMMAX, b->norm_max);
-  put_u32(rec+GRAPHREC_NROWS, n_rows);
-  put_u64(rec+GRAPHREC_BORN, c->s.graph_version+1);
-  vdb_str_add(&val, rec, sizeof(rec));
-  for(size_t i=0; i<b->n_head; i++) add_u32(&val, b->head[i]);
-  for(uint32_t i=0; i<b->n_side; i++) add_u32(&val, b->side[i]);
-  vdb_str_add(&val, rows.z, rows.n);
-  vdb_str_add(&val, b->header.z, b->header.n);
-  TRY( vdb_str_rc(&rows) );
-  TRY( vdb_str_rc(&val) );
-  if( c->s.graphs==0 ) TRY( vdb_btree_create(c->p, &c->s.graphs) );
-  TRY( vdb_btree_put(c->p, c->s.graphs, key, sizeof(key), val.z, val.n,
-                     BTREE_INSERT) );
-  c->s.graph_version++;
-done:
-  vdb_str_clear(&val);
-  vdb_str_clear(&rows);
-  return rc;
+  *n -= b->out->n_side;
 }
 
 /* ---- One column --------------------------------------------------------- */
@@ -347,20 +258,7 @@ static void options_set(const struct coll *c, int v,
   o->seed = GRAPH_SEED;
 }
 
-/* What was there goes, but for the groups that are kept. */
-static int replaced_free(struct graph_build *b){
-  struct graph_list *list = &b->c->graphs->list[b->v];
-  int rc = VECDB_OK;
-
-  for(size_t i=b->what->i_seg; i<b->what->i_seg+b->what->n_seg; i++){
-    struct graph_seg *s = &list->seg[i];
-    TRY( vdb_graph_free(b->c, b->v, s, s==b->old ? b->is_kept : NULL) );
-  }
-done:
-  return rc;
-}
-
-/* The index of the rows, to extents and header. */
+/* The index of the rows, to blocks and header. */
 static int build_index(struct graph_build *b, const struct vdb_graph_opts *opts,
                        const struct live_map *live){
   struct vdb_graph_source src = { b->n, vdb_graph_dims(b->c, b->v), row_fetch,
@@ -372,8 +270,7 @@ static int build_index(struct graph_build *b, const struct vdb_graph_opts *opts,
 
   if( b->old==NULL ) return vdb_graph_build(&src, opts, &sink);
   TRY( vdb_graph_hold_all(b->c, b->old) );
-  b->is_kept = vdb_calloc((size_t)b->old->info.n_group+1, sizeof(bool));
-  if( b->is_kept==NULL ) TRY( VECDB_NOMEM );
+  TRY( vdb_graph_out_old(b->out, b->old) );
   prior.g = b->old->g;
   prior.base = b->old->base;
   prior.live = live->word;
@@ -384,17 +281,33 @@ done:
   return rc;
 }
 
+/* A first graph, or one in the space that is given. */
+static void range_options(const struct graph_build *b,
+                          const struct graph_seg *like,
+                          struct vdb_graph_opts *opts){
+  options_set(b->c, b->v, opts);
+  opts->lister = b->what->lister;
+  if( b->what->first>0 ){
+    opts->like = like ? like->g : NULL;
+    opts->n_router = TIER_ROUTER;
+    opts->no_calibration = true;
+  }
+}
+
 /* One attempt: added to the old graph, or anew. MISMATCH: nothing was written
-** that a savepoint would have to undo. */
+** that a savepoint would have to undo. *is_made: *o is a graph. */
 static int range_try(struct coll *c, int v, const struct graph_make *what,
-                     bool is_insert, const struct graph_seg *like){
-  struct graph_build b = { .c = c, .v = v, .what = what,
-                           .header = VDB_STR_INIT, .row_of = VDB_STR_INIT };
+                     bool is_insert, const struct graph_seg *like,
+                     struct graph_out *o, bool *is_made){
+  struct graph_build b = { .c = c, .v = v, .what = what, .out = o };
   struct graph_list *list = &c->graphs->list[v];
   struct live_map *live = NULL;
   struct vdb_graph_opts opts;
   int rc;
 
+  vdb_graph_out_clear(o);
+  vdb_graph_out_init(o, v, what->first, what->end, what->drafts!=NULL);
+  *is_made = false;
   b.lo = what->first;
   if( is_insert ){
     b.old = &list->seg[what->i_seg];
@@ -402,50 +315,63 @@ static int range_try(struct coll *c, int v, const struct graph_make *what,
     like = b.old;
   }
   if( like!=NULL && like->norm_max>0 ){
-    b.norm_max = like->norm_max;
+    o->norm_max = like->norm_max;
     b.is_fixed = true;
   }
   TRY( build_begin(&b) );
-  if( what->n_min>0 && (b.n<what->n_min || b.n_side>b.n/4) ) goto done;
-  options_set(c, v, &opts);
-  opts.lister = what->lister;
-  if( what->first>0 ){
-    opts.like = like ? like->g : NULL;
-    opts.n_router = TIER_ROUTER;
-    opts.no_calibration = true;
-  }
+  if( what->n_min>0 && (b.n<what->n_min || o->n_side>b.n/4) ) goto done;
+  range_options(&b, like, &opts);
   TRY( vdb_live_ref(c, &live) );
   TRY( build_index(&b, &opts, live) );
-  TRY( replaced_free(&b) );
-  TRY( record_write(&b) );
+  rows_count(&b, live);
+  *is_made = true;
 done:
   vdb_live_unref(live);
   build_end(&b);
   return rc;
 }
 
+/* The attempts. */
+static int range_make(struct coll *c, int v, const struct graph_make *what,
+                      struct graph_out *o, bool *is_made){
+  const struct graph_list *list = &c->graphs->list[v];
+  int rc = VECDB_MISMATCH;
+
+  *is_made = false;
+  if( what->is_insert ){
+    rc = range_try(c, v, what, true, NULL, o, is_made);
+    if( graph_is_damage(rc) ) rc = VECDB_MISMATCH;
+  }
+  if( rc==VECDB_MISMATCH && what->like!=NULL ){
+    rc = range_try(c, v, what, false, what->like, o, is_made);
+  }else if( rc==VECDB_MISMATCH && what->first>0 && list->n>0 ){
+    rc = range_try(c, v, what, false, &list->seg[0], o, is_made);
+  }
+  if( rc==VECDB_MISMATCH ){
+    rc = range_try(c, v, what, false, NULL, o, is_made);
+  }
+  return vdb_graph_rc(c, rc);
+}
+
 int vdb_graphs_make(struct coll *c, int v, const struct graph_make *what){
-  const struct graph_list *list;
+  struct graph_out o = { .v = v };
+  bool is_made;
   int rc;
 
   TRY( vdb_graphs_load(c) );
-  if( c->graphs->is_damaged ){
+  if( c->graphs->is_damaged && what->drafts==NULL ){
     TRY( vdb_graphs_drop(c, v) );
     TRY( vdb_coll_state_write(c) );      /* reading rows reads the state */
     TRY( vdb_graphs_load(c) );
   }
-  list = &c->graphs->list[v];
-  rc = VECDB_MISMATCH;
-  if( what->is_insert ){
-    rc = range_try(c, v, what, true, NULL);
-    if( graph_is_damage(rc) ) rc = VECDB_MISMATCH;
+  TRY( range_make(c, v, what, &o, &is_made) );
+  if( is_made && what->drafts!=NULL ){
+    TRY( vdb_drafts_add(what->drafts, &o) );
+  }else if( is_made ){
+    TRY( vdb_graph_out_enter(c, &o, what->end) );
   }
-  if( rc==VECDB_MISMATCH && what->first>0 && list->n>0 ){
-    rc = range_try(c, v, what, false, &list->seg[0]);
-  }
-  if( rc==VECDB_MISMATCH ) rc = range_try(c, v, what, false, NULL);
-  TRY( vdb_graph_rc(c, rc) );
 done:
+  vdb_graph_out_clear(&o);
   return rc;
 }
 

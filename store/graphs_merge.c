@@ -71,7 +71,7 @@ static uint64_t rest_count(const struct coll *c, int v,
 
 static void make_all(const struct coll *c, int v, struct graph_make *m){
   memset(m, 0, sizeof(*m));
-  m->end = c->s.delta_first;
+  m->end = c->s.next_slot;
   m->n_seg = c->graphs->list[v].n;
   m->n_min = GRAPH_ROWS_MIN_ALL;
 }
@@ -88,10 +88,10 @@ static bool plan_hand(const struct coll *c, int v, const struct live_map *live,
 
   make_all(c, v, m);
   if( list->n==0 ){
-    return is_damaged || c->s.n_live_sealed>=GRAPH_ROWS_MIN;
+    return is_damaged || coll_n_row(c)>=GRAPH_ROWS_MIN;
   }
   first = seg_counted(&list->seg[0], live);
-  n_more = vdb_live_count(live, list->seg[0].end, c->s.delta_first);
+  n_more = vdb_live_count(live, list->seg[0].end, m->end);
   m->purge = (uint64_t)first.n_dead*16>=first.n_row;
   if( list->n==1 && n_more<rest_limit(c, v) && !m->purge ) return false;
   m->is_insert = n_more<=first.n_row/2
@@ -108,7 +108,7 @@ static int plan_rebuild(struct coll *c, int v, const struct live_map *live,
 
   make_all(c, v, m);
   *wanted = false;
-  if( c->s.n_live_sealed<GRAPH_ROWS_MIN_ALL && !c->graphs->is_damaged ){
+  if( coll_n_row(c)<GRAPH_ROWS_MIN_ALL && !c->graphs->is_damaged ){
     return VECDB_OK;
   }
   *wanted = list->n!=1 || rest_count(c, v, live)>0
@@ -149,44 +149,6 @@ static bool make_fits(const struct coll *c, int v, const struct live_map *live,
   return (double)vdb_pager_now_ms(c->p) + ms/n_thread<(double)end_ms;
 }
 
-int vdb_graphs_optimize(struct coll *c, unsigned flags, int64_t end_ms){
-  struct vdb_fpmode fp = vdb_fpmode_enter();
-  struct live_map *live = NULL;
-  bool is_damaged = false;
-  int rc = VECDB_OK;
-
-  if( (flags & VECDB_OPTIMIZE_GPU) && vdb_gpu_start()!=VDB_GPU_OK ){
-    TRY( vdb_graphs_gpu_refused(c, vdb_gpu_start()) );
-  }
-  for(int v=0; v<c->schema->n_vector; v++){
-    struct graph_make m;
-    bool wanted;
-    TRY( vdb_graphs_load(c) );
-    is_damaged |= c->graphs->is_damaged;
-    if( !vdb_graphs_possible(c, v) ){
-      TRY( column_drop(c, v) );
-      continue;
-    }
-    TRY( vdb_live_ref(c, &live) );
-    if( flags & VECDB_OPTIMIZE_ALL ){
-      TRY( plan_rebuild(c, v, live, &m, &wanted) );
-    }else{
-      wanted = plan_hand(c, v, live, is_damaged, &m);
-    }
-    wanted = wanted && make_fits(c, v, live, &m, end_ms);
-    vdb_live_unref(live);
-    live = NULL;
-    if( !wanted ) continue;
-    vdb_coll_change_begin(c);
-    TRY( vdb_graphs_make_by(c, v, &m, flags) );
-    TRY( vdb_coll_state_write(c) );
-  }
-done:
-  vdb_live_unref(live);
-  vdb_fpmode_leave(fp);
-  return rc;
-}
-
 /* ---- At a commit -------------------------------------------------------- */
 
 /* A graph whose dead rows are many: alone, in its place. */
@@ -224,7 +186,7 @@ static bool plan_rest(const struct coll *c, int v, const struct live_map *live,
     n += k.n_row - k.n_dead;
   }
   memset(m, 0, sizeof(*m));
-  m->end = c->s.delta_first;
+  m->end = c->s.next_slot;
   m->first = i<list->n ? list->seg[i].first : vdb_graphs_end(c, v);
   m->i_seg = i;
   m->n_seg = list->n-i;
@@ -293,4 +255,122 @@ int vdb_graphs_keep(struct coll *c){
 done:
   vdb_fpmode_leave(fp);
   return rc;
+}
+
+/* ---- Doing it by hand --------------------------------------------------- */
+
+/* What optimize by hand would do to a column now. c->graphs is current. */
+static int plan_column(struct coll *c, int v, unsigned flags, bool is_damaged,
+                       int64_t end_ms, struct graph_make *m, bool *wanted){
+  struct live_map *live = NULL;
+  int rc;
+
+  TRY( vdb_live_ref(c, &live) );
+  if( flags & VECDB_OPTIMIZE_ALL ){
+    TRY( plan_rebuild(c, v, live, m, wanted) );
+  }else{
+    *wanted = plan_hand(c, v, live, is_damaged, m);
+  }
+  *wanted = *wanted && make_fits(c, v, live, m, end_ms);
+done:
+  vdb_live_unref(live);
+  return rc;
+}
+
+/* Enter what was drafted; rows that this leaves without a graph join one. */
+static int drafts_enter(struct coll *c, struct graph_drafts *d, int v){
+  bool has_tail;
+  int rc;
+
+  if( !vdb_drafts_have(d, v) ) return VECDB_OK;
+  vdb_coll_change_begin(c);
+  TRY( vdb_drafts_enter(c, d, v, &has_tail) );
+  TRY( vdb_coll_state_write(c) );
+  if( has_tail ) TRY( column_keep(c, v) );
+done:
+  return rc;
+}
+
+int vdb_graphs_optimize(struct coll *c, unsigned flags, int64_t end_ms,
+                        struct graph_drafts *drafts){
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  bool is_damaged = false, wanted;
+  struct graph_make m;
+  int rc = VECDB_OK;
+
+  if( (flags & VECDB_OPTIMIZE_GPU) && vdb_gpu_start()!=VDB_GPU_OK ){
+    TRY( vdb_graphs_gpu_refused(c, vdb_gpu_start()) );
+  }
+  for(int v=0; v<c->schema->n_vector; v++){
+    TRY( vdb_graphs_load(c) );
+    is_damaged |= c->graphs->is_damaged;
+    if( !vdb_graphs_possible(c, v) ){
+      TRY( column_drop(c, v) );
+      continue;
+    }
+    if( drafts!=NULL ){
+      TRY( drafts_enter(c, drafts, v) );
+      continue;
+    }
+    TRY( plan_column(c, v, flags, is_damaged, end_ms, &m, &wanted) );
+    if( !wanted ) continue;
+    vdb_coll_change_begin(c);
+    TRY( vdb_graphs_make_by(c, v, &m, flags) );
+    TRY( vdb_coll_state_write(c) );
+  }
+done:
+  vdb_fpmode_leave(fp);
+  return rc;
+}
+
+/* ---- From a snapshot ---------------------------------------------------- */
+
+static int column_draft(struct coll *c, int v, unsigned flags, int64_t end_ms,
+                        struct graph_drafts *d){
+  bool had = vdb_drafts_have(d, v), wanted;
+  struct graph_make m;
+  int rc = VECDB_OK;
+
+  if( !had && d->is_begun ) return VECDB_OK;
+  switch( vdb_drafts_fit(c, d, v, &m) ){
+    case DRAFT_TAIL: return vdb_drafts_make_tail(c, d, v, &m);
+    case DRAFT_STALE: vdb_drafts_forget(d, v); break;
+    case DRAFT_FITS: if( had ) return VECDB_OK;
+  }
+  TRY( plan_column(c, v, flags, c->graphs->is_damaged, end_ms, &m, &wanted) );
+  m.drafts = d;
+  if( wanted ) TRY( vdb_graphs_make_by(c, v, &m, flags) );
+done:
+  return rc;
+}
+
+int vdb_graphs_draft(struct coll *c, unsigned flags, int64_t end_ms,
+                     struct graph_drafts *d){
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  int rc = VECDB_OK;
+
+  if( (flags & VECDB_OPTIMIZE_GPU) && vdb_gpu_start()!=VDB_GPU_OK ){
+    TRY( vdb_graphs_gpu_refused(c, vdb_gpu_start()) );
+  }
+  for(int v=0; v<c->schema->n_vector; v++){
+    TRY( vdb_graphs_load(c) );
+    if( vdb_graphs_possible(c, v) ){
+      TRY( column_draft(c, v, flags, end_ms, d) );
+    }
+  }
+  d->is_begun = true;
+done:
+  vdb_fpmode_leave(fp);
+  return rc;
+}
+
+bool vdb_graphs_drafts_fit(struct coll *c, const struct graph_drafts *d,
+                           bool tails_too){
+  struct graph_make tail;
+
+  for(int v=0; v<c->schema->n_vector; v++){
+    enum draft_fit fit = vdb_drafts_fit(c, d, v, &tail);
+    if( fit==DRAFT_STALE || (fit==DRAFT_TAIL && !tails_too) ) return false;
+  }
+  return true;
 }

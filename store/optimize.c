@@ -17,6 +17,13 @@
 ** Pages of columns that hold no live row any more are given back. Then graphs
 ** are brought up to date where that is worth it (graphs_merge.c).
 **
+** APART   Outside of transactions graphs are built from a snapshot while others
+**   write, and the write lock is held to seal, tidy and enter them. Without
+**   others the file gets the same bytes as by the one long transaction: the
+**   snapshot's delta is what the closing transaction seals, and slots stay. If
+**   others changed the graphs meanwhile, what is missing is built from a later
+**   snapshot (graphs_draft.c), again and again, the last time under the lock.
+**
 ** MEMORY  two extents of vectors and their slots.
 */
 #include "util/common.h"
@@ -24,6 +31,8 @@
 
 #define TIDY_DEAD_BYTES  (1u<<20)
 #define TIDY_GAP_MIN     64u             /* slots; smaller gaps free no page */
+#define DRAFT_ROUNDS     6               /* then graphs are built under the lock */
+#define PATIENCE_MS      10000u          /* wait for the lock with a draft */
 
 /* What is being packed: rows waiting to become groups. */
 struct packer {
@@ -271,12 +280,10 @@ done:
   return rc;
 }
 
-int vdb_coll_optimize(struct coll *c, unsigned flags){
-  return vdb_coll_optimize_within(c, flags, 0);
-}
-
-int vdb_coll_optimize_within(struct coll *c, unsigned flags, uint32_t ms){
-  int64_t end_ms = ms ? vdb_pager_now_ms(c->p) + ms : INT64_MAX;
+/* All of it, inside a write transaction, with graphs that were drafted or to be
+** built here (NULL). */
+static int optimize_run(struct coll *c, unsigned flags, int64_t end_ms,
+                        struct graph_drafts *drafts){
   struct tidy t;
   int rc;
 
@@ -294,11 +301,84 @@ int vdb_coll_optimize_within(struct coll *c, unsigned flags, uint32_t ms){
   t.n_small_min = 2;
   t.end_ms = end_ms;
   TRY( tidy_run(&t) );
-  TRY( vdb_graphs_optimize(c, flags, end_ms) );
+  TRY( vdb_graphs_optimize(c, flags, end_ms, drafts) );
   TRY( vdb_codes_tidy(c) );
 done:
   return rc;
 }
+
+static int64_t budget_end(const struct coll *c, uint32_t ms){
+  return ms ? vdb_pager_now_ms(c->p) + ms : INT64_MAX;
+}
+
+int vdb_coll_optimize(struct coll *c, unsigned flags){
+  return optimize_run(c, flags, INT64_MAX, NULL);
+}
+
+int vdb_coll_optimize_within(struct coll *c, unsigned flags, uint32_t ms){
+  return optimize_run(c, flags, budget_end(c, ms), NULL);
+}
+
+/* ---- Beside other writers ------------------------------------------------ */
+
+/* Bring the drafts up to date with the newest state. */
+static int apart_draft(struct coll *c, unsigned flags, int64_t end_ms,
+                       struct graph_drafts *d){
+  struct read_scope r;
+  int rc, rc_end;
+
+  rc = vdb_store_read_begin(c->st, &r);
+  if( rc!=VECDB_OK ) return rc;
+  rc = vdb_coll_refresh(c);
+  if( rc==VECDB_OK ) rc = vdb_graphs_draft(c, flags, end_ms, d);
+  rc_end = vdb_store_read_end(c->st, &r);
+  return rc==VECDB_OK ? rc_end : rc;
+}
+
+int vdb_coll_write_patiently(struct coll *c, struct write_scope *w){
+  uint32_t busy_ms = vdb_pager_busy_ms(c->p);
+  int rc;
+
+  if( busy_ms<PATIENCE_MS ) vdb_pager_set(c->p, "busy_ms", PATIENCE_MS);
+  rc = vdb_store_write_begin(c->st, w);
+  vdb_pager_set(c->p, "busy_ms", busy_ms);
+  return rc;
+}
+
+/* Enter the drafts, if they fit; the last time whatever has happened. */
+static int apart_enter(struct coll *c, unsigned flags, int64_t end_ms,
+                       struct graph_drafts *d, bool is_last, bool *is_done){
+  struct write_scope w;
+  bool fits;
+  int rc = d->n>0 ? vdb_coll_write_patiently(c, &w)
+                  : vdb_store_write_begin(c->st, &w);
+
+  if( rc!=VECDB_OK ) return rc;
+  TRY( vdb_coll_refresh(c) );
+  TRY( vdb_graphs_load(c) );
+  fits = vdb_graphs_drafts_fit(c, d, is_last);
+  *is_done = fits || is_last;
+  if( *is_done ) TRY( optimize_run(c, flags, end_ms, fits ? d : NULL) );
+done:
+  return vdb_store_write_end(c->st, &w, rc);
+}
+
+int vdb_coll_optimize_apart(struct coll *c, unsigned flags, uint32_t ms){
+  int64_t end_ms = budget_end(c, ms);
+  struct graph_drafts d = { NULL, 0, 0, false };
+  bool is_done = false;
+  int rc = VECDB_OK;
+
+  for(int i=1; !is_done; i++){
+    TRY( apart_draft(c, flags, end_ms, &d) );
+    TRY( apart_enter(c, flags, end_ms, &d, i==DRAFT_ROUNDS, &is_done) );
+  }
+done:
+  vdb_drafts_clear(&d);
+  return rc;
+}
+
+/* ---- At a commit --------------------------------------------------------- */
 
 /* Does some vector column have 8 small groups in a row? */
 static bool has_small_run(struct coll *c){

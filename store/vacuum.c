@@ -82,7 +82,7 @@ static int copy_graphs(struct coll *from, struct coll *to){
   }
   if( !any ) return VECDB_OK;
   TRY( vdb_delta_seal(to) );
-  TRY( vdb_graphs_optimize(to, VECDB_OPTIMIZE_ALL, INT64_MAX) );
+  TRY( vdb_graphs_optimize(to, VECDB_OPTIMIZE_ALL, INT64_MAX, NULL) );
 done:
   return rc;
 }
