@@ -407,7 +407,11 @@ typedef struct vecdb_collection_stats {
 VECDB_API int vecdb_collection_stat(vecdb_collection *c,
                                     vecdb_collection_stats *out);
 
-/* Merge what is unmerged, drop dead rows, give space back inside the file. */
+/* Merge what is unmerged, drop dead rows, give space back inside the file, build
+** graphs. Outside of a transaction, on a file, graphs are built from a snapshot
+** while others write; the write lock is held to enter them (and waited for
+** 10 seconds then, if busy_ms is less). In an open transaction, and where a
+** host keeps the pages, all happens inside it. */
 typedef struct vecdb_optimize_options {
   uint32_t size;
   uint32_t flags;            /* VECDB_OPTIMIZE_* */

@@ -11,17 +11,23 @@ struct command {
   int (*run)(struct sql_table *t);
 };
 
+/* On its own in autocommit, the command of a table with file= leaves the
+** transaction that has changed nothing, so that graphs are built beside other
+** writers, and comes back to it. */
 static int optimize_with(struct sql_table *t, uint32_t flags, uint32_t ms){
   vecdb_optimize_options opt;
-  int rc;
+  int is_apart = vdb_conn_is_fresh(t->conn) && !(flags & VECDB_OPTIMIZE_SEAL);
+  int rc, rc_back = SQLITE_OK;
   memset(&opt, 0, sizeof(opt));
   opt.size = sizeof(opt);
   opt.flags = flags;
   opt.budget_ms = ms;
+  if( is_apart ) vdb_conn_leave(t->conn);
   rc = vecdb_optimize(t->coll, &opt);
-  if( rc!=VECDB_OK ) return vdb_table_error(t, rc);
-  vdb_conn_changed(t->conn);
-  return SQLITE_OK;
+  if( rc!=VECDB_OK ) rc = vdb_table_error(t, rc);
+  else if( !is_apart ) vdb_conn_changed(t->conn);
+  if( is_apart ) rc_back = vdb_conn_return(t->conn, &t->base.zErrMsg);
+  return rc!=VECDB_OK ? rc : rc_back;
 }
 
 static int command_optimize(struct sql_table *t){

@@ -248,6 +248,7 @@ static int conn_lock(struct sql_conn *c, char **err){
 /* Undo the transaction, prepared or not; one that was committed in one phase
 ** stays. */
 static int conn_undo(struct sql_conn *c){
+  if( c->is_away ) return VECDB_OK;
   if( c->host ) return vecdb_decide(c->eng, 0);
   return c->is_prepared ? VECDB_OK : vecdb_rollback(c->eng);
 }
@@ -351,6 +352,33 @@ done:
   return rc;
 }
 
+/* In autocommit, before anything was changed: nothing would be undone with the
+** transaction. */
+int vdb_conn_is_fresh(const struct sql_conn *c){
+  return c->in_txn && c->store==NULL && !c->is_dirty && !c->is_prepared
+      && sqlite3_get_autocommit(c->st->db);
+}
+
+void vdb_conn_leave(struct sql_conn *c){
+  c->is_away = vecdb_rollback(c->eng)==VECDB_OK;
+}
+
+/* When the lock is not to be had, the statement fails, and SQLite ends the
+** transaction that is away. */
+int vdb_conn_return(struct sql_conn *c, char **err){
+  uint64_t token = 0;
+  int rc = SQLITE_OK;
+
+  if( !c->is_away ) return SQLITE_OK;
+  c->i_mark = -1;
+  SQL_TRY( c->host ? conn_lock_host(c, &token, err) : conn_lock(c, err) );
+  c->is_away = 0;
+  c->token = token + 1;
+  rc = vdb_conn_savepoint(c, c->st->i_level, err);
+done:
+  return rc;
+}
+
 int vdb_conn_adopt(struct sql_conn *c, char **err){
   unsigned char owner[16];
   uint64_t token = 0, now = 0;
@@ -408,7 +436,7 @@ int vdb_conn_sync(struct sql_conn *c, char **err){
 
 /* Back to IDLE; may close the handle. */
 static void conn_end(struct sql_conn *c){
-  c->in_txn = c->is_dirty = c->is_prepared = 0;
+  c->in_txn = c->is_dirty = c->is_prepared = c->is_away = 0;
   c->i_mark = -1;
   vdb_conn_unref(c);
 }
@@ -423,7 +451,7 @@ void vdb_conn_commit(struct sql_conn *c){
     rc = vdb_host_commit(c);
   }else if( c->is_prepared ){
     if( c->host ) rc = vecdb_decide(c->eng, vdb_durable_decision(c));
-  }else{
+  }else if( !c->is_away ){
     rc = vecdb_rollback(c->eng);       /* nothing was changed */
   }
   if( rc!=VECDB_OK ){

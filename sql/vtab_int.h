@@ -152,6 +152,7 @@ struct sql_conn {
   int n_ref;                  /* tables, and 1 while in a transaction */
   int in_txn;                 /* the engine's write transaction is open */
   int is_dirty;               /* something was changed in it */
+  int is_away;                /* the engine's has ended before it */
   int is_prepared;            /* xSync has prepared exactly these changes */
   int is_undoable;            /* the host may lose the open transaction's .. */
   int needs_folder;           /* .. commit; its folder must be synced */
@@ -207,6 +208,11 @@ int vdb_conn_savepoint(struct sql_conn *c, int i, char **err);
 int vdb_conn_release(struct sql_conn *c, int i, char **err);
 int vdb_conn_rollback_to(struct sql_conn *c, int i, char **err);
 void vdb_conn_changed(struct sql_conn *c);
+/* A transaction with nothing in it and nothing around it can be left, so that
+** the engine may do something on its own, and come back to. */
+int vdb_conn_is_fresh(const struct sql_conn *c);
+void vdb_conn_leave(struct sql_conn *c);
+int vdb_conn_return(struct sql_conn *c, char **err);
 /* Around a statement that reads: the snapshot that belongs to the host's. */
 int vdb_conn_begin_read(struct sql_conn *c, char **err);
 void vdb_conn_end_read(struct sql_conn *c);
