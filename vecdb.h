@@ -422,8 +422,8 @@ typedef struct vecdb_optimize_options {
 } vecdb_optimize_options;
 #define VECDB_OPTIMIZE_SEAL  0x1u      /* only seal the delta */
 #define VECDB_OPTIMIZE_ALL   0x2u      /* rewrite clean segments too */
-#define VECDB_OPTIMIZE_GPU   0x10u     /* graphs by exact lists of neighbours
-                                       ** from a GPU; VECDB_GPU without one */
+#define VECDB_OPTIMIZE_GPU   0x10u     /* a GPU chooses the edges of graphs;
+                                       ** VECDB_GPU without one */
 #define VECDB_OPTIMIZE_GPU_OR_CPU 0x20u  /* the same, and without one as if it
                                        ** were not asked for */
 VECDB_API int vecdb_optimize(vecdb_collection *c,

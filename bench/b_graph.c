@@ -18,6 +18,8 @@
 **   -R N,S  router entries, seeds
 **   -w FILE  write the index       -i FILE  read it instead of building
 **   -C       measure the table of recall anew
+**   -g       edges from a GPU, or the plugin that $VECDB_GPU_PLUGIN names
+**   -N N     the first N rows alone, and their true neighbours
 ** Times are processor time of the process.
 */
 #include <math.h>
@@ -29,9 +31,11 @@
 #include <unistd.h>
 
 #include "bench/dataset.h"
+#include "gpu/gpu.h"
 #include "index/graph.h"
 #include "simd/simd.h"
 #include "bench/clock.h"
+#include "store/device.h"
 
 enum { N_SET_MAX = 256, REPS_MAX = 101 };
 
@@ -187,10 +191,12 @@ int main(int argc, char **argv){
   const char *stop_list = "-1", *out = NULL, *folder;
   const char *save = NULL, *load = NULL;
   double *limit, t, t_build;
-  uint32_t *n_hit, n_query = 0, k;
+  uint32_t *n_hit, n_query = 0, n_base = 0, k;
+  struct device_linker gpu = { 0 };
+  struct vdb_graph_linker linker = { vdb_device_edges, &gpu };
   int n_set = 0, reps = 5, is_cosine = 0, is_measured = 0, opt;
 
-  while( (opt = getopt(argc, argv, "t:b:p:l:r:s:cn:e:q:o:L:w:i:R:C"))!=-1 ){
+  while( (opt = getopt(argc, argv, "t:b:p:l:r:s:cn:e:q:o:L:w:i:R:CgN:"))!=-1 ){
     switch( opt ){
       case 't': o.n_thread = (uint32_t)strtoul(optarg, NULL, 10); break;
       case 'b': o.bits = (uint32_t)strtoul(optarg, NULL, 10); break;
@@ -211,6 +217,8 @@ int main(int argc, char **argv){
       case 'i': load = optarg; break;
       case 'c': is_cosine = 1; break;
       case 'C': is_measured = 1; break;
+      case 'g': o.linker = &linker; break;
+      case 'N': n_base = (uint32_t)strtoul(optarg, NULL, 10); break;
       default: usage();
     }
   }
@@ -219,8 +227,14 @@ int main(int argc, char **argv){
   base = set_read(folder, "base");
   query = set_read(folder, "query");
   if( is_cosine ){ set_normalise(&base); set_normalise(&query); }
-  limit = truth_read(folder, &base, &query);
   if( n_query==0 || n_query>query.n ) n_query = query.n;
+  query.n = n_query;
+  if( n_base>0 && n_base<base.n ){
+    base.n = n_base;
+    limit = truth_scan(&base, &query);
+  }else{
+    limit = truth_read(folder, &base, &query);
+  }
 
   set = calloc(N_SET_MAX, sizeof(*set));
   m.base = &base;
@@ -230,7 +244,9 @@ int main(int argc, char **argv){
   src.arg = sink.arg = &m;
   t_build = cpu_seconds();
   if( load ) index_load(&m, load);
-  else if( vdb_graph_build(&src, &o, &sink)!=VECDB_OK ) die("build", "failed");
+  else if( vdb_graph_build(&src, &o, &sink)!=VECDB_OK ){
+    die("build", gpu.code ? vdb_gpu_why(gpu.code) : "failed");
+  }
   if( save ) index_save(&m, save);
   t_build = cpu_seconds() - t_build;
   if( vdb_graph_open(m.header, m.sz_header, &g)!=VECDB_OK ){

@@ -61,7 +61,16 @@ static void block_run(void){
   }
 }
 
-void vdb_emu_run(dim3 grid, dim3 block, void (*run)(void*), void *arg){
+/* Is what lies behind the block's memory still what it was? */
+static bool smem_is_kept(size_t sz){
+  size_t end = sz+1024<EMU_SMEM ? sz+1024 : (size_t)EMU_SMEM;
+  while( sz<end && vdb_emu_smem[sz]==0xff ) sz++;
+  return sz==end;
+}
+
+void vdb_emu_run(dim3 grid, dim3 block, size_t sz, void (*run)(void*),
+                 void *arg){
+  if( sz>(99<<10) ) abort();               /* the least that devices have */
   vdb_emu.run = run;
   vdb_emu.arg = arg;
   vdb_emu.n_thread = block.x;
@@ -74,6 +83,7 @@ void vdb_emu_run(dim3 grid, dim3 block, void (*run)(void*), void *arg){
       /* What another block left must not help this one. */
       memset(vdb_emu_smem, 0xff, sizeof(vdb_emu_smem));
       block_run();
+      if( !smem_is_kept(sz) ) abort();
     }
   }
 }

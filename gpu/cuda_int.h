@@ -16,8 +16,8 @@
 #else
 # include "gpu/cuda_isa.h"
 #endif
+#include "gpu/edges.h"
 #include "gpu/plugin.h"
-#include "gpu/rules.h"
 #include "vecdb.h"
 
 enum { WARP = 32, BLOCK_THREADS = 256, BLOCK_WARPS = BLOCK_THREADS/WARP,
@@ -164,6 +164,46 @@ int vdb_cuda_select(vdb_gpu_rows *r, const dev_queries *q, const dev_lists *l,
 int vdb_cuda_output(vdb_gpu_rows *r, const dev_lists *l, uint32_t cap_out,
                     uint32_t *row, float *distance, uint32_t *n_out);
 
+/* ---- cuda_edges.cu, cuda_graph.cu ---------------------------------------- */
+
+/* The edges of a graph while they are made; all on the device. A key is
+** (d2, row) of edges.h. */
+struct dev_edges {
+  const float *x;
+  const uint32_t *near;            /* n x k */
+  uint32_t n, d, k, n_lane, n_spare, n_half;   /* n_half: power of two, at
+                                   ** least RULES_IN_MAX*n_lane */
+  float alpha2;
+  uint64_t *list, *next;           /* n x n_lane keys, ascending */
+  uint32_t *count, *n_next;        /* by row: how many */
+  uint64_t *in;                    /* n x n_lane: by target, (d2, source) */
+  uint32_t *first;                 /* n+1: where a row's part of `in` begins */
+  uint32_t *cursor;                /* n: counts, then places to be filled */
+  uint64_t *fixed;                 /* n: bitmaps of lanes that were attached */
+  uint32_t *seen;                  /* n: reached */
+  uint32_t *queue[2], *n_queue;    /* rows whose edges are followed next */
+  uint32_t *ask;                   /* n: whom an unreached row asks */
+  float *ask_d2;
+};
+enum { EDGE_STEP_CHOOSE, EDGE_STEP_BACK, EDGE_STEP_FILL };
+/* One step for rows lo..hi-1: from list (and in) to list or next. */
+int vdb_cuda_edges_step(vdb_gpu_device *d, const dev_edges *g, int step,
+                        uint32_t lo, uint32_t hi);
+/* cursor += edges by target, in[] is filled as cursor says; the same for
+** requests of unreached rows. */
+int vdb_cuda_edges_count(vdb_gpu_device *d, const dev_edges *g);
+int vdb_cuda_edges_turn(vdb_gpu_device *d, const dev_edges *g);
+int vdb_cuda_edges_ask(vdb_gpu_device *d, const dev_edges *g);
+int vdb_cuda_edges_asked(vdb_gpu_device *d, const dev_edges *g);
+/* n rows of queue[from] are reached: what they lead to, to the other queue. */
+int vdb_cuda_edges_reach(vdb_gpu_device *d, const dev_edges *g, uint32_t n,
+                         int from);
+int vdb_cuda_edges_attach(vdb_gpu_device *d, const dev_edges *g);
+/* Row numbers of the lists, n x n_lane. */
+int vdb_cuda_edges_out(vdb_gpu_device *d, const dev_edges *g, uint32_t *out);
+
+int vdb_cuda_edges(vdb_gpu_rows *r, vdb_gpu_edges *e);
+
 /* ---- cuda_knn.cu, cuda_test.cu ------------------------------------------- */
 int vdb_cuda_knn(vdb_gpu_rows *r, const vdb_gpu_knn *q);
 /* Does the device compute what it should? INTERNAL if not. */
@@ -205,6 +245,26 @@ template<> struct dev_element<VECDB_U8> {
     return __ldg((const unsigned char*)p + i);
   }
 };
+
+/* Bitonic sort of n_sort keys, a power of two, by all threads of a block; ends
+** with a barrier, and begins after one. */
+template<int THREADS> static __device__ __forceinline__ void
+block_sort(uint64_t *key, uint32_t n_sort){
+  for(uint32_t size=2; size<=n_sort; size*=2){
+    for(uint32_t stride=size/2; stride>0; stride/=2){
+      for(uint32_t at=threadIdx.x; at<n_sort/2; at+=THREADS){
+        uint32_t lo = 2*at - (at & (stride-1)), hi = lo + stride;
+        bool up = (lo & size)==0;
+        uint64_t a = key[lo], b = key[hi];
+        if( (a>b)==up ){
+          key[lo] = b;
+          key[hi] = a;
+        }
+      }
+      __syncthreads();
+    }
+  }
+}
 
 /* A float, whatever the type. */
 static __device__ __forceinline__ float element_float(uint32_t type,

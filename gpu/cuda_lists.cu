@@ -121,7 +121,7 @@ static __global__ void __launch_bounds__(BLOCK_THREADS) k_cut(lists_args g){
   }
 }
 
-/* Bitonic sort of n_sort keys, (distance, row). */
+/* Keys are (distance, row), n_sort of them. */
 static __global__ void __launch_bounds__(BLOCK_THREADS)
 k_output(lists_args g, dev_visit v, uint32_t cap_out, uint32_t n_sort,
          uint32_t *row, float *distance, uint32_t *n_out){
@@ -138,20 +138,7 @@ k_output(lists_args g, dev_visit v, uint32_t cap_out, uint32_t n_sort,
                    : ~(uint64_t)0;
   }
   __syncthreads();
-  for(uint32_t size=2; size<=n_sort; size*=2){
-    for(uint32_t stride=size/2; stride>0; stride/=2){
-      for(uint32_t at=threadIdx.x; at<n_sort/2; at+=BLOCK_THREADS){
-        uint32_t lo = 2*at - (at & (stride-1)), hi = lo + stride;
-        bool up = (lo & size)==0;
-        uint64_t a = key[lo], b = key[hi];
-        if( (a>b)==up ){
-          key[lo] = b;
-          key[hi] = a;
-        }
-      }
-      __syncthreads();
-    }
-  }
+  block_sort<BLOCK_THREADS>(key, n_sort);
   for(uint32_t at=threadIdx.x; at<n; at+=BLOCK_THREADS){
     row[(size_t)i*cap_out + at] = (uint32_t)key[at];
     distance[(size_t)i*cap_out + at] = rules_unorder((uint32_t)(key[at]>>32));

@@ -241,6 +241,14 @@ static int api_knn(vdb_gpu_rows *r, const vdb_gpu_knn *q){
   return code;
 }
 
+static int api_edges(vdb_gpu_rows *r, vdb_gpu_edges *e){
+  cuda_scope s;
+  int code = scope_enter(&s, r->d->i_device);
+  if( code==VDB_GPU_OK ) code = vdb_cuda_edges(r, e);
+  scope_leave(&s);
+  return code;
+}
+
 static int api_stats(vdb_gpu_device *d, vdb_gpu_stats *out){
   *out = d->stats;
   out->size = sizeof(*out);
@@ -270,7 +278,8 @@ static const vdb_gpu_api cuda_api = {
   "cuda",
 #endif
   VECDB_VERSION, api_device_count, api_device_info, api_open, api_close,
-  vdb_cuda_estimate, api_attach, api_detach, api_knn, api_stats, api_control
+  vdb_cuda_estimate, api_attach, api_detach, api_knn, api_stats, api_control,
+  api_edges
 };
 
 extern "C" __attribute__((visibility("default")))

@@ -82,7 +82,10 @@ static inline void emu_yield(void){
   vdb_emu.i_now = i;
   vdb_emu_thread.x = i;
 }
-void vdb_emu_run(dim3 grid, dim3 block, void (*run)(void*), void *arg);
+/* sz: bytes of shared memory that the launch asks for; a block that writes
+** behind them ends the process. */
+void vdb_emu_run(dim3 grid, dim3 block, size_t sz, void (*run)(void*),
+                 void *arg);
 
 static inline void __syncthreads(void){
   unsigned g = vdb_emu.generation;
@@ -318,10 +321,10 @@ template<typename F> static inline cudaError_t cudaFuncSetAttribute(F, int,
 /* A call of the kernel with its arguments, for vdb_emu_run. */
 template<typename F> static void emu_call(void *f){ (*(F*)f)(); }
 template<typename F> static inline void emu_launch(dim3 grid, dim3 block,
-                                                   F f){
-  vdb_emu_run(grid, block, emu_call<F>, &f);
+                                                   size_t sz, F f){
+  vdb_emu_run(grid, block, sz, emu_call<F>, &f);
 }
 #define DEV_LAUNCH(kernel, grid, block, sz, stream, ...) \
-  emu_launch((grid), (block), [=](){ kernel(__VA_ARGS__); })
+  emu_launch((grid), (block), (sz), [=](){ kernel(__VA_ARGS__); })
 #define DEV_SHARED  (vdb_emu_smem)
 #endif

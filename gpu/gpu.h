@@ -50,6 +50,9 @@ int  vdb_gpu_piece_size(const vdb_gpu_source *src, uint64_t *bytes);
 /* Make it resident, if it is not, and search. `src` is that of every call. */
 int  vdb_gpu_piece_knn(struct gpu_piece *p, const vdb_gpu_source *src,
                        const vdb_gpu_knn *q);
+/* The same: edges of a graph. */
+int  vdb_gpu_piece_edges(struct gpu_piece *p, const vdb_gpu_source *src,
+                         vdb_gpu_edges *e);
 /* Is it resident at the moment? A guess for the planner. */
 bool vdb_gpu_piece_is_resident(const struct gpu_piece *p);
 #endif

@@ -77,18 +77,30 @@ static int piece_attach(struct gpu_process *g, struct gpu_piece *p,
   return VDB_GPU_OK;
 }
 
+/* What a piece is asked: the nearest rows, or edges. */
+struct piece_request {
+  const vdb_gpu_knn *knn;
+  vdb_gpu_edges *edges;
+};
+
+static int request_send(struct gpu_process *g, const struct gpu_piece *p,
+                        const struct piece_request *q){
+  g->n_call++;
+  return q->knn ? g->api->knn(p->rows, q->knn)
+                : g->api->edges(p->rows, q->edges);
+}
+
 /* One request. The caller's own pieces are the newest, so when the request
 ** itself finds too little memory it is repeated without those of others. */
-int vdb_gpu_piece_knn(struct gpu_piece *p, const vdb_gpu_source *src,
-                      const vdb_gpu_knn *q){
+static int piece_ask(struct gpu_piece *p, const vdb_gpu_source *src,
+                     const struct piece_request *q){
   struct gpu_process *g = &vdb_gpu_process;
   int code;
   if( !gpu_enter(g) ) return VDB_GPU_UNSUPPORTED;
   code = vdb_gpu_start_locked(g);
   if( code==VDB_GPU_OK ) code = piece_attach(g, p, src);
   while( code==VDB_GPU_OK ){
-    g->n_call++;
-    code = g->api->knn(p->rows, q);
+    code = request_send(g, p, q);
     if( code!=VDB_GPU_OOM || g->oldest==p ) break;
     oldest_drop(g);
     code = VDB_GPU_OK;
@@ -96,6 +108,18 @@ int vdb_gpu_piece_knn(struct gpu_piece *p, const vdb_gpu_source *src,
   code = vdb_gpu_result(g, code);
   gpu_leave(g);
   return code;
+}
+
+int vdb_gpu_piece_knn(struct gpu_piece *p, const vdb_gpu_source *src,
+                      const vdb_gpu_knn *q){
+  struct piece_request r = { .knn = q };
+  return piece_ask(p, src, &r);
+}
+
+int vdb_gpu_piece_edges(struct gpu_piece *p, const vdb_gpu_source *src,
+                        vdb_gpu_edges *e){
+  struct piece_request r = { .edges = e };
+  return piece_ask(p, src, &r);
 }
 
 int vdb_gpu_piece_create(struct gpu_piece **out){

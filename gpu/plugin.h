@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define VDB_GPU_ABI_VERSION  1u    /* this interface */
-#define VDB_GPU_RULES  1u   /* gpu/rules.h: what is computed */
+#define VDB_GPU_RULES  2u   /* gpu/rules.h, gpu/edges.h: what is computed */
 #define VDB_GPU_CANON  1u    /* simd/simd.h: 32 partial sums, and so on */
 #define VDB_GPU_K_MAX  2048u
 #define VDB_GPU_DIM_MAX  4096u
@@ -89,6 +89,28 @@ typedef struct vdb_gpu_knn {
   uint32_t *n;                      /* n_query */
 } vdb_gpu_knn;
 
+#define VDB_GPU_NONE  0xffffffffu   /* no row */
+
+/* Edges of a graph over all rows, which are float32 under l2, by the steps of
+** gpu/edges.h. */
+typedef struct vdb_gpu_edges {
+  uint32_t size, n_lane;            /* edges of a row at most: 1..64 */
+  uint32_t k, n_spare;              /* near[]: 1..128 a row; of them, for
+                                    ** free lanes */
+  uint32_t n_entry;                 /* rows 0..n_entry-1, 1 at least, are where
+                                    ** searches begin */
+  float alpha2;                     /* 1..4 */
+  const uint32_t *near;             /* n_rows x k nearest rows, each another,
+                                    ** by (distance, row); NONE at the end */
+  int (*progress)(void *arg, double done);   /* 0..1; nonzero: give up */
+  void *arg;
+  uint32_t *edge;                   /* n_rows x n_lane, by (distance, row); NONE
+                                    ** at the end */
+  uint32_t n_unreached;             /* rows that no path from the entries
+                                    ** reaches, */
+  uint32_t n_attached;              /* and before any were attached */
+} vdb_gpu_edges;
+
 typedef struct vdb_gpu_stats {
   uint32_t size, reserved;
   uint64_t sz_rows, sz_budget;      /* bytes resident, and allowed */
@@ -124,6 +146,8 @@ typedef struct vdb_gpu_api {
   int (*knn)(vdb_gpu_rows *r, const vdb_gpu_knn *q);
   int (*stats)(vdb_gpu_device *d, vdb_gpu_stats *out);
   int (*control)(vdb_gpu_device *d, uint32_t what, uint64_t value);
+  /* UNSUPPORTED: not such rows, or numbers out of range. */
+  int (*edges)(vdb_gpu_rows *r, vdb_gpu_edges *e);
 } vdb_gpu_api;
 
 /* NULL if the plugin does not know this version of the interface. */

@@ -9,35 +9,16 @@
 */
 #include <stdlib.h>
 
-#include "gpu/plugin.h"
-#include "simd/simd.h"
+#include "gpu/ref_int.h"
 #include "util/bitset.h"
 #include "util/mem.h"
 #include "util/topk.h"
 
 #define REF_SOME  4096u               /* rows per block of keys */
 
-struct vdb_gpu_device {
-  uint64_t sz_budget, sz_rows, sz_upload, n_scan, n_left;
-  uint64_t fail_alloc, fail_launch;   /* countdowns; 0: off */
-};
-
-struct vdb_gpu_rows {
-  vdb_gpu_device *dev;
-  vdb_gpu_source src;                 /* without fetch */
-  size_t sz_vec;
-  uint64_t sz;
-  unsigned char *vec;
-};
-
 static bool is_mode(const char *mode){
   const char *z = getenv("VECDB_GPU_REF");
   return z!=NULL && strcmp(z, mode)==0;
-}
-
-/* Does the countdown end now? */
-static bool ref_counts_down(uint64_t *n){
-  return *n>0 && --*n==0;
 }
 
 static int ref_device_count(uint32_t *n){
@@ -229,7 +210,7 @@ static int ref_control(vdb_gpu_device *d, uint32_t what, uint64_t value){
 #define REF_API(abi, rules, canon) { \
   sizeof(vdb_gpu_api), abi, rules, canon, "reference", VECDB_VERSION, \
   ref_device_count, ref_device_info, ref_open, ref_close, ref_estimate, \
-  ref_attach, ref_detach, ref_knn, ref_stats, ref_control }
+  ref_attach, ref_detach, ref_knn, ref_stats, ref_control, vdb_ref_edges }
 
 static const vdb_gpu_api ref_api =
     REF_API(VDB_GPU_ABI_VERSION, VDB_GPU_RULES, VDB_GPU_CANON);

@@ -55,18 +55,23 @@ enum vdb_graph_axes {
 
 /* ---- Build --------------------------------------------------------------- */
 
-/* Exact neighbours computed elsewhere, on a GPU say. */
+/* Edges chosen elsewhere, on a GPU say. */
 struct vdb_graph_rows {
   uint32_t n, d;
   int (*fetch)(void *arg, uint32_t i, float *vec);  /* calling thread only */
   int (*progress)(void *arg, double done);          /* rc; 0..1 */
   void *arg;
 };
-struct vdb_graph_lister {
-  /* near[i*k..]: the k rows nearest to row i by l2, itself left out, ordered by
-  ** (distance, row); SLOT_NONE where there are no more. */
-  int (*lists)(void *arg, const struct vdb_graph_rows *rows, uint32_t k,
-               uint32_t *near);
+/* How: by the steps of gpu/edges.h, from the `list` nearest rows of each. */
+struct vdb_graph_linking {
+  uint32_t list, n_lanes, n_spare, n_entry;
+  float alpha2;
+};
+struct vdb_graph_linker {
+  /* edge[i*n_lanes..]: neighbours of row i, each another row, no row twice;
+  ** SLOT_NONE behind the last. */
+  int (*edges)(void *arg, const struct vdb_graph_rows *rows,
+               const struct vdb_graph_linking *how, uint32_t *edge);
   void *arg;
 };
 
@@ -94,8 +99,8 @@ struct vdb_graph_opts {
                           ** needs the blocks, and per row 4*dims_code + 4*
                           ** n_lanes + 420 bytes */
   bool no_calibration;    /* leave the table of recall empty */
-  const struct vdb_graph_lister *lister;  /* not NULL: candidates are lists of
-                          ** 4 neighbours per lane, at most 128, of 4 bytes */
+  const struct vdb_graph_linker *linker;  /* not NULL: chooses the edges; it
+                          ** takes 4 bytes per lane and row besides */
 };
 
 struct vdb_graph_source {

@@ -159,8 +159,7 @@ static void node_choose(struct graph_builder *b, struct build_worker *w,
                         const struct graph_walk *k, uint32_t at){
   uint32_t slot = b->order[at], i = at - b->lo, n;
   struct graph_near *out = b->batch + (size_t)i*b->n_lanes;
-  if( b->near ) vdb_graph_cand_listed(b, w, slot);
-  else cand_from_walk(b, w, k, slot);
+  cand_from_walk(b, w, k, slot);
   if( b->is_second ) vdb_graph_cand_lanes(b, w, slot);
   vdb_graph_cand_sort(w);
   n = vdb_graph_prune(b, w, b->n_lanes);
@@ -182,7 +181,7 @@ static int batch_search(void *arg, size_t i_task, unsigned worker){
   int rc = VECDB_OK;
   for(uint32_t s=lo; s<hi; s+=WALKS){
     unsigned n = hi-s<WALKS ? hi-s : WALKS;
-    if( b->near==NULL ) TRY( vdb_graph_find(b, w, b->order+s, n, ef) );
+    TRY( vdb_graph_find(b, w, b->order+s, n, ef) );
     for(unsigned i=0; i<n; i++) node_choose(b, w, &w->walk[i], s+i);
   }
 done:
@@ -341,8 +340,7 @@ static int passes_run(struct graph_builder *b){
   uint32_t most = batch_max(b);
   int rc = VECDB_OK;
   b->is_second = b->insert!=NULL;
-  if( !b->insert ) TRY( vdb_graph_lists_load(b) );
-  for(b->lo=b->insert==NULL; b->lo<b->n_order && b->near==NULL; b->lo=b->hi){
+  for(b->lo=b->insert==NULL; b->lo<b->n_order; b->lo=b->hi){
     uint32_t n = b->lo==0 ? 1 : b->lo<most ? b->lo : most;
     b->hi = b->n_order-b->lo<n ? b->n_order : b->lo+n;
     if( b->insert==NULL ) router_open(b, b->lo);
@@ -392,6 +390,7 @@ static int fill_task(void *arg, size_t i_task, unsigned worker){
 
 int vdb_graph_enter(struct graph_builder *b){
   int rc = VECDB_OK;
+  if( b->opts->linker && !b->insert ) return vdb_graph_link(b);
   TRY( passes_run(b) );
   for(uint32_t i=0; i<b->n_order; i++){
     b->n_own[i] = (uint8_t)build_degree(b, b->order[i]);
@@ -443,7 +442,6 @@ void vdb_graph_build_clear(struct graph_builder *b){
   vdb_free(b->n_spare);
   vdb_free(b->n_own);
   vdb_free(b->fixed);
-  vdb_free(b->near);
   vdb_free(b->batch);
   vdb_free(b->n_batch);
   vdb_free(b->edge);
@@ -529,7 +527,7 @@ int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost){
   opts.list1 = PROBE_LIST1;
   opts.list2 = PROBE_LIST2;
   opts.n_router = opts.n_seed = 0;
-  opts.lister = NULL;
+  opts.linker = NULL;
   rc = build_run(&t);
   *cost = t.cost;
   vdb_graph_build_clear(&t);

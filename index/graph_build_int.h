@@ -12,13 +12,14 @@
 */
 #ifndef VDB_GRAPH_BUILD_INT_H
 #define VDB_GRAPH_BUILD_INT_H
+#include "gpu/edges.h"
 #include "index/graph_int.h"
 #include "util/bitset.h"
 
 #define BUILD_SPARE    48       /* candidates kept per node for filling lanes */
 #define BUILD_POOL     64       /* of the pool, beside expanded nodes */
 #define BUILD_BATCHES  50       /* batches are at most this part of the rows */
-#define BUILD_IN_MAX   8        /* times n_lanes: new in-edges considered */
+#define BUILD_IN_MAX   RULES_IN_MAX  /* times n_lanes: new in-edges considered */
 
 /* A new in-edge of `target`. */
 struct build_edge { uint32_t target; float d2; uint32_t source; };
@@ -57,7 +58,6 @@ struct graph_builder {
   uint8_t *n_own;               /* n_order: lanes when pass 2 ended */
   uint64_t *fixed;              /* n_nodes: lanes that repair must keep */
   struct build_worker *worker;  /* n_thread */
-  uint32_t *near, n_near;       /* graph_lists.c: n_near by node, or NULL */
   struct graph_insert *insert;  /* NULL in a build */
   /* The batch at hand. */
   uint32_t lo, hi;              /* of `order` */
@@ -168,11 +168,8 @@ bool vdb_graph_block_equal(const struct vdb_graph *g, const unsigned char *a,
                            const unsigned char *b);
 /* More entries: the nodes whose bit is clear, as far as there is room. */
 int vdb_graph_router_cover(struct graph_builder *b, const uint64_t *reached);
-/* graph_lists.c: near[], if the options have a lister; then the candidates of a
-** node. */
-int vdb_graph_lists_load(struct graph_builder *b);
-void vdb_graph_cand_listed(const struct graph_builder *b,
-                           struct build_worker *w, uint32_t slot);
+/* graph_link.c: the linker's edges become those of all nodes. */
+int vdb_graph_link(struct graph_builder *b);
 /* graph_fix.c: every node can be reached from the router. */
 int vdb_graph_repair(struct graph_builder *b);
 /* graph_calib.c: begin computes the truth of rows held out; end(NULL) is

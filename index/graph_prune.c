@@ -1,6 +1,6 @@
 /* graph_prune.c -- which candidates become neighbours.
 **
-** RobustPrune: candidates by distance from p; one is kept unless a kept one is
+** The rules are those of gpu/edges.h. RobustPrune: candidates by distance from p; one is kept unless a kept one is
 ** nearer to it than p is (alpha times nearer, if asked for; 1 was measured to be
 ** best with filled lanes). The rest of the lanes, which a search scans anyway,
 ** are filled at the end of the build with candidates that lie in other
@@ -69,8 +69,8 @@ uint32_t vdb_graph_prune(const struct graph_builder *b,
     }
     const unsigned char *block = build_block(b, c.slot);
     uint32_t j = 0;
-    while( j<n
-        && b->alpha2*vdb_graph_d2(b->g, &w->kept_q[j], block)>c.d2 ) j++;
+    while( j<n && !rules_hides(b->alpha2, vdb_graph_d2(b->g, &w->kept_q[j],
+                                                       block), c.d2) ) j++;
     if( j<n ) continue;
     kept_add(b, w, n, c.slot);
     w->list[n++] = c;
@@ -159,9 +159,8 @@ static bool angle_is_wide(const struct graph_builder *b,
                           uint32_t n, float cosine){
   const unsigned char *block = build_block(b, c.slot);
   for(uint32_t i=0; i<n; i++){
-    float k2 = w->list[i].d2;
-    float d2 = vdb_graph_d2(b->g, &w->kept_q[i], block);
-    if( c.d2 + k2 - d2>2*cosine*sqrtf(c.d2*k2) ) return false;
+    float between = vdb_graph_d2(b->g, &w->kept_q[i], block);
+    if( rules_is_narrow(c.d2, w->list[i].d2, between, cosine) ) return false;
   }
   return true;
 }
@@ -185,7 +184,7 @@ uint32_t vdb_graph_refill(const struct graph_builder *b,
 
 void vdb_graph_fill(const struct graph_builder *b, struct build_worker *w,
                     uint32_t i_order){
-  static const float cosine[] = { 0.5f, 0.6427876f, 2.0f };
+  static const float cosine[] = { RULES_COS_60, RULES_COS_50, 2.0f };
   const struct graph_near *spare = b->spare + (size_t)i_order*BUILD_SPARE;
   uint32_t slot = b->order[i_order], n_spare = b->n_spare[i_order];
   bool is_used[BUILD_SPARE];

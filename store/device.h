@@ -23,9 +23,9 @@ int  vdb_device_batch(struct session *ss, struct coll *c,
                       const struct flat_search *s, const void *queries,
                       size_t stride, size_t nq, struct vdb_hit *hit,
                       size_t *n_hit, bool *used);
-/* The lister of graph.h; arg is a struct device_lister. VECDB_GPU: `code` says
+/* The linker of graph.h; arg is a struct device_linker. VECDB_GPU: `code` says
 ** why, and nothing was reported. */
-struct device_lister { int code; };
-int  vdb_device_lists(void *arg, const struct vdb_graph_rows *rows, uint32_t k,
-                      uint32_t *near);
+struct device_linker { int code; };
+int  vdb_device_edges(void *arg, const struct vdb_graph_rows *rows,
+                      const struct vdb_graph_linking *how, uint32_t *edge);
 #endif

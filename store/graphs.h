@@ -166,7 +166,7 @@ struct graph_make {
                                        ** it, if it lets them; else anew */
   bool    purge;                       /* .. and dead ones taken out of it */
   uint32_t n_min;                      /* fewer rows: leave all as it is */
-  const struct vdb_graph_lister *lister;
+  const struct vdb_graph_linker *linker;
   struct graph_drafts *drafts;         /* not NULL: made a draft; nothing is
                                        ** written, a READ transaction will do,
                                        ** and rows of the delta take part */
@@ -174,7 +174,7 @@ struct graph_make {
                                        ** that of the first graph */
 };
 int  vdb_graphs_make(struct coll *c, int v, const struct graph_make *what);
-/* The same with lists of neighbours from a GPU, if the flags say so. It is
+/* The same with edges from a GPU, if the flags say so. It is
 ** asked before anything is written, so that without one the CPU begins anew. */
 int  vdb_graphs_make_by(struct coll *c, int v, const struct graph_make *what,
                         unsigned flags);

@@ -286,7 +286,7 @@ static void range_options(const struct graph_build *b,
                           const struct graph_seg *like,
                           struct vdb_graph_opts *opts){
   options_set(b->c, b->v, opts);
-  opts->lister = b->what->lister;
+  opts->linker = b->what->linker;
   if( b->what->first>0 ){
     opts->like = like ? like->g : NULL;
     opts->n_router = TIER_ROUTER;
@@ -395,8 +395,8 @@ int vdb_graphs_gpu_refused(struct coll *c, int code){
 
 int vdb_graphs_make_by(struct coll *c, int v, const struct graph_make *what,
                        unsigned flags){
-  struct device_lister gpu = { 0 };
-  struct vdb_graph_lister lister = { vdb_device_lists, &gpu };
+  struct device_linker gpu = { 0 };
+  struct vdb_graph_linker linker = { vdb_device_edges, &gpu };
   struct graph_make m = *what;
   int rc;
 
@@ -404,7 +404,7 @@ int vdb_graphs_make_by(struct coll *c, int v, const struct graph_make *what,
    || what->is_insert ){
     return vdb_graphs_make(c, v, what);
   }
-  m.lister = &lister;
+  m.linker = &linker;
   rc = vdb_graphs_make(c, v, &m);
   if( rc!=VECDB_GPU ) return rc;
   if( flags & VECDB_OPTIMIZE_GPU ) return vdb_graphs_gpu_refused(c, gpu.code);
