@@ -172,6 +172,7 @@ static void lanes_split(struct filter_walk *f, const struct vdb_lanes *l,
   struct vdb_expand e = { .g_add = g_add, .reuse = reuse,
                           .n_slots = w->g->n_nodes };
   e.bound = w->worst<INFINITY ? w->worst*w->stop_factor : INFINITY;
+  graph_walk_near(w, g_add, &e);
   f->split.bound = w->worst;
   w->g->simd->expand_split(&w->code, l, &e, &f->split, &w->pool);
 }

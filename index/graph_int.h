@@ -174,6 +174,7 @@ struct graph_walk {
   const struct vdb_graph_blocks *b;
   struct graph_query q;
   struct vdb_code_query code;
+  bool has_fine;                /* code.fine is that of the query */
   struct vdb_pool pool, seeds;
   float *x, *xc;                /* the query: navigation and code space */
   uint32_t ef, k;
@@ -231,4 +232,15 @@ void vdb_graph_walk_offer(struct graph_walk *w, float d2,
                           const unsigned char *block, uint32_t slot);
 bool vdb_graph_walk_see(struct graph_walk *w, uint32_t slot);
 int vdb_graph_walk_run_many(struct graph_walk *w, unsigned n);
+
+/* e->is_fine: is the owner of a block, at distance d2, so near that the query
+** must be known more finely than its table does? What was met from farther
+** away has an estimate that means little there, so better ones count. */
+static inline void graph_walk_near(struct graph_walk *w, float d2,
+                                   struct vdb_expand *e){
+  if( VDB_LIKELY(!(d2<w->code.fine_below)) ) return;
+  if( !w->has_fine ) w->g->simd->prepare_fine(&w->code, w->xc);
+  e->is_fine = w->has_fine = true;
+  if( e->reuse<w->worst ) e->reuse = w->worst;
+}
 #endif

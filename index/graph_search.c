@@ -70,10 +70,11 @@ int vdb_graph_walk_init(struct graph_walk *w, const struct vdb_graph *g){
   w->q.hi = vdb_malloc_aligned(g->dims_nav);
   w->q.lo8 = vdb_malloc_aligned(g->dims_nav);
   w->code.table = vdb_malloc_aligned(VDB_CODE_TABLE_BYTES(g->dims_code));
+  w->code.fine = vdb_malloc_aligned(VDB_CODE_TABLE_BYTES(g->dims_code));
   w->code.dims = g->dims_code;
   w->code.bits = g->bits;
   if( !w->x || !w->xc || !w->q.u || !w->q.hi || !w->q.lo8
-   || !w->code.table ) rc = VECDB_NOMEM;
+   || !w->code.table || !w->code.fine ) rc = VECDB_NOMEM;
   if( rc==VECDB_OK ) rc = pool_alloc(&w->seeds, SEEDS_MAX);
   return rc;
 }
@@ -85,6 +86,7 @@ void vdb_graph_walk_clear(struct graph_walk *w){
   vdb_free_aligned(w->q.hi);
   vdb_free_aligned(w->q.lo8);
   vdb_free_aligned(w->code.table);
+  vdb_free_aligned(w->code.fine);
   pool_free(&w->pool);
   pool_free(&w->seeds);
   pool_free(&w->bridge);
@@ -291,7 +293,7 @@ static bool walk_pop(struct graph_walk *w){
 static void walk_expand(struct graph_walk *w){
   const struct vdb_graph *g = w->g;
   const unsigned char *block = block_get(w, w->next);
-  struct vdb_expand e;
+  struct vdb_expand e = { .n_slots = g->n_nodes };
   struct vdb_lanes l;
   float d2;
   if( block==NULL ) return;
@@ -304,9 +306,9 @@ static void walk_expand(struct graph_walk *w){
     }
   }
   e.g_add = d2;
-  e.n_slots = g->n_nodes;
   e.reuse = g->reuse==1 ? w->worst : g->reuse==0 ? -INFINITY : INFINITY;
   e.bound = walk_bound(w);
+  graph_walk_near(w, d2, &e);
   l.id = (const uint32_t*)(const void*)(block + graph_off_lanes(g));
   l.f_add = (const float*)(const void*)(l.id + g->n_lanes);
   l.f_resc = l.f_add + g->n_lanes;
@@ -348,6 +350,7 @@ int vdb_graph_walk_begin(struct graph_walk *w, const struct vdb_graph_blocks *b,
   w->ef = ef;
   w->k = k;
   w->stop_factor = stop<0 ? INFINITY : (1+stop)*(1+stop);
+  w->has_fine = false;
   w->n_hit = w->n_trace = w->n_hop = w->n_distance = 0;
   w->worst = INFINITY;
   w->rc = VECDB_OK;

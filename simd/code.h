@@ -59,6 +59,13 @@ struct vdb_code_query {
   float delta, kappa;       /* see FACTORS */
   float lut_err;            /* abs(<U,q'> - what delta, kappa and ip say) is at
                             ** most this times (2^bits - 1) */
+  uint8_t *fine;            /* NULL, or a second table: what `table` leaves of
+                            ** the query, in steps of fine_delta */
+  float fine_delta, fine_kappa;
+  float fine_least;         /* of the sums in `table`, for bits 1 */
+  float fine_below;         /* estimates from owners that are nearer than this
+                            ** want it: else the steps of `table` say more
+                            ** than the codes do */
 };
 
 /* The nearest candidates so far, ascending. Arrays are 64-byte aligned and
@@ -117,6 +124,7 @@ struct vdb_expand {
   float reuse;              /* a candidate met again moves up if its new
                             ** estimate is below this and its old one */
   uint32_t n_slots;         /* ids at or above it are ignored */
+  bool is_fine;             /* use q->fine, which has been prepared */
 };
 
 /* What a scan of codes compares with a limit: for each of 32 lanes
@@ -173,6 +181,8 @@ struct vdb_code_simd {
                    uint8_t *u, float *x);
   /* q->table, delta, kappa, lut_err from the rotated query. */
   void (*prepare)(struct vdb_code_query *q, const float *query);
+  /* After it, for the same query: q->fine, fine_delta, fine_kappa. */
+  void (*prepare_fine)(struct vdb_code_query *q, const float *query);
   /* ip of the 32 lanes of a group. */
   void (*sums)(const struct vdb_code_query *q, const uint8_t *group,
                int32_t *ip);

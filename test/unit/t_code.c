@@ -82,6 +82,12 @@ static uint64_t path_digest(size_t dims, int bits){
   h = digest(h, q.table, bits==1 ? 4*dims : dims);
   h = digest(h, &q.delta, 4);
   h = digest(h, &q.kappa, 4);
+  q.fine = bytes(VDB_CODE_TABLE_BYTES(dims));
+  s->prepare_fine(&q, x);
+  h = digest(h, q.fine, bits==1 ? 4*dims : dims);
+  h = digest(h, &q.fine_delta, 4);
+  h = digest(h, &q.fine_kappa, 4);
+  h = digest(h, &q.fine_below, 4);
   for(size_t l=0; l<32; l++){
     struct vdb_code_factors f;
     gauss(&r, o, dims, 10);
@@ -107,7 +113,7 @@ static uint64_t path_digest(size_t dims, int bits){
   vdb_free_aligned(sign); vdb_free_aligned(x); vdb_free_aligned(o);
   vdb_free_aligned(tmp); vdb_free_aligned(f_add); vdb_free_aligned(f_resc);
   vdb_free_aligned(est); vdb_free_aligned(u); vdb_free_aligned(group);
-  vdb_free_aligned(q.table);
+  vdb_free_aligned(q.table); vdb_free_aligned(q.fine);
   return h;
 }
 
@@ -231,6 +237,80 @@ TEST(code__estimates_are_unbiased_and_bounded){
   vdb_free_aligned(o); vdb_free_aligned(res); vdb_free_aligned(tmp);
   vdb_free_aligned(f_add); vdb_free_aligned(f_resc); vdb_free_aligned(est);
   vdb_free_aligned(u); vdb_free_aligned(table);
+}
+
+/* Estimates of 32 lanes around an owner that is near to the query, both at
+** `far` times that distance from the centre; returns the mean square error, in
+** units of what the codes alone are to blame for. */
+static double near_error(int bits, float far, bool is_fine){
+  enum { DIMS = 128, ROUNDS = 40 };
+  static const double tan_of[] = { 0, .756, .367, 0, .108 };
+  const struct vdb_code_simd *s = vdb_code_simd();
+  float *x = floats(DIMS), *c = floats(DIMS), *o = floats(DIMS);
+  float *r = floats(DIMS), *f_add = floats(32), *f_resc = floats(32);
+  uint8_t *u = bytes(DIMS), *group = bytes(VDB_CODE_GROUP_BYTES(DIMS, bits));
+  struct vdb_code_query q = { .dims = DIMS, .bits = (uint32_t)bits };
+  struct vdb_pool p = { .n_cap = 0 };
+  struct vdb_rng rng;
+  double sum = 0;
+  uint32_t id[32];
+  q.table = bytes(VDB_CODE_TABLE_BYTES(DIMS));
+  q.fine = bytes(VDB_CODE_TABLE_BYTES(DIMS));
+  p.key = floats(VDB_POOL_SLOTS(32));
+  p.id = (uint32_t*)(void*)bytes(VDB_POOL_SLOTS(32)*4);
+  p.met = (uint32_t*)(void*)bytes(vdb_pool_places(32)*sizeof(*p.met));
+  vdb_rng_init(&rng, vt_seed());
+  for(int round=0; round<ROUNDS; round++){
+    struct vdb_expand e = { .bound = INFINITY, .reuse = -INFINITY,
+                            .n_slots = 32, .is_fine = is_fine };
+    struct vdb_lanes l = { id, f_add, f_resc, group, 32 };
+    double truth[32], side[32];
+    gauss(&rng, c, DIMS, (double)far);
+    gauss(&rng, x, DIMS, 1);
+    for(size_t i=0; i<DIMS; i++) x[i] += c[i];
+    s->prepare(&q, x);
+    s->prepare_fine(&q, x);
+    e.g_add = (float)dist2(x, c, DIMS);
+    CHECK_INT(far>=100, e.g_add<q.fine_below);
+    for(uint32_t j=0; j<32; j++){
+      struct vdb_code_factors f;
+      gauss(&rng, o, DIMS, 1);
+      for(size_t i=0; i<DIMS; i++) o[i] += c[i];
+      s->residual(o, c, DIMS, r);
+      f = vdb_code_encode(r, c, (float)norm2(r, DIMS), DIMS, bits, u, o);
+      for(size_t i=0; i<DIMS; i++) o[i] = c[i] + r[i];
+      vdb_code_put(group, j, DIMS, bits, u);
+      id[j] = j;
+      f_add[j] = f.f_add;
+      f_resc[j] = f.f_resc;
+      truth[j] = dist2(o, x, DIMS);
+      side[j] = 2*tan_of[bits]*sqrt(norm2(r, DIMS)*(double)e.g_add)
+              / sqrt(DIMS-1);
+    }
+    vdb_pool_reset(&p, 32);
+    s->expand(&q, &l, &e, &p);
+    for(int i=0; i<32; i++){
+      double d = (double)p.key[i] - truth[p.id[i]];
+      sum += d*d/side[p.id[i]]/side[p.id[i]];
+    }
+  }
+  vdb_free_aligned(x); vdb_free_aligned(c); vdb_free_aligned(o);
+  vdb_free_aligned(r); vdb_free_aligned(f_add); vdb_free_aligned(f_resc);
+  vdb_free_aligned(u); vdb_free_aligned(group); vdb_free_aligned(q.table);
+  vdb_free_aligned(q.fine); vdb_free_aligned(p.key);
+  vdb_free_aligned(p.id); vdb_free_aligned(p.met);
+  return sum/(32*ROUNDS);
+}
+
+/* A query that is known in 255 steps of its own size says nothing about what is
+** a thousandth of that apart; with the second table it does. */
+TEST(code__estimates_are_as_good_far_from_the_centre){
+  for(size_t w=0; w<3; w++){
+    CHECK_DBL(1, near_error(widths[w], 1, false), 0.25);
+    CHECK_DBL(1, near_error(widths[w], 1, true), 0.25);
+    CHECK(near_error(widths[w], 500, false)>10);
+    CHECK_DBL(1, near_error(widths[w], 500, true), 0.25);
+  }
 }
 
 /* ---- The pool ------------------------------------------------------------ */
