@@ -150,21 +150,22 @@ done:
 
 /* ---- alone --------------------------------------------------------------- */
 
-/* An empty -shm, mapped. */
-static int shm_create(struct fstore *fs){
+/* Open -shm, empty if `flags` create it, and map it. On failure it is not open:
+** what is not mapped must not be stored to. */
+static int shm_attach(struct fstore *fs, unsigned flags){
   int rc = VECDB_OK;
 
-  TRY( fs->ops->open(fs->ops->env, fs->path_shm, FILE_CREATE|FILE_NOFOLLOW,
-                     &fs->shm, fs->err) );
-  TRY( fs->ops->truncate(fs->shm, 0, fs->err) );
+  TRY( fs->ops->open(fs->ops->env, fs->path_shm, flags|FILE_NOFOLLOW, &fs->shm,
+                     fs->err) );
+  if( flags & FILE_CREATE ) TRY( fs->ops->truncate(fs->shm, 0, fs->err) );
   TRY( fs->ops->shm_map(fs->shm, SHM_SIZE, fs->err) );
 done:
+  if( rc!=VECDB_OK ) handle_close(fs, &fs->shm);
   return rc;
 }
 
 /* -shm cannot be made or written: read without it. */
 static void view_instead(struct fstore *fs){
-  handle_close(fs, &fs->shm);
   fs->mode = FSTORE_VIEW;
   fs->base.is_readonly = true;
   fs->ops->unlock(fs->main, LOCK_LIFE);
@@ -202,7 +203,7 @@ static int open_alone(struct fstore *fs){
     TRY( vdb_header_create(fs) );
   }
   TRY( header_adopt(fs) );
-  rc = shm_create(fs);
+  rc = shm_attach(fs, FILE_CREATE);
   if( rc==VECDB_READONLY ){
     view_instead(fs);
     return VECDB_OK;
@@ -224,8 +225,7 @@ static int open_join(struct fstore *fs, bool *ready){
   *ready = false;
   TRY( fs->ops->exists(fs->ops->env, fs->path_shm, &exists) );
   if( !exists ) return VECDB_OK;
-  rc = fs->ops->open(fs->ops->env, fs->path_shm, FILE_NOFOLLOW, &fs->shm,
-                     fs->err);
+  rc = shm_attach(fs, 0);
   if( rc==VECDB_NOTFOUND ) return VECDB_OK;
   if( rc==VECDB_READONLY ){
     view_instead(fs);
@@ -233,7 +233,6 @@ static int open_join(struct fstore *fs, bool *ready){
     return VECDB_OK;
   }
   if( rc!=VECDB_OK ) goto done;
-  TRY( fs->ops->shm_map(fs->shm, SHM_SIZE, fs->err) );
   if( fs->ops->shm_load(fs->shm, SHM_MAGIC)!=SHM_MAGIC_VALUE ) goto done;
   TRY( header_adopt(fs) );
   *ready = true;

@@ -10,6 +10,7 @@ struct fault {
   enum fault_error error;
   uint64_t n_left;                /* calls until it does; 0: never */
   bool for_ever, is_on;           /* is_on: the time has come */
+  enum lab_call first;            /* what failed first */
   uint64_t n_fired;
   uint64_t n_call[LAB_N_CALL];
 };
@@ -22,11 +23,14 @@ const enum lab_call fault_calls[] = {
 };
 const size_t fault_n_call = sizeof(fault_calls)/sizeof(fault_calls[0]);
 
-static int fault_code(enum lab_call call){
+int fault_code(enum lab_call call){
   switch( call ){
     case CALL_OPEN:     return VECDB_CANTOPEN;
     case CALL_READ:     return VECDB_IOERR_READ;
-    case CALL_SIZE:     return VECDB_IOERR_READ;
+    case CALL_SIZE:
+    case CALL_EXISTS:
+    case CALL_PATH_ID:
+    case CALL_ID:       return VECDB_IOERR_READ;
     case CALL_SYNC:     return VECDB_IOERR_SYNC;
     case CALL_SYNC_DIR: return VECDB_IOERR_SYNC;
     case CALL_LOCK:     return VECDB_IOERR_LOCK;
@@ -43,9 +47,19 @@ static bool call_needs_room(const struct lab_event *e){
       || (e->call==CALL_OPEN && (e->flags & FILE_CREATE) && !e->existed);
 }
 
+static bool call_may_fail(enum lab_call call){
+  switch( call ){
+    case CALL_CLOSE: case CALL_UNLOCK: case CALL_SHM_LOAD:
+    case CALL_SHM_STORE: case CALL_SHM_CAS: case CALL_SLEEP: return false;
+    default: return true;
+  }
+}
+
 /* Is this the call that fails? */
 static bool fault_hits(struct fault *f, const struct lab_event *e){
-  if( e->call!=f->call ) return false;
+  if( f->call==CALL_ANY ? !call_may_fail(e->call) : e->call!=f->call ){
+    return false;
+  }
   if( f->error==FAULT_ENOSPC && !call_needs_room(e) ) return false;
   if( f->n_left>0 && --f->n_left==0 ){
     f->is_on = f->for_ever;
@@ -60,7 +74,7 @@ static int fault_before(void *arg, struct lab_event *e){
 
   f->n_call[e->call]++;
   if( !fault_hits(f, e) ) return VECDB_OK;
-  f->n_fired++;
+  if( f->n_fired++==0 ) f->first = e->call;
   if( e->call==CALL_WRITE && e->n>1 ){
     e->lower->ops->write(e->lower, e->off, e->buf, e->n/2, NULL);
   }
@@ -96,6 +110,7 @@ void fault_set(struct fault *f, enum lab_call call, enum fault_error error,
 }
 
 uint64_t fault_fired(const struct fault *f){ return f->n_fired; }
+enum lab_call fault_first(const struct fault *f){ return f->first; }
 uint64_t fault_count(const struct fault *f, enum lab_call call){
   return f->n_call[call];
 }

@@ -29,10 +29,14 @@ void fault_destroy(struct fault *f);
 const struct vecdb_file_ops *fault_ops(struct fault *f);
 
 /* The n-th call of that kind from now fails (n=1: the next one), with
-** for_ever every later one of the kind too. n=0: none. */
+** for_ever every later one of the kind too. n=0: none. CALL_ANY: of all kinds
+** that can fail. */
+#define CALL_ANY  LAB_N_CALL
 void fault_set(struct fault *f, enum lab_call call, enum fault_error error,
                uint64_t n, bool for_ever);
 uint64_t fault_fired(const struct fault *f);       /* failures since the set */
+enum lab_call fault_first(const struct fault *f);  /* the first of them */
+int fault_code(enum lab_call call);                /* what such a call returns */
 /* Calls of a kind since creation. */
 uint64_t fault_count(const struct fault *f, enum lab_call call);
 #endif

@@ -23,7 +23,7 @@ struct layer_file {
 const char *const lab_call_name[LAB_N_CALL] = {
   "open", "unlink", "rename", "exists", "sync_dir", "close", "read", "write",
   "sync", "size", "truncate", "map", "lock", "unlock", "shm_map", "shm_load",
-  "shm_store", "shm_cas", "sleep"
+  "shm_store", "shm_cas", "sleep", "path_id", "id"
 };
 
 /* ---- helpers of the lab ---------------------------------------------------- */
@@ -161,7 +161,9 @@ static int layer_exists(void *env, const char *path, bool *out){
 
 static int layer_path_id(void *env, const char *path, struct file_id *out){
   struct layer *l = layer_of(env);
-  return l->lower->path_id(l->lower->env, path, out);
+  struct lab_event e = path_event(CALL_PATH_ID, path, NULL);
+  memset(out, 0, sizeof(*out));
+  FORWARD(l, e, l->lower->path_id(l->lower->env, path, out));
 }
 
 static int layer_sync_dir(void *env, const char *path, struct vdb_err *err){
@@ -267,7 +269,9 @@ static int layer_truncate(struct vdb_file *file, uint64_t size,
 
 static int layer_id(struct vdb_file *file, struct file_id *out){
   struct layer_file *f = layer_file_of(file);
-  return f->lower->ops->id(f->lower, out);
+  struct lab_event e = file_event(f, CALL_ID);
+  memset(out, 0, sizeof(*out));
+  FORWARD(f->layer, e, f->lower->ops->id(f->lower, out));
 }
 
 static int layer_map(struct vdb_file *file, uint64_t off, size_t n,

@@ -163,6 +163,7 @@ static bool must_switch(struct sched *s, const struct lab_event *e){
 static bool is_point(enum lab_call call){
   switch( call ){
     case CALL_SIZE: case CALL_MAP: case CALL_EXISTS: case CALL_CLOSE:
+    case CALL_PATH_ID: case CALL_ID:
       return false;
     default: return true;
   }

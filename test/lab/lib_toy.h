@@ -26,6 +26,7 @@ struct toy_config {
   uint64_t sz_cache, sz_wal;             /* 0: the defaults */
   uint32_t sz_page;
   bool no_mmap;
+  const struct vecdb_page_store *store;  /* TOY_PAGER: of a host, or NULL */
 };
 
 struct toy {

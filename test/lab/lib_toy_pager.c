@@ -37,6 +37,7 @@ static int pager_toy_open(struct toy *t, const struct toy_config *cfg){
   pc.sz_wal_auto = cfg->sz_wal;
   pc.fixed_seed = 77;
   pc.file = cfg->ops;
+  pc.store = cfg->store;
   rc = vdb_pager_open(&pc, &t->err, &p);
   t->db = p;
   return rc;
