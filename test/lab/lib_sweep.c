@@ -76,6 +76,7 @@ static void world_begin(void){
   now.cfg.sz_cache = now.s->sz_cache;
   now.cfg.sz_wal = now.s->sz_wal;
   now.cfg.no_mmap = now.s->no_mmap;
+  now.cfg.extra = now.s->extra;
 }
 
 static void world_end(void){

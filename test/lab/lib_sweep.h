@@ -29,6 +29,7 @@ struct sweep {
   uint32_t flags, sync, sz_page;  /* of t in the runs; see toy_config */
   uint64_t sz_cache, sz_wal;
   bool no_mmap;
+  const struct toy_extra *extra;  /* what more there is to look at */
 };
 
 /* Counts of runs are added to figures; a failure says which run it was. */

@@ -17,6 +17,15 @@
 
 enum toy_kind { TOY_PAGER, TOY_ROWS };
 
+struct toy;
+struct census;
+
+/* What a test keeps in a TOY_PAGER beside the slots. */
+struct toy_extra {
+  int (*digest)(struct toy *t, uint64_t *digest);   /* fold it in */
+  int (*census)(struct toy *t, struct census *c);
+};
+
 struct toy_config {
   enum toy_kind kind;
   const struct vecdb_file_ops *ops;      /* NULL: the operating system */
@@ -27,11 +36,13 @@ struct toy_config {
   uint32_t sz_page;
   bool no_mmap;
   const struct vecdb_page_store *store;  /* TOY_PAGER: of a host, or NULL */
+  const struct toy_extra *extra;         /* TOY_PAGER; NULL: nothing */
 };
 
 struct toy {
   const struct toy_ops *ops;
   void *db;                              /* NULL: not open */
+  const struct toy_extra *extra;         /* of the configuration */
   struct vdb_err err;
 };
 

@@ -40,6 +40,7 @@ static int pager_toy_open(struct toy *t, const struct toy_config *cfg){
   pc.store = cfg->store;
   rc = vdb_pager_open(&pc, &t->err, &p);
   t->db = p;
+  t->extra = cfg->extra;
   return rc;
 }
 
@@ -332,6 +333,7 @@ static int pager_toy_digest(struct toy *t, uint64_t *state, uint64_t *digest){
     TRY( entry_verify(t, slot, &e) );
     if( e.kind ) *digest = lab_hash(*digest, key, sizeof(key));
   }
+  if( t->extra ) TRY( t->extra->digest(t, digest) );
 done:
   vdb_page_unpin(toy_pager(t), table);
   return rc;
@@ -383,6 +385,7 @@ static int pager_toy_check(struct toy *t, size_t *n_finding){
   rc = vdb_census_begin(toy_pager(t), false, finding_report, &f, &c);
   if( rc==VECDB_OK ){
     rc = census_table(t, c);
+    if( rc==VECDB_OK && t->extra ) rc = t->extra->census(t, c);
     rc_end = vdb_census_end(c, &n_bad);
     if( rc==VECDB_OK ) rc = rc_end;
   }
