@@ -138,7 +138,7 @@ static bool result_is_good(int rc){
 /* Record the result of a call. */
 static int db_result(vecdb *db, int rc){
   if( result_is_good(rc) ) vdb_error_clear(&db->err);
-  else if( db->err.rc!=rc ) vdb_error(&db->err, rc, "%s", "");
+  else if( db->err.rc!=rc ) (void)vdb_error(&db->err, rc, "%s", "");
   db->rc = rc;
   return rc;
 }
@@ -595,7 +595,7 @@ static void check_finding(void *arg, int severity, const char *object,
   struct check_relay *r = arg;
   if( severity>=2 && r->first[0]==0 ){
     struct vdb_err e;
-    vdb_error(&e, VECDB_CORRUPT, "%.80s: %.200s", object, message);
+    (void)vdb_error(&e, VECDB_CORRUPT, "%.80s: %.200s", object, message);
     memcpy(r->first, e.msg, sizeof(r->first)-1);
   }
   if( r->report ) r->report(r->arg, severity, object, message);
@@ -723,9 +723,9 @@ int vecdb_set(vecdb *db, const char *name, int64_t value){
   rc = vdb_pager_set(vdb_store_pager(db->ss.st), name, value);
   if( rc==VECDB_NOTFOUND ){
     near = vdb_nearest_word(name, known);
-    vdb_error(&db->err, rc, "no setting \"%.60s\"; %s%s%s", name,
-              near ? "did you mean \"" : "known are busy_ms, gpu, sync, "
-              "threads, wal_bytes", near ? near : "", near ? "\"?" : "");
+    (void)vdb_error(&db->err, rc, "no setting \"%.60s\"; %s%s%s", name,
+                    near ? "did you mean \"" : "known are busy_ms, gpu, sync, "
+                    "threads, wal_bytes", near ? near : "", near ? "\"?" : "");
   }
   return db_leave(db, rc);
 }

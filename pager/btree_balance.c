@@ -62,7 +62,7 @@ int vdb_btree_path_find(const struct btree *t, const void *key, size_t n_key,
     if( vdb_btree_is_leaf(pg) ) break;
     if( edge ){
       i = vdb_btree_n_cell(pg);
-      TRY( vdb_btree_child(t, pg, i, &pgno) );
+      pgno = get_u32(pg->data + BTREENODE_RIGHT);
     }else{
       TRY( vdb_btree_child_of(t, pg, key, n_key, &i, &pgno) );
     }
@@ -232,17 +232,17 @@ done:
 
 /* --------------------------------------------------------------- growing */
 
-/* Move the root's content to a new page below it; the path grows a step. */
+/* Move the content of the root, which is writable, to a new page below it; the
+** path grows a step. */
 static int root_push_down(const struct btree *t, struct path *path){
   struct page *root = path->step[0].pg, *pg = NULL;
   unsigned level = vdb_btree_level(root);
   int rc;
 
-  if( level==BTREE_LEVEL_MAX || path->n>BTREE_LEVEL_MAX ){
+  if( level==BTREE_LEVEL_MAX ){
     return BTREE_CORRUPT(t, t->root, "deeper than %d levels",
                          BTREE_LEVEL_MAX);
   }
-  TRY( vdb_page_write(t->p, root) );
   TRY( vdb_page_new(t->p, level ? PAGE_BTREE_NODE : PAGE_BTREE_LEAF, &pg) );
   memcpy(pg->data + PAGE_CONTENT, root->data + PAGE_CONTENT,
          t->usable - PAGE_CONTENT);
@@ -256,7 +256,7 @@ done:
   return rc;
 }
 
-/* Split the page at step lv, which p belongs into, and make its entry in the
+/* Split the page at step lv, which p belongs into and is writable, and make its entry in the
 ** parent point to the new right page. The cell to insert into the parent goes
 ** to sep. p and sep may be the same memory. */
 static int page_split(const struct btree *t, struct path *path, unsigned lv,
@@ -277,12 +277,13 @@ static int page_split(const struct btree *t, struct path *path, unsigned lv,
   k = cells_middle(&s, level==0);
   if( k==0 ) TRY( BTREE_CORRUPT(t, pg->pgno, "%u cells fill it", n_cell) );
   if( path_is_at_right_edge(path, lv) ) k = s.n-1-(level>0);
-  TRY( vdb_page_write(t->p, pg) );
   TRY( vdb_page_write(t->p, parent) );
   TRY( vdb_page_new(t->p, level ? PAGE_BTREE_NODE : PAGE_BTREE_LEAF,
                     &right) );
   TRY( cells_spread(t, &s, k, last, level, pg, right, sep, n_sep) );
-  TRY( vdb_btree_set_child(t, parent, path->step[lv-1].i, right->pgno) );
+  /* That cell of the parent was decoded on the way down. */
+  TRY_ALWAYS( vdb_btree_set_child(t, parent, path->step[lv-1].i,
+                                  right->pgno) );
 done:
   vdb_page_unpin(t->p, right);
   cells_clear(&s);
@@ -336,7 +337,8 @@ static int neighbours_take(const struct btree *t, struct cells *s,
                   + 1) );
   TRY( cells_take(t, s, left, 0, vdb_btree_n_cell(left)) );
   if( vdb_btree_level(left)>0 ){
-    TRY( vdb_btree_cell_get(t, parent, il, &c) );
+    /* On the way down, or to find the neighbour, it was decoded. */
+    TRY_ALWAYS( vdb_btree_cell_get(t, parent, il, &c) );
     n = vdb_btree_node_cell(sep, get_u32(left->data + BTREENODE_RIGHT),
                             c.key, c.n_key);
     cells_add(s, sep, n, false);
@@ -359,7 +361,7 @@ static int neighbours_spread(const struct btree *t, struct path *path,
   int rc;
 
   k = cells_middle(s, level==0);
-  if( k==0 ){
+  if( VDB_NEVER(k==0) ){            /* more than a page, so 5 cells (B1) */
     return BTREE_CORRUPT(t, left->pgno, "%u cells do not fit one page", s->n);
   }
   TRY( vdb_page_write(t->p, left) );
@@ -383,7 +385,8 @@ static int neighbours_merge(const struct btree *t, struct page *parent,
 
   TRY( vdb_page_write(t->p, left) );
   TRY( vdb_page_write(t->p, parent) );
-  TRY( page_fill(t, left, level, s, 0, s->n, last) );
+  /* The caller has seen that they fit. */
+  TRY_ALWAYS( page_fill(t, left, level, s, 0, s->n, last) );
   TRY( vdb_btree_cell_remove(t, parent, il) );
   TRY( vdb_btree_set_child(t, parent, il, left->pgno) );
 done:
@@ -429,25 +432,20 @@ done:
   return rc;
 }
 
-/* A root with a single child takes that child's place. */
+/* A root with a single child takes that child's place. It is writable: its
+** last cell has just gone. The child has cells (B2), so once is enough. */
 static int root_pull_up(const struct btree *t, struct page *root){
   struct page *pg = NULL;
-  int rc = VECDB_OK;
+  int rc;
 
-  while( !vdb_btree_is_leaf(root) && vdb_btree_n_cell(root)==0 ){    /* B3 */
-    TRY( vdb_btree_page_get(t, get_u32(root->data + BTREENODE_RIGHT),
-                            (int)vdb_btree_level(root)-1, &pg) );
-    TRY( vdb_page_write(t->p, root) );
-    memcpy(root->data + PAGE_CONTENT, pg->data + PAGE_CONTENT,
-           t->usable - PAGE_CONTENT);
-    root->data[PAGEHDR_TYPE] = pg->data[PAGEHDR_TYPE];
-    rc = vdb_page_free(t->p, pg);
-    pg = NULL;
-    TRY( rc );
-  }
-done:
-  vdb_page_unpin(t->p, pg);
-  return rc;
+  if( vdb_btree_is_leaf(root) || vdb_btree_n_cell(root)>0 ) return VECDB_OK;
+  rc = vdb_btree_page_get(t, get_u32(root->data + BTREENODE_RIGHT),
+                          (int)vdb_btree_level(root)-1, &pg);
+  if( rc!=VECDB_OK ) return rc;
+  memcpy(root->data + PAGE_CONTENT, pg->data + PAGE_CONTENT,
+         t->usable - PAGE_CONTENT);
+  root->data[PAGEHDR_TYPE] = pg->data[PAGEHDR_TYPE];
+  return vdb_page_free(t->p, pg);
 }
 
 int vdb_btree_path_shrink(const struct btree *t, struct path *path){
@@ -458,7 +456,7 @@ int vdb_btree_path_shrink(const struct btree *t, struct path *path){
       && page_is_underfull(t, path->step[path->n-1].pg) ){
     TRY( page_shrink(t, path, &merged) );
   }
-  if( merged && path->n==1 ) TRY( root_pull_up(t, path->step[0].pg) );
+  if( merged && path->n==1 ) rc = root_pull_up(t, path->step[0].pg);
 done:
   return rc;
 }

@@ -96,19 +96,20 @@ static void key_check(struct tree_check *k, const struct page *pg, unsigned i,
   }
 }
 
-/* All cells of a page; *sound: they can be decoded. */
-static int cells_check(struct tree_check *k, const struct page *pg,
-                       const struct key_range *r, bool *sound){
+/* All cells of a page. True: they can be decoded. */
+static bool cells_check(struct tree_check *k, const struct page *pg,
+                        const struct key_range *r){
   unsigned n_cell = vdb_btree_n_cell(pg);
   uint32_t n_byte = 0, n_free = vdb_btree_page_free(&k->t, pg);
   struct cell c, prev;
-  int rc;
 
-  *sound = false;
   memset(k->used, 0, k->t.usable);
   for(unsigned i=0; i<n_cell; i++){
-    rc = vdb_btree_cell_get(&k->t, pg, i, &c);
-    if( rc!=VECDB_OK ) return damage_absorb(k, rc);
+    int rc = vdb_btree_cell_get(&k->t, pg, i, &c);
+    if( rc!=VECDB_OK ){
+      (void)damage_absorb(k, rc);       /* what a page holds is no I/O */
+      return false;
+    }
     if( !cell_mark(k, pg, &c) ){
       vdb_census_report(k->census, TREE_DAMAGE, k->what,
                         "page %u: cell %u overlaps another one",
@@ -118,7 +119,6 @@ static int cells_check(struct tree_check *k, const struct page *pg,
     n_byte += c.n + 2;
     prev = c;
   }
-  *sound = true;
   if( n_byte+n_free!=vdb_btree_room(&k->t, pg) ){                  /* B4 */
     vdb_census_report(k->census, TREE_DAMAGE, k->what,
                       "page %u: %u bytes in cells and %u free, expected %u "
@@ -126,7 +126,7 @@ static int cells_check(struct tree_check *k, const struct page *pg,
                       (unsigned)n_free,
                       (unsigned)vdb_btree_room(&k->t, pg));
   }
-  return VECDB_OK;
+  return true;
 }
 
 /* The page and all below it. The range's keys lie in pinned pages. */
@@ -135,20 +135,17 @@ static int subtree_check(struct tree_check *k, page_no pgno, int level,
   struct page *pg = NULL;
   struct key_range below;
   struct cell c;
-  page_no child;
-  bool sound;
   int rc;
 
   if( vdb_pager_interrupted(k->t.p) ) return VECDB_INTERRUPT;
   if( !vdb_census_page(k->census, pgno, k->what) ) return VECDB_OK;
   rc = vdb_btree_page_get(&k->t, pgno, level, &pg);
   if( rc!=VECDB_OK ) return damage_absorb(k, rc);
-  TRY( cells_check(k, pg, r, &sound) );
-  if( !sound ) goto done;
+  if( !cells_check(k, pg, r) ) goto done;
   level = (int)vdb_btree_level(pg);
   below = *r;
   for(unsigned i=0; i<vdb_btree_n_cell(pg); i++){
-    TRY( vdb_btree_cell_get(&k->t, pg, i, &c) );
+    TRY_ALWAYS( vdb_btree_cell_get(&k->t, pg, i, &c) );   /* cells_check */
     if( level==0 ){
       if( c.pg ) TRY( chain_check(k, c.pg, c.n_val) );
       continue;
@@ -162,8 +159,8 @@ static int subtree_check(struct tree_check *k, page_no pgno, int level,
   if( level>0 ){
     below.hi = r->hi;
     below.n_hi = r->n_hi;
-    TRY( vdb_btree_child(&k->t, pg, vdb_btree_n_cell(pg), &child) );
-    TRY( subtree_check(k, child, level-1, &below) );
+    TRY( subtree_check(k, get_u32(pg->data + BTREENODE_RIGHT), level-1,
+                       &below) );
   }
 done:
   vdb_page_unpin(k->t.p, pg);

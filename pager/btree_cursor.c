@@ -133,7 +133,8 @@ done:
 
 /* ------------------------------------------------------------- entries */
 
-/* Make the cell at the end of the way the current entry. With `ordered` it
+/* Make the cell at the end of the way, whose page was in use until now and so
+** is in the cache, the current entry. With `ordered` it
 ** must lie beyond the current key in the direction of the move. */
 static int cursor_take(struct btree_cursor *c, bool ordered, bool forward){
   struct page *pg = NULL;
@@ -141,7 +142,7 @@ static int cursor_take(struct btree_cursor *c, bool ordered, bool forward){
   unsigned s = c->n_step-1;
   int rc, order;
 
-  TRY( step_get(c, s, &pg) );
+  TRY_ALWAYS( step_get(c, s, &pg) );
   TRY( vdb_btree_cell_get(&c->t, pg, c->step[s].i, &cell) );
   if( ordered ){
     order = vdb_btree_compare(c->key, c->n_key, cell.key, cell.n_key);

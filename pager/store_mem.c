@@ -131,8 +131,8 @@ static struct mem_extent *mem_extent_find(struct page_store *s, uint64_t no,
                                           size_t sz){
   struct mem_store *m = mem_of(s);
   if( no>=m->n_extent_cap || m->extent[no].p==NULL || m->extent[no].sz<sz ){
-    VDB_CORRUPT(s->pager->err, "extent %llu of %s does not exist",
-                (unsigned long long)no, vdb_pager_name(s->pager));
+    (void)VDB_CORRUPT(s->pager->err, "extent %llu of %s does not exist",
+                      (unsigned long long)no, vdb_pager_name(s->pager));
     return NULL;
   }
   return &m->extent[no];

@@ -172,10 +172,10 @@ static int column_unknown(struct parser *p, const char *name){
   if( list==NULL ) return VECDB_NOMEM;
   for(int i=0; i<s->n_col; i++) list[i] = s->col[i].name;
   near = vdb_nearest_word(name, list);
-  vdb_error(p->err, VECDB_NOTFOUND,
-            "filter: no column \"%.100s\" at byte %zu%s%.100s%s", name,
-            p->lex.t.pos+1, near ? "; did you mean \"" : "", near ? near : "",
-            near ? "\"?" : "");
+  (void)vdb_error(p->err, VECDB_NOTFOUND, "filter: no column \"%.100s\" at "
+                  "byte %zu%s%.100s%s", name, p->lex.t.pos+1,
+                  near ? "; did you mean \"" : "", near ? near : "",
+                  near ? "\"?" : "");
   vdb_free(list);
   return VECDB_NOTFOUND;
 }

@@ -33,6 +33,10 @@
 # define VDB_NEVER(x)   (x)
 #endif
 
+/* TRY for what cannot fail, by an invariant that a comment names. */
+#define TRY_ALWAYS(expr) do{ rc = (expr); \
+  if( VDB_NEVER(rc!=VECDB_OK) ) goto done; }while(0)
+
 #define VDB_LIKELY(x)    __builtin_expect(!!(x), 1)
 #define VDB_UNLIKELY(x)  __builtin_expect(!!(x), 0)
 #define VDB_PRINTF(f, a) __attribute__((format(printf, f, a)))

@@ -39,7 +39,7 @@ static void message_format(char *z, size_t sz, const char *fmt, va_list ap){
   message_mark_cut(z, sz, vsnprintf(z, sz, fmt, ap));
 }
 
-int vdb_error(struct vdb_err *e, int rc, const char *fmt, ...){
+int (vdb_error)(struct vdb_err *e, int rc, const char *fmt, ...){
   va_list ap;
 
   if( e==NULL ) return rc;
@@ -71,7 +71,7 @@ void vdb_error_prefix(struct vdb_err *e, const char *fmt, ...){
   message_format(prefix, sizeof(prefix), fmt, ap);
   va_end(ap);
   memcpy(msg, vdb_error_text(e), strlen(vdb_error_text(e))+1);
-  vdb_error(e, e->rc, "%s: %s", prefix, msg);
+  (void)vdb_error(e, e->rc, "%s: %s", prefix, msg);
 }
 
 void vdb_error_clear(struct vdb_err *e){
