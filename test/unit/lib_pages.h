@@ -33,7 +33,8 @@ static inline void set_page(struct pager *p, page_no pgno, unsigned char fill){
   vdb_page_unpin(p, pg);
 }
 
-/* The byte a page is full of, -1 when it is not, -rc when it cannot be read. */
+/* The byte a page is full of, -1 when it is not, -rc when it cannot be read.
+*/
 static inline int fill_of(struct pager *p, page_no pgno){
   struct page *pg = NULL;
   int fill, rc = vdb_page_get(p, pgno, PAGE_BTREE_LEAF, &pg);
