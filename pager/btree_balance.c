@@ -217,7 +217,8 @@ static int cells_spread(const struct btree *t, const struct cells *s,
 
   if( level ){
     TRY( page_fill(t, left, level, s, 0, k, c->pg) );
-    TRY( page_fill(t, right, level, s, k+1, s->n, last) );
+    /* If the left one fits: else cells_middle would have cut further right. */
+    TRY_ALWAYS( page_fill(t, right, level, s, k+1, s->n, last) );
   }else{
     uint32_t n_before = c[-1].n_key;
     for(n=0; n<c->n_key && n<n_before && c[-1].key[n]==c->key[n]; n++){}
@@ -395,6 +396,16 @@ done:
   return rc;
 }
 
+/* The root, which is writable, has a single child: it takes that child's place.
+** The child, pinned once, is freed. */
+static int root_pull_up(const struct btree *t, struct page *root,
+                        struct page *child){
+  memcpy(root->data + PAGE_CONTENT, child->data + PAGE_CONTENT,
+         t->usable - PAGE_CONTENT);
+  root->data[PAGEHDR_TYPE] = child->data[PAGEHDR_TYPE];
+  return vdb_page_free(t->p, child);
+}
+
 /* The last page of the path is underfull: repair it with a neighbour. The
 ** path loses that step. *merged: the parent has one cell less. */
 static int page_shrink(const struct btree *t, struct path *path,
@@ -424,28 +435,16 @@ static int page_shrink(const struct btree *t, struct path *path,
     other = NULL;
     *merged = true;
     TRY( neighbours_merge(t, parent, &s, left, right, il) );
+    if( path->n==1 && vdb_btree_n_cell(parent)==0 ){
+      pg = NULL;
+      rc = root_pull_up(t, parent, left);
+    }
   }
 done:
   vdb_page_unpin(t->p, pg);
   vdb_page_unpin(t->p, other);
   cells_clear(&s);
   return rc;
-}
-
-/* A root with a single child takes that child's place. It is writable: its
-** last cell has just gone. The child has cells (B2), so once is enough. */
-static int root_pull_up(const struct btree *t, struct page *root){
-  struct page *pg = NULL;
-  int rc;
-
-  if( vdb_btree_is_leaf(root) || vdb_btree_n_cell(root)>0 ) return VECDB_OK;
-  rc = vdb_btree_page_get(t, get_u32(root->data + BTREENODE_RIGHT),
-                          (int)vdb_btree_level(root)-1, &pg);
-  if( rc!=VECDB_OK ) return rc;
-  memcpy(root->data + PAGE_CONTENT, pg->data + PAGE_CONTENT,
-         t->usable - PAGE_CONTENT);
-  root->data[PAGEHDR_TYPE] = pg->data[PAGEHDR_TYPE];
-  return vdb_page_free(t->p, pg);
 }
 
 int vdb_btree_path_shrink(const struct btree *t, struct path *path){
@@ -456,7 +455,6 @@ int vdb_btree_path_shrink(const struct btree *t, struct path *path){
       && page_is_underfull(t, path->step[path->n-1].pg) ){
     TRY( page_shrink(t, path, &merged) );
   }
-  if( merged && path->n==1 ) rc = root_pull_up(t, path->step[0].pg);
 done:
   return rc;
 }

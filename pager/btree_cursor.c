@@ -319,8 +319,7 @@ int vdb_btree_value(struct btree_cursor *c, const unsigned char **val,
     TRY( vdb_btree_value_read(&c->t, &cell, &c->val) );
     c->has_value = true;
   }
-  *val = c->val.z ? (const unsigned char*)c->val.z
-                  : (const unsigned char*)"";
+  *val = (const unsigned char*)c->val.z;    /* not NULL, even if empty */
   *n_val = c->val.n;
 done:
   vdb_page_unpin(c->t.p, pg);

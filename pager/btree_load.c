@@ -86,7 +86,7 @@ static int load_next_leaf(struct btree_loader *l, uint32_t n){
   TRY( vdb_btree_path_last(&l->t, &path) );
   TRY( vdb_btree_path_insert(&l->t, &path, l->cell, n) );
   vdb_btree_path_clear(&l->t, &path);
-  TRY( load_position(l) );
+  TRY_ALWAYS( load_position(l) );     /* the way was in use until now */
 done:
   vdb_btree_path_clear(&l->t, &path);
   return rc;

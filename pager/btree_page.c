@@ -289,7 +289,7 @@ int vdb_btree_cell_remove(const struct btree *t, struct page *pg, unsigned i){
   int rc;
 
   rc = vdb_btree_cell_get(t, pg, i, &c);
-  if( rc!=VECDB_OK ) return rc;
+  if( VDB_NEVER(rc!=VECDB_OK) ) return rc;   /* callers have decoded it */
   frag = get_u16(d + BTREELEAF_FRAG);
   if( n_cell==1 ){                       /* an empty page has no holes */
     off_cell = t->usable;
@@ -334,7 +334,7 @@ static int page_pack(const struct btree *t, struct page *pg){
   /* All cells are sound: from here nothing fails. The offsets are computed
   ** again from the lengths, in the same order. */
   for(unsigned i=0, at=t->usable; i<n_cell; i++){
-    TRY( vdb_btree_cell_get(t, pg, i, &c) );
+    TRY_ALWAYS( vdb_btree_cell_get(t, pg, i, &c) );
     at -= c.n;
     put_u16(slot + 2*i, (uint16_t)at);
   }

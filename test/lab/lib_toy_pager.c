@@ -348,7 +348,7 @@ static void finding_report(void *arg, int severity, const char *object,
   struct finding *f = arg;
   if( severity<1 ) return;
   if( f->n++==0 ){
-    vdb_error(&f->t->err, VECDB_CORRUPT, "check: %s: %s", object, message);
+    (void)vdb_error(&f->t->err, VECDB_CORRUPT, "check: %s: %s", object, message);
   }
 }
 

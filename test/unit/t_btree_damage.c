@@ -226,7 +226,7 @@ TEST(btree__check_finds_planted_damage){
 
 /* ---- every lie in turn --------------------------------------------------- */
 
-enum { LIE_KEY = 620, LIE_ENTRIES = 34, N_LIE = 24, N_LIE_OP = 9 };
+enum { LIE_KEY = 620, LIE_ENTRIES = 34, N_LIE = 31, N_LIE_OP = 9 };
 
 static unsigned char *lie_key(unsigned i){
   static unsigned char key[LIE_KEY];
@@ -258,6 +258,35 @@ static void lie_all_one(unsigned char *d, unsigned n){
     if( get_u16(slot + 2*i)<at ) at = get_u16(slot + 2*i);
   }
   for(unsigned i=0; i<n; i++) put_u16(slot + 2*i, (uint16_t)at);
+}
+
+/* n slots, all of the longest cell, right before which the cell area begins;
+** `frag` bytes are said to be holes. */
+static void lie_crowd(unsigned char *d, unsigned n, unsigned frag){
+  unsigned n_true = get_u16(d + BTREELEAF_NCELL);
+  unsigned char *slot = d + lie_header(d);
+  if( lie_header(d) + 2*n>get_u32(d + BTREELEAF_OFFCELL) ) return;
+  lie_all_one(d, n_true);
+  for(unsigned i=n_true; i<n; i++) put_u16(slot + 2*i, get_u16(slot));
+  put_u16(d + BTREELEAF_NCELL, (uint16_t)n);
+  if( frag==0 ) return;
+  put_u32(d + BTREELEAF_OFFCELL, lie_header(d) + 2*n);
+  put_u16(d + BTREELEAF_FRAG, (uint16_t)frag);
+}
+
+/* Cell i+1 of a node lies within the lowest cell, which becomes cell i. */
+static void lie_within(unsigned char *d, unsigned i){
+  unsigned n = get_u16(d + BTREELEAF_NCELL);
+  unsigned char *slot = d + lie_header(d) + 2*i, *low;
+  uint32_t off = get_u32(d + BTREELEAF_OFFCELL);
+  if( i+1>=n || d[PAGEHDR_TYPE]==PAGE_BTREE_LEAF ) return;
+  low = d + off;
+  memmove(low, d + get_u16(slot), 4);               /* the child of cell i */
+  memmove(low+40, d + get_u16(slot+2), 4);
+  low[44] = 1;
+  low[45] = 'z';                                    /* above all others */
+  put_u16(slot, (uint16_t)off);
+  put_u16(slot+2, (uint16_t)(off+40));
 }
 
 /* Tell lie number `kind` about cell i (of a chain: about its page). */
@@ -293,6 +322,13 @@ static void lie_tell(unsigned char *d, uint32_t usable, unsigned kind,
     case 20: if( !is_leaf ) put_u32(d + BTREENODE_RIGHT, get_u32(cell)); break;
     case 21: memcpy(len+3, "\xff\xff", 2); break;     /* order */
     case 22: len[0] = 0; break;                       /* no key */
+    case 23: lie_crowd(d, 12, 0); break;
+    case 24: lie_crowd(d, 13, 0); break;
+    case 25: lie_crowd(d, 8, 1000); break;
+    case 26: lie_within(d, i); break;
+    case 27: put_u16(len, 0x07b6); break;             /* a key of 950 bytes */
+    case 28: put_u16(len+2, 0x09b0); break;           /* a value of 600 */
+    case 29: lie_crowd(d, 14, 0); break;
     default: d[PAGEHDR_TYPE] = PAGE_BTREE_LEAF;
   }
 }
@@ -315,8 +351,8 @@ static int lie_op(struct bench *b, unsigned op, unsigned k){
       break;
     case 1:
       for(unsigned i=0; i<8 && rc==VECDB_OK; i++){
-        rc = vdb_btree_put(b->p, b->root, lie_key(4*k+(i&1)+1+100*i), LIE_KEY,
-                           b->val, 50, BTREE_UPSERT);
+        rc = vdb_btree_put(b->p, b->root, lie_key(4*k+1+i%3+(i>3 ? 4 : 0)),
+                           LIE_KEY, b->val, 50, BTREE_UPSERT);
       }
       break;
     case 2:
@@ -368,7 +404,7 @@ static void lie_live_with(struct bench *b, const char *what){
   unsigned sp;
   (void)tree_findings(b);
   for(unsigned op=0; op<N_LIE_OP; op++){
-    for(unsigned k=0; k<LIE_ENTRIES; k+=op==0 ? 1 : 3){
+    for(unsigned k=0; k<LIE_ENTRIES; k+=op==0 || op==8 ? 1 : 3){
       int rc;
       if( op>=5 && op<8 && k>3 ) break;
       REQUIRE_RC(VECDB_OK, vdb_pager_savepoint(b->p, &sp));
@@ -420,5 +456,86 @@ TEST(btree__every_lie_of_a_page_ends_as_corrupt){
     for(unsigned i=0; i<n; i+=n>2 ? n/2 : 1) lies_about(&b, pages[k], i);
   }
   tree_is_sound(&b);
+  bench_close(&b);
+}
+
+/* ---- lies that take more than one page ----------------------------------- */
+
+/* A way of as many levels as there may be, every page of it full: there is no
+** room for one more. Each node names its child twice. */
+TEST(btree__a_tree_that_is_too_deep_is_corrupt){
+  struct page *pg = NULL;
+  struct bench b;
+  page_no child;
+
+  bench_open(&b, 4096, 1);
+  REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(b.p));
+  for(unsigned i=0; i<5; i++){
+    REQUIRE_RC(VECDB_OK, vdb_btree_put(b.p, b.root, lie_key(i), LIE_KEY, b.val,
+                                       180, BTREE_INSERT));
+  }
+  REQUIRE_RC(VECDB_OK, vdb_page_new(b.p, PAGE_BTREE_LEAF, &pg));
+  child = pg->pgno;
+  {
+    struct page *root = NULL;
+    REQUIRE_RC(VECDB_OK, vdb_page_get(b.p, b.root, PAGE_BTREE_LEAF, &root));
+    memcpy(pg->data+PAGE_CONTENT, root->data+PAGE_CONTENT, 4096-PAGE_CONTENT);
+    vdb_page_unpin(b.p, root);
+  }
+  vdb_page_unpin(b.p, pg);
+  for(unsigned level=1; level<=32; level++){
+    unsigned char *d;
+    if( level<32 ) REQUIRE_RC(VECDB_OK, vdb_page_new(b.p, PAGE_BTREE_NODE,
+                                                     &pg));
+    else REQUIRE_RC(VECDB_OK, vdb_page_get(b.p, b.root, 0, &pg));
+    REQUIRE_RC(VECDB_OK, vdb_page_write(b.p, pg));
+    d = pg->data;
+    memset(d+PAGE_CONTENT, 0, 4096-PAGE_CONTENT);
+    d[PAGEHDR_TYPE] = PAGE_BTREE_NODE;
+    d[BTREENODE_LEVEL] = (unsigned char)level;
+    put_u32(d + BTREENODE_RIGHT, child);
+    put_u16(d + BTREENODE_NCELL, 3);          /* of no room: no gap */
+    put_u32(d + BTREENODE_OFFCELL, BTREENODE_SIZE+6);
+    for(unsigned k=0; k<3; k++){
+      unsigned at = 4096 - 6*(k+1);
+      put_u16(d + BTREENODE_SIZE + 2*k, (uint16_t)at);
+      put_u32(d + at, child);
+      d[at+4] = 1;
+      d[at+5] = (unsigned char)(1+k);
+    }
+    child = pg->pgno;
+    vdb_page_unpin(b.p, pg);
+  }
+  CHECK_RC(VECDB_CORRUPT, vdb_btree_put(b.p, b.root, lie_key(77), LIE_KEY,
+                                        b.val, 180, BTREE_INSERT));
+  CHECK(strstr(b.err.msg, "deeper than 32 levels")!=NULL);
+  bench_close(&b);
+}
+
+/* Bytes that change between two calls although nobody has changed the tree:
+** only a file that lies does so. */
+TEST(btree__a_page_that_changes_under_a_cursor_is_corrupt){
+  struct btree_cursor *c = NULL;
+  struct page *pg = NULL;
+  const unsigned char *p;
+  struct bench b;
+  bool at_end;
+  size_t n;
+
+  bench_open(&b, 4096, 1);
+  REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(b.p));
+  for(unsigned i=0; i<4; i++){
+    REQUIRE_RC(VECDB_OK, vdb_btree_put(b.p, b.root, lie_key(i), LIE_KEY, b.val,
+                                       20, BTREE_INSERT));
+  }
+  REQUIRE_RC(VECDB_OK, vdb_btree_cursor_open(b.p, b.root, &c));
+  REQUIRE_RC(VECDB_OK, vdb_btree_last(c, &at_end));
+  REQUIRE_RC(VECDB_OK, vdb_page_get(b.p, b.root, 0, &pg));
+  REQUIRE_RC(VECDB_OK, vdb_page_write(b.p, pg));
+  put_u16(pg->data + BTREELEAF_NCELL, 2);
+  vdb_page_unpin(b.p, pg);
+  CHECK_RC(VECDB_CORRUPT, vdb_btree_value(c, &p, &n));
+  CHECK(strstr(b.err.msg, "cell 3 of 2 asked for")!=NULL);
+  vdb_btree_cursor_close(c);
   bench_close(&b);
 }

@@ -213,6 +213,116 @@ TEST(btree__refuses_keys_beyond_the_limit){
   bench_close(&b);
 }
 
+TEST(btree__refuses_values_beyond_the_limit){
+  struct btree_loader *l = NULL;
+  size_t n = ((size_t)1<<30) + 1;
+  unsigned char key[BTREE_KEY_MAX+1] = "k";
+  struct bench b;
+
+  bench_open(&b, 4096, 1);
+  REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(b.p));
+  CHECK_RC(VECDB_TOOBIG, vdb_btree_put(b.p, b.root, "k", 1, "", n,
+                                       BTREE_INSERT));
+  REQUIRE_RC(VECDB_OK, vdb_btree_load_begin(b.p, b.root, &l));
+  CHECK_RC(VECDB_TOOBIG, vdb_btree_load_add(l, "k", 1, "", n));
+  CHECK_RC(VECDB_TOOBIG, vdb_btree_load_add(l, key, BTREE_KEY_MAX+1, "", 0));
+  CHECK_RC(VECDB_OK, vdb_btree_load_add(l, "k", 1, "", 0));
+  REQUIRE_RC(VECDB_OK, vdb_btree_load_end(l, true));
+  tree_is_sound(&b);
+  bench_close(&b);
+}
+
+/* The empty key is a key, the empty value a value, whatever the way. */
+TEST(btree__takes_empty_keys_and_values){
+  struct btree_loader *l = NULL;
+  struct btree_cursor *c = NULL;
+  const unsigned char *p;
+  struct bench b;
+  bool at_end;
+  size_t n;
+
+  bench_open(&b, 4096, 1);
+  REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(b.p));
+  REQUIRE_RC(VECDB_OK, vdb_btree_cursor_open(b.p, b.root, &c));
+  CHECK_RC(VECDB_MISUSE, vdb_btree_value(c, &p, &n));
+  CHECK_RC(VECDB_MISUSE, vdb_btree_key(c, &p, &n));
+  REQUIRE_RC(VECDB_OK, vdb_btree_put(b.p, b.root, "", 0, "", 0,
+                                     BTREE_INSERT));
+  REQUIRE_RC(VECDB_OK, vdb_btree_load_begin(b.p, b.root, &l));
+  CHECK_RC(VECDB_EXISTS, vdb_btree_load_add(l, "", 0, "", 0));
+  CHECK_RC(VECDB_OK, vdb_btree_load_add(l, "a", 1, "v", 1));
+  REQUIRE_RC(VECDB_OK, vdb_btree_load_end(l, true));
+  REQUIRE_RC(VECDB_OK, vdb_btree_first(c, &at_end));
+  REQUIRE(!at_end);
+  REQUIRE_RC(VECDB_OK, vdb_btree_value(c, &p, &n));
+  CHECK(p!=NULL);
+  CHECK_U64(0, n);
+  vdb_btree_cursor_close(c);
+  tree_is_sound(&b);
+  bench_close(&b);
+}
+
+TEST(btree__a_cursor_keeps_no_long_value){
+  struct vdb_mem_stats before, after;
+  struct btree_cursor *c = NULL;
+  const unsigned char *p;
+  struct bench b;
+  bool at_end;
+  size_t n;
+
+  bench_open(&b, 4096, 1);
+  REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(b.p));
+  memset(b.val, 'v', 200000);
+  REQUIRE_RC(VECDB_OK, vdb_btree_put(b.p, b.root, "a", 1, b.val, 200000,
+                                     BTREE_INSERT));
+  REQUIRE_RC(VECDB_OK, vdb_btree_put(b.p, b.root, "b", 1, "short", 5,
+                                     BTREE_INSERT));
+  REQUIRE_RC(VECDB_OK, vdb_btree_cursor_open(b.p, b.root, &c));
+  REQUIRE_RC(VECDB_OK, vdb_btree_first(c, &at_end));
+  REQUIRE_RC(VECDB_OK, vdb_btree_value(c, &p, &n));
+  CHECK_U64(200000, n);
+  CHECK_MEM(b.val, p, n);
+  vdb_mem_stats(&before);
+  REQUIRE_RC(VECDB_OK, vdb_btree_next(c, &at_end));
+  REQUIRE_RC(VECDB_OK, vdb_btree_value(c, &p, &n));
+  CHECK_MEM("short", p, 5);
+  vdb_mem_stats(&after);
+  CHECK(after.sz_now+190000<before.sz_now);
+  vdb_btree_cursor_close(c);
+  bench_close(&b);
+}
+
+/* Long work asks now and then whether to stop. */
+TEST(btree__stops_when_interrupted){
+  static volatile int stop;
+  struct vdb_str val = VDB_STR_INIT;
+  struct pager_config cfg;
+  struct census *c = NULL;
+  struct bench b;
+  uint64_t n;
+
+  memset(&b, 0, sizeof(b));
+  memset(&cfg, 0, sizeof(cfg));
+  cfg.open_flags = VECDB_OPEN_MEMORY;
+  cfg.interrupted = &stop;
+  bench_open_with(&b, &cfg, 1);
+  REQUIRE_RC(VECDB_OK, vdb_pager_begin_write(b.p));
+  REQUIRE_RC(VECDB_OK, vdb_btree_put(b.p, b.root, "k", 1, b.val, 9000,
+                                     BTREE_INSERT));
+  stop = 1;
+  CHECK_RC(VECDB_INTERRUPT, vdb_btree_get(b.p, b.root, "k", 1, &val));
+  CHECK_RC(VECDB_INTERRUPT, vdb_btree_count(b.p, b.root, &n));
+  CHECK_RC(VECDB_INTERRUPT, vdb_btree_put(b.p, b.root, "m", 1, b.val, 9000,
+                                          BTREE_INSERT));
+  REQUIRE_RC(VECDB_OK, vdb_census_begin(b.p, false, NULL, NULL, &c));
+  CHECK_RC(VECDB_INTERRUPT, vdb_btree_check(b.p, c, b.root, "tree"));
+  stop = 0;
+  REQUIRE_RC(VECDB_OK, vdb_census_end(c, &n));
+  CHECK_RC(VECDB_OK, vdb_btree_get(b.p, b.root, "k", 1, &val));
+  vdb_str_clear(&val);
+  bench_close(&b);
+}
+
 TEST(btree__orders_a_prefix_before_its_extension){
   static const char *const in_order[] = { "", "a", "a\x01", "aa", "b" };
   struct btree_cursor *c = NULL;

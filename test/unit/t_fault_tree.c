@@ -221,6 +221,7 @@ static int act_bulk_load(struct toy *t){
   TRY( vdb_btree_load_begin(pager_of(t), root, &l) );
   for(unsigned i=0; i<24; i++){
     TRY( toy_savepoint(t, &sp) );
+    vdb_pager_forget(pager_of(t), 0);
     TRY( vdb_btree_load_add(l, key_of(1000 + i), N_KEY, val,
                             i%9==8 ? 7000 : 30) );
     TRY( toy_release(t, sp) );

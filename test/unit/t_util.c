@@ -229,7 +229,7 @@ TEST(err__cuts_long_sentences_between_characters){
   z[1000] = 0;
   for(int pad=0; pad<2; pad++){
     size_t n;
-    vdb_error(&e, VECDB_ERROR, "%s%s", pad ? "x" : "", z);
+    (void)vdb_error(&e, VECDB_ERROR, "%s%s", pad ? "x" : "", z);
     n = strlen(e.msg);
     CHECK( n<sizeof(e.msg) && n>=sizeof(e.msg)-5 );
     CHECK_STR( "...", e.msg+n-3 );
