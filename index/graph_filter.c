@@ -24,8 +24,9 @@
 **           rows pass, which a walk explores badly: it gets more effort.
 ** GIVE UP   The caller says how many blocks cost as much as comparing all rows
 **           that pass. When the sample says that the walk will cost more, or,
-**           being far, a third of it, the walk ends without results. So does
-**           one that finds fewer than k: the caller then compares them all.
+**           being far, three quarters of it (as it finds less), the walk ends
+**           without results. So does one that finds fewer than k: the caller
+**           then compares them all.
 **
 ** As in graph_search.c the next node is chosen, and its block requested, before
 ** the one at hand is expanded; G1, G2 and G3 hold here, too. Results do not
@@ -55,7 +56,7 @@
 #define SAMPLE_PRIOR   16.0     /* lanes that pass as elsewhere, added to it */
 #define RARE_SHARE     0.85     /* near the query, of the share elsewhere */
 #define FAR_SHARE      0.6
-#define FAR_COST       3.0
+#define FAR_COST       1.3
 
 struct filter_walk {
   struct graph_walk *w;

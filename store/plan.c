@@ -24,10 +24,10 @@
 
 #define RECALL_DEFAULT   0.95
 #define EXACT_ROWS_MIN   500u          /* fewer that qualify: exact */
-#define COST_ROW_NS      12.0          /* exact: each row, and .. */
-#define COST_BYTE_NS     0.05          /* .. each byte of it */
-#define COST_BLOCK_NS    150.0         /* graph: each block, and .. */
-#define COST_STRIDE_NS   0.12          /* .. each byte of it */
+#define COST_ROW_NS      10.0          /* exact: each row, and .. */
+#define COST_BYTE_NS     0.022         /* .. each byte of it */
+#define COST_BLOCK_NS    20.0          /* graph: each block, and .. */
+#define COST_STRIDE_NS   0.19          /* .. each byte of it */
 #define COST_EF          0.8           /* blocks by unit of ef, through all */
 #define SHARE_THROUGH    0.95          /* nearly all: walk through */
 

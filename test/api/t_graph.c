@@ -345,7 +345,7 @@ TEST(graph__reports_the_distance_to_the_bit){
     int d = kind[i].step>0 ? D : 20;
     vecdb_column_data data = { sizeof(data), 1, VECDB_VECTOR,
                                (uint32_t)kind[i].element, f, 0, NULL };
-    vecdb_search_options o = g_options(G_K, 50);
+    vecdb_search_options o = g_options(G_K, 20);
     int64_t key[G_K];
     float dist[G_K];
     vecdb_collection *c;
