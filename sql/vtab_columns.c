@@ -22,6 +22,11 @@ static const struct hidden_row {
   [HID_MMR]      = { "mmr_lambda", "REAL ",    1 },
 };
 
+const char *vdb_table_hidden_name(int hid){
+  const char *z = hidden_table[hid].name;
+  return z ? z : "query";
+}
+
 static const char *sql_type(const vecdb_column_info *info){
   switch( info->type ){
     case VECDB_INTEGER: return "INTEGER";

@@ -106,6 +106,19 @@ static int read_fraction(struct sql_table *t, const char *name,
   return SQLITE_OK;
 }
 
+static int read_switch(struct sql_table *t, const char *name,
+                       sqlite3_value *v, int *out){
+  int type = sqlite3_value_numeric_type(v);
+  sqlite3_int64 i = sqlite3_value_int64(v);
+  if( type!=SQLITE_INTEGER || (i!=0 && i!=1) ){
+    return request_fail(t, sqlite3_mprintf("%s must be 0 or 1, found %s", name,
+                        type==SQLITE_INTEGER ? (const char*)sqlite3_value_text(v)
+                                             : vdb_value_type_name(v)));
+  }
+  *out = (int)i;
+  return SQLITE_OK;
+}
+
 /* Set one hint by name; NULL leaves the default. */
 static int request_hint(struct sql_table *t, struct sql_request *q, int hint,
                         sqlite3_value *v){
@@ -125,7 +138,7 @@ static int request_hint(struct sql_table *t, struct sql_request *q, int hint,
       rc = read_fraction(t, "recall", v, 1e-9, &q->recall);
       break;
     case HINT_EXACT:
-      q->is_exact = sqlite3_value_int(v)!=0;
+      rc = read_switch(t, "exact", v, &q->is_exact);
       break;
     case HINT_MMR:
       rc = read_fraction(t, "mmr_lambda", v, 0, &q->mmr_lambda);
@@ -188,9 +201,14 @@ static int request_json_key(struct sql_table *t, struct sql_request *q,
   if( key==NULL ) return SQLITE_NOMEM;
   if( strcmp(key, "k")==0 ){
     rc = read_count(t, "k", v, &n);
-    if( rc==SQLITE_OK && n<0 ) q->is_empty = 1;
+    if( rc!=SQLITE_OK ) return rc;
+    if( q->k>=0 && q->k!=n ){
+      return request_fail(t, sqlite3_mprintf("k of table \"%s\" is given twice",
+                          t->name));
+    }
+    if( n<0 ) q->is_empty = 1;
     q->k = n;
-    return rc;
+    return SQLITE_OK;
   }
   if( strcmp(key, "ef")==0 ) return request_hint(t, q, HINT_EF, v);
   if( strcmp(key, "recall")==0 ) return request_hint(t, q, HINT_RECALL, v);

@@ -335,6 +335,7 @@ struct sql_table {
   struct sql_capture *capture;  /* queries kept; NULL: not known yet */
 };
 int vdb_table_hidden(const struct sql_table *t, int i_col); /* HID_*, or -1 */
+const char *vdb_table_hidden_name(int hid);
 int vdb_table_column_of(const struct sql_table *t, int hid);
 /* Take the engine's error as this table's message. */
 int vdb_table_error(struct sql_table *t, int engine_rc);

@@ -103,7 +103,7 @@ struct survey {
   sqlite3_index_info *info;
   struct plan plan;
   int i_match, i_table;       /* v MATCH ?, <table> = ? */
-  int i_k, i_limit, i_offset;
+  int i_k, i_limit, i_offset, i_filter;
   int must_refuse;            /* something needed is not usable here */
   int n_left;                 /* terms that SQLite will check itself */
   int i_blind;                /* one of them that k would cut before; -1 */
@@ -198,14 +198,40 @@ static int survey_distance(struct survey *s, int i){
   return plan_add(&s->plan, SECT_DISTANCE, 0, op, COLL_BINARY, i);
 }
 
-/* Remember the first `hidden = value`; SQLite checks a second one. */
-static void survey_once(struct survey *s, int *slot, int i){
-  if( *slot<0 ) *slot = i; else s->n_left++;
+/* Do constraints i and j compare with the same literal? A condition that
+** SQLite has pushed into a subquery is there twice. */
+static int is_same_literal(struct survey *s, int i, int j){
+  sqlite3_value *a = NULL, *b = NULL;
+  const char *x, *y;
+  if( sqlite3_vtab_rhs_value(s->info, i, &a)!=SQLITE_OK || a==NULL
+   || sqlite3_vtab_rhs_value(s->info, j, &b)!=SQLITE_OK || b==NULL
+   || sqlite3_value_type(a)!=sqlite3_value_type(b) ){
+    return 0;
+  }
+  x = (const char*)sqlite3_value_text(a);
+  y = (const char*)sqlite3_value_text(b);
+  return x && y && strcmp(x, y)==0;
+}
+
+/* Remember `hidden = value` as *slot. SQLite would make two of them an empty
+** answer, or leave one out, before we could say what the rows are. */
+static int survey_once(struct survey *s, int hid, int *slot, int i){
+  if( *slot<0 ){
+    *slot = i;
+    return SQLITE_OK;
+  }
+  if( is_same_literal(s, *slot, i) ){
+    s->n_left++;
+    return SQLITE_OK;
+  }
+  return survey_error(s, sqlite3_mprintf("%s of table \"%s\" is given twice%s",
+      vdb_table_hidden_name(hid), s->t->name,
+      hid==HID_FILTER ? "; join the two texts by AND" : ""));
 }
 
 static int survey_hidden(struct survey *s, int i, int hid){
   const struct sqlite3_index_constraint *con = &s->info->aConstraint[i];
-  int h;
+  int h, rc = SQLITE_OK;
 
   if( hid==HID_DISTANCE ){
     if( !con->usable ){
@@ -222,15 +248,23 @@ static int survey_hidden(struct survey *s, int i, int hid){
     s->must_refuse = 1;
     return SQLITE_OK;
   }
-  if( hid==HID_TABLE ) survey_once(s, &s->i_table, i);
-  if( hid==HID_K ) survey_once(s, &s->i_k, i);
+  if( hid==HID_TABLE ) return survey_once(s, hid, &s->i_table, i);
+  if( hid==HID_K ) return survey_once(s, hid, &s->i_k, i);
   if( hid==HID_FILTER ){
-    return plan_add(&s->plan, SECT_EXPR, 0, TERM_EQ, COLL_BINARY, i);
+    int is_first = s->i_filter<0;
+    SQL_TRY( survey_once(s, hid, &s->i_filter, i) );
+    if( is_first ){
+      rc = plan_add(&s->plan, SECT_EXPR, 0, TERM_EQ, COLL_BINARY, i);
+    }
+    return rc;
   }
-  for(h=0; h<HINT_N; h++){
-    if( hid==hint_column[h] ) survey_once(s, &s->plan.i_hint[h], i);
+  for(h=0; h<HINT_N && rc==SQLITE_OK; h++){
+    if( hid==hint_column[h] ){
+      rc = survey_once(s, hid, &s->plan.i_hint[h], i);
+    }
   }
-  return SQLITE_OK;
+done:
+  return rc;
 }
 
 static int survey_match(struct survey *s, int i){
@@ -599,6 +633,7 @@ int vdb_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
   if( rc!=SQLITE_OK ) return rc;
   s.info = info;
   s.i_match = s.i_table = s.i_k = s.i_limit = s.i_offset = s.i_blind = -1;
+  s.i_filter = -1;
   plan_init(&s.plan);
   for(i=0; i<info->nConstraint; i++) SQL_TRY( survey_constraint(&s, i) );
   if( s.must_refuse ){
