@@ -174,6 +174,7 @@ struct vdb_graph_info {
   uint32_t nav;           /* VDB_NAV_* */
   bool is_prefix;         /* codes of principal dimensions */
   bool needs_rerank;      /* d2 of results are approximate */
+  bool has_sums;          /* blocks have checksums */
   float stop;             /* early stop that suits the index, see search */
 };
 void vdb_graph_info(const struct vdb_graph *g, struct vdb_graph_info *out);
@@ -209,6 +210,10 @@ struct vdb_graph_blocks {
   const uint64_t *filter; /* bitmap by row: only these; NULL: all */
   uint32_t n_row;         /* bits in the bitmaps; other rows do not qualify */
   const struct vdb_graph_within *within;   /* NULL: walk through all */
+  /* Bitmap by slot: blocks whose checksum was right. Searches check the others
+  ** (has_sums) when they come to them, and set their bits; threads may share
+  ** it. NULL: nothing is checked. */
+  uint64_t *sound;
 };
 
 struct vdb_graph_search {

@@ -207,7 +207,8 @@ static void header_put(const struct vdb_graph *g, unsigned char *p, size_t sz){
   p[GRAPHHDR_NAV] = (unsigned char)g->nav;
   p[GRAPHHDR_BITS] = (unsigned char)g->bits;
   p[GRAPHHDR_FLAGS] = (unsigned char)((g->is_prefix ? GRAPH_PROJECTED : 0)
-                                      | (g->is_mixed ? GRAPH_MIXED : 0));
+                                      | (g->is_mixed ? GRAPH_MIXED : 0)
+                                      | (g->is_summed ? GRAPH_SUMMED : 0));
   put_u16(p+GRAPHHDR_NLANES, (uint16_t)g->n_lanes);
   put_u16(p+GRAPHHDR_NSEED, (uint16_t)g->router.n_seed);
   put_u32(p+GRAPHHDR_LO, (uint32_t)g->lo);
@@ -248,6 +249,7 @@ static int header_get(struct vdb_graph *g, const unsigned char *p){
   g->bits = p[GRAPHHDR_BITS];
   g->is_prefix = (p[GRAPHHDR_FLAGS] & GRAPH_PROJECTED)!=0;
   g->is_mixed = (p[GRAPHHDR_FLAGS] & GRAPH_MIXED)!=0;
+  g->is_summed = (p[GRAPHHDR_FLAGS] & GRAPH_SUMMED)!=0;
   g->n_lanes = get_u16(p+GRAPHHDR_NLANES);
   g->lo = (int32_t)get_u32(p+GRAPHHDR_LO);
   g->n_cal = get_u32(p+GRAPHHDR_NCAL);
@@ -259,7 +261,8 @@ static int header_get(struct vdb_graph *g, const unsigned char *p){
    || (g->lo!=0 && g->lo!=-128) || g->n_nodes>g->n_slots
    || (g->n_nodes==0)!=(g->n_slots==0)
    || (g->is_mixed && g->n_nodes!=g->n_slots)
-   || p[GRAPHHDR_FLAGS]>(GRAPH_PROJECTED|GRAPH_MIXED) || g->n_cal>GRAPH_CAL_MAX
+   || p[GRAPHHDR_FLAGS]>(GRAPH_PROJECTED|GRAPH_MIXED|GRAPH_SUMMED)
+   || g->n_cal>GRAPH_CAL_MAX
    || g->router.n_seed<1 || g->router.n_seed>64 || g->reuse>2
    || !(g->stop>=-1 && g->stop<=1e6f)
    || get_u32(p+GRAPHHDR_NROUTER)>g->n_nodes
@@ -358,5 +361,6 @@ void vdb_graph_info(const struct vdb_graph *g, struct vdb_graph_info *out){
   out->nav = g->nav;
   out->is_prefix = g->is_prefix;
   out->needs_rerank = g->nav==VDB_NAV_SQ8;
+  out->has_sums = g->is_summed;
   out->stop = g->stop;
 }

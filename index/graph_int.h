@@ -17,6 +17,7 @@
 #define GRAPH_EMPTY      2u
 #define GRAPH_PROJECTED  1u     /* GRAPHHDR.FLAGS */
 #define GRAPH_MIXED      2u
+#define GRAPH_SUMMED     4u
 #define GRAPH_GROUP_MAX  (1u<<20)   /* bytes of a group, one block at least */
 #define GRAPH_LANES_MAX  64
 
@@ -45,6 +46,7 @@ struct vdb_graph {
   bool is_prefix;
   bool is_mixed;                /* nodes, members of chains and empty blocks
                                 ** are anywhere; n_nodes is n_slots */
+  bool is_summed;               /* blocks have checksums */
   int32_t lo;                   /* NAV_BYTES: element = byte + lo */
   uint32_t reuse;               /* see GRAPHHDR.REUSE */
   uint32_t n_changed;           /* rows that came or went since `cal` */
@@ -127,7 +129,12 @@ void vdb_graph_lane_put(const struct vdb_graph *g, unsigned char *block,
                         const float *c, float n2, uint8_t *u, float *tmp);
 void vdb_graph_lane_clear(const struct vdb_graph *g, unsigned char *block,
                           uint32_t lane);
-/* Is every field of the block plausible? */
+/* The checksum of a block that is complete; is it right? (True where blocks
+** have none.) */
+void vdb_graph_block_seal(const struct vdb_graph *g, unsigned char *block);
+bool vdb_graph_block_is_intact(const struct vdb_graph *g,
+                               const unsigned char *block);
+/* Is every field of the block plausible, and the checksum right? */
 bool vdb_graph_block_ok(const struct vdb_graph *g, const unsigned char *block,
                         uint32_t slot);
 

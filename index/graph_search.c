@@ -180,6 +180,16 @@ static inline void block_prefetch(const struct graph_walk *w, uint32_t slot){
   for(uint32_t i=0; i<w->g->stride; i+=64) __builtin_prefetch(p+i, 0, 3);
 }
 
+/* Was the block's checksum right, or is it now? */
+static bool block_prove(const struct graph_walk *w, const unsigned char *p,
+                        uint32_t slot){
+  uint64_t *word = w->b->sound + slot/64, bit = (uint64_t)1<<(slot%64);
+  if( VDB_LIKELY(__atomic_load_n(word, __ATOMIC_RELAXED) & bit) ) return true;
+  if( !vdb_graph_block_is_intact(w->g, p) ) return false;
+  __atomic_fetch_or(word, bit, __ATOMIC_RELAXED);
+  return true;
+}
+
 /* The block, loaded and seen to be the right one, or NULL and w->rc. */
 static const unsigned char *block_get(struct graph_walk *w, uint32_t slot){
   const unsigned char *p = block_peek(w, slot);
@@ -191,7 +201,8 @@ static const unsigned char *block_get(struct graph_walk *w, uint32_t slot){
     if( w->rc!=VECDB_OK ) return NULL;
     p = base + (size_t)(slot & ((1u<<w->g->shift)-1))*w->g->stride;
   }
-  if( VDB_UNLIKELY(get_u32(p+GRAPHBLOCK_SLOT)!=slot) ){
+  if( VDB_UNLIKELY(get_u32(p+GRAPHBLOCK_SLOT)!=slot)
+   || (w->b->sound && !block_prove(w, p, slot)) ){
     w->rc = VECDB_CORRUPT_INDEX;
     return NULL;
   }

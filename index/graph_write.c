@@ -7,6 +7,8 @@
 ** After an insertion slots stay, and groups that were not touched are kept, so
 ** that old and new index share them; unless so few are left that new numbers,
 ** without holes and with neighbours side by side, are worth more than those.
+** Blocks get their checksums last; an old index without any goes on without,
+** as long as it lends groups to new ones.
 */
 #include "index/graph_build_int.h"
 #include "util/mem.h"
@@ -71,7 +73,9 @@ static int groups_write(struct graph_builder *b, const uint32_t *to,
   for(uint32_t lo=0; lo<n_all; lo+=n_in){
     uint32_t n = n_all-lo<n_in ? n_all-lo : n_in;
     for(uint32_t i=0; i<n; i++){
-      block_renumber(b, from[lo+i], to, buf + (size_t)i*g->stride);
+      unsigned char *block = buf + (size_t)i*g->stride;
+      block_renumber(b, from[lo+i], to, block);
+      vdb_graph_block_seal(g, block);
     }
     TRY( b->sink->group(b->sink->arg, lo>>g->shift, buf, n, g->stride) );
     TRY( vdb_graph_progress(b, 0) );
@@ -89,6 +93,7 @@ static int write_anew(struct graph_builder *b){
   int rc = VECDB_OK;
   if( to==NULL || from==NULL ) TRY( VECDB_NOMEM );
   n_all = order_nodes(b, to, from, &g->n_nodes);
+  g->is_summed = true;
   TRY( groups_write(b, to, from, n_all) );
   g->n_slots = n_all;
   g->is_mixed = false;
@@ -105,18 +110,23 @@ static bool is_kept(const struct graph_builder *b, uint32_t i_group){
   return b->base[i_group]!=build_group(b, i_group);
 }
 
+static void group_seal(const struct graph_builder *b, uint32_t lo,
+                       uint32_t n){
+  for(uint32_t s=lo; s<lo+n; s++) vdb_graph_block_seal(b->g, build_block(b, s));
+}
+
 /* Groups that were touched, and word of the others. */
 static int write_touched(struct graph_builder *b){
   const struct vdb_graph *g = b->g;
   uint32_t n_in = 1u<<g->shift;
   int rc = VECDB_OK;
   for(uint32_t lo=0; lo<b->n; lo+=n_in){
-    uint32_t i = lo>>g->shift;
+    uint32_t i = lo>>g->shift, n = b->n-lo<n_in ? b->n-lo : n_in;
     if( is_kept(b, i) ){
       TRY( b->sink->kept(b->sink->arg, i) );
     }else{
-      TRY( b->sink->group(b->sink->arg, i, b->base[i],
-                          b->n-lo<n_in ? b->n-lo : n_in, g->stride) );
+      group_seal(b, lo, n);
+      TRY( b->sink->group(b->sink->arg, i, b->base[i], n, g->stride) );
     }
     TRY( vdb_graph_progress(b, 0) );
   }

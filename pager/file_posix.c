@@ -431,6 +431,36 @@ static void posix_shm_barrier(struct vdb_file *file){
   atomic_thread_fence(memory_order_seq_cst);
 }
 
+/* ---- hints ------------------------------------------------------------------
+** Pages of a file that faults bring in one by one stay single pages: each has
+** to be mapped by itself, and translated by itself in every search since. With
+** MADV_HUGEPAGE they come two megabytes at a time, in one piece, which is also
+** how disks like it. But a piece is not made where one of its pages is there
+** already: who reads a page with read() first has it brought by a fault.
+** Where pages do not fit into memory, pieces would push each other out. */
+
+#define WHOLE_SHARE  8             /* of the machine's memory: 1/8 */
+
+static bool posix_map_whole(struct vdb_file *file, const void *p, size_t n){
+  size_t skip = (size_t)((uintptr_t)p % os_page_size());
+  long n_page = sysconf(_SC_PHYS_PAGES);
+
+  VDB_UNUSED(file);
+  if( n_page<=0 || n/os_page_size()>(size_t)n_page/WHOLE_SHARE ) return false;
+  return madvise((char*)(uintptr_t)p - skip, n + skip, MADV_HUGEPAGE)==0;
+}
+
+static void posix_map_bring(struct vdb_file *file, const void *p, size_t n){
+  size_t skip = (size_t)((uintptr_t)p % os_page_size());
+  VDB_UNUSED(file);
+#if defined(MADV_POPULATE_READ)
+  (void)madvise((char*)(uintptr_t)p - skip, n + skip, MADV_POPULATE_READ);
+#else
+  VDB_UNUSED(skip);
+  VDB_UNUSED(n);
+#endif
+}
+
 /* ---- reading and writing ---------------------------------------------------- */
 
 static int posix_read(struct vdb_file *file, uint64_t off, void *buf, size_t n,
@@ -782,6 +812,7 @@ const struct vecdb_file_ops vdb_file_posix = {
   .close = posix_close, .read = posix_read, .write = posix_write,
   .sync = posix_sync, .size = posix_size, .truncate = posix_truncate,
   .id = posix_id, .map = posix_map, .unmap = posix_unmap,
+  .map_whole = posix_map_whole, .map_bring = posix_map_bring,
   .lock = posix_lock, .unlock = posix_unlock,
   .shm_map = posix_shm_map, .shm_load = posix_shm_load,
   .shm_store = posix_shm_store, .shm_cas = posix_shm_cas,

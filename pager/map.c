@@ -6,6 +6,11 @@
 ** extent beyond makes a new, longer one, and the old window lives until its
 ** last pin goes.
 **
+** What is on disk should come into memory in large pieces: cheaper to map after
+** each opening, and fewer to translate in every search (file_posix.c, hints).
+** A single page that read() brings would keep its surroundings in small ones,
+** hence vdb_map_bring before it.
+**
 ** INVARIANTS
 **   V1  A window lies within the file, so that no access is a SIGBUS, short of
 **       a foreign truncation or a media error.
@@ -26,6 +31,7 @@ struct map_window {
   const unsigned char *p;
   unsigned n_pin;
   bool is_current;
+  bool is_whole;                    /* vdb_file_ops.map_whole */
 };
 
 /* Unmap windows that nobody needs: without pins and not current, or all
@@ -72,6 +78,7 @@ static int window_map(struct fstore *fs, uint64_t off, uint64_t end,
   w->off = off;
   w->n = (size_t)n;
   w->is_current = true;
+  w->is_whole = fs->ops->map_whole && fs->ops->map_whole(fs->main, p, w->n);
   old = window_find(fs, off);
   if( old ) old->is_current = false;                                /* V2 */
   w->next = fs->windows;
@@ -101,6 +108,14 @@ int vdb_map_extent(struct page_store *s, uint64_t no, size_t sz,
   *pin = w;
 done:
   return rc;
+}
+
+void vdb_map_bring(struct fstore *fs, uint64_t off, size_t n){
+  uint64_t start = off/WINDOW_STEP*WINDOW_STEP;
+  struct map_window *w = window_find(fs, start);
+
+  if( w==NULL || !w->is_whole || off+n>w->off+w->n ) return;
+  if( fs->ops->map_bring ) fs->ops->map_bring(fs->main, w->p+(off-start), n);
 }
 
 void vdb_map_unpin(struct page_store *s, void *pin){

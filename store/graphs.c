@@ -6,7 +6,10 @@
 ** than a search; and graphs whose record did not change are taken over from one
 ** GRAPHVERSION to the next (GRAPHREC.BORN). That is safe: they are read only
 ** in a transaction whose state has the same record, and such a state still
-** sees them. A group is verified as a whole when it is first held.
+** sees them. Blocks have checksums and are checked one by one, when a search
+** first comes to them (graph_seg.sound), so the searches after opening cost
+** little more than later ones; a group of blocks without checksums is verified
+** as a whole when it is first held.
 **
 ** What is read is checked: ranges ascend and lie below delta_first, an extent
 ** has the stride, count and owner it should have, side slots ascend within
@@ -93,6 +96,7 @@ static void seg_close(struct coll *c, struct graph_seg *s){
   vdb_free(s->head);
   vdb_free(s->group);
   vdb_free(s->base);
+  vdb_free(s->sound);
   vdb_free(s->rows);
   vdb_free(s->row_of);
   memset(s, 0, sizeof(*s));
@@ -151,6 +155,10 @@ static int seg_open_parts(struct coll *c, struct graph_seg *s,
   s->rows = vdb_calloc((size_t)s->n_rows+1, sizeof(*s->rows));
   if( !s->head || !s->side || !s->group || !s->base || !s->rows ){
     return VECDB_NOMEM;
+  }
+  if( s->info.has_sums ){
+    s->sound = vdb_calloc(vdb_bitset_words(s->info.n_slots)+1, 8);
+    if( s->sound==NULL ) return VECDB_NOMEM;
   }
   for(uint32_t i=0; i<n_group; i++) s->head[i] = get_u32(p + 4*(size_t)i);
   p += 4*(size_t)n_group;
@@ -337,7 +345,7 @@ int vdb_graph_hold(struct coll *c, struct graph_seg *s, uint32_t i_group){
       e->spec.n_rec!=n || e->spec.owner!=c->id ){
     TRY( COLL_CORRUPT(c, "an extent is not the one its graph expects") );
   }
-  TRY( vdb_extent_verify(c->p, e, 0, e->sz) );
+  if( s->sound==NULL ) TRY( vdb_extent_verify(c->p, e, 0, e->sz) );
   s->base[i_group] = e->data;
 done:
   if( rc!=VECDB_OK ) vdb_extent_unpin(c->p, e);
@@ -348,6 +356,14 @@ int vdb_graph_hold_all(struct coll *c, struct graph_seg *s){
   int rc = VECDB_OK;
   for(uint32_t i=0; i<s->info.n_group && rc==VECDB_OK; i++){
     rc = vdb_graph_hold(c, s, i);
+  }
+  return rc;
+}
+
+int vdb_graph_hold_sound(struct coll *c, struct graph_seg *s){
+  int rc = vdb_graph_hold_all(c, s);
+  for(uint32_t i=0; i<s->info.n_group && rc==VECDB_OK; i++){
+    rc = vdb_extent_verify(c->p, &s->group[i], 0, s->group[i].sz);
   }
   return rc;
 }
@@ -469,6 +485,9 @@ void vdb_graphs_relax(struct coll *c){
       for(uint32_t j=0; j<s->info.n_group; j++){
         vdb_extent_unpin(c->p, &s->group[j]);
         s->base[j] = NULL;
+      }
+      if( s->sound ){                  /* they may come back as other bytes */
+        memset(s->sound, 0, vdb_bitset_words(s->info.n_slots)*8);
       }
     }
     rows_release(c, &c->graphs->rows[v]);

@@ -38,6 +38,9 @@ struct graph_seg {                     /* one graph, opened */
   page_no  *head;                      /* extents, by group of blocks */
   struct extent *group;                /* held ones; cleared: not yet */
   const unsigned char **base;          /* their bytes */
+  uint64_t *sound;                     /* blocks that were checked, as in
+                                       ** vdb_graph_blocks; NULL: all that are
+                                       ** held were */
   uint32_t n_rows;                     /* extents of GRAPHREC.ROWS */
   page_no  *rows;
   uint32_t *row_of;                    /* their contents; NULL: not read yet */
@@ -80,8 +83,11 @@ int  vdb_graph_rc(struct coll *c, int rc);
 /* The slot below which all sealed rows of column v are covered; c->graphs is
 ** current. */
 slot_no vdb_graphs_end(const struct coll *c, int v);
-/* Make base[] of every group valid, all checksums verified. */
+/* Make base[] of every group valid; what is read of them is checked by
+** s->sound. */
 int  vdb_graph_hold_all(struct coll *c, struct graph_seg *s);
+/* The same, all checksums verified. */
+int  vdb_graph_hold_sound(struct coll *c, struct graph_seg *s);
 /* The same for one group, when a search first comes to it. */
 int  vdb_graph_hold(struct coll *c, struct graph_seg *s, uint32_t i_group);
 

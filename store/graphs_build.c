@@ -269,7 +269,7 @@ static int build_index(struct graph_build *b, const struct vdb_graph_opts *opts,
   int rc;
 
   if( b->old==NULL ) return vdb_graph_build(&src, opts, &sink);
-  TRY( vdb_graph_hold_all(b->c, b->old) );
+  TRY( vdb_graph_hold_sound(b->c, b->old) );
   TRY( vdb_graph_out_old(b->out, b->old) );
   prior.g = b->old->g;
   prior.base = b->old->base;

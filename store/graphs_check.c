@@ -135,7 +135,7 @@ int vdb_graph_is_sound(struct coll *c, struct graph_seg *s, bool *out){
   int rc;
 
   *out = false;
-  TRY( vdb_graph_hold_all(c, s) );
+  TRY( vdb_graph_hold_sound(c, s) );
   TRY( vdb_graph_rows_load(c, s) );
   b.base = s->base;
   b.n_slots = s->info.n_slots;
@@ -179,7 +179,7 @@ static int seg_check(struct coll *c, struct census *census,
   struct vdb_graph_report report;
   int rc = VECDB_OK;
 
-  TRY( vdb_graph_hold_all(c, s) );
+  TRY( vdb_graph_hold_sound(c, s) );
   TRY( vdb_graph_rows_load(c, s) );
   b.base = s->base;
   b.n_slots = s->info.n_slots;

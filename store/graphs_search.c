@@ -76,6 +76,7 @@ void vdb_gsearch_blocks(const struct gsearch *g, const struct graph_seg *s,
                         struct vdb_graph_blocks *b){
   memset(b, 0, sizeof(*b));
   b->base = s->base;
+  b->sound = s->sound;
   b->n_slots = s->info.n_slots;
   b->live = g->r->live;
   b->filter = g->q->rows;

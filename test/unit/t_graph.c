@@ -536,6 +536,113 @@ TEST(graph__a_build_survives_failed_allocations){
   vdb_free(r.x);
 }
 
+/* ---- Checksums of blocks -------------------------------------------------- */
+
+enum { SUM_ROWS = 900, SUM_DIMS = 24 };
+
+static size_t bits_set(const uint64_t *word){
+  return vdb_bit_count(word, SUM_ROWS);
+}
+
+static uint32_t slots_read(struct built *m, const float *x, uint32_t *slot){
+  struct vdb_graph_search p = { 10, 12, -1 };
+  struct vdb_graph_hit hit[10];
+  struct vdb_graph_stats st;
+  uint32_t n = 0;
+  REQUIRE(vdb_graph_knn(m->s, &m->b, x, &p, hit, &n, &st)==VECDB_OK);
+  for(uint32_t i=0; i<n; i++) slot[i] = hit[i].slot;
+  CHECK_U64(10, n);
+  return st.n_distance;
+}
+
+/* What a search reads is checked, once, and nothing else; answers are the
+** same. */
+TEST(graph__blocks_are_checked_when_they_are_read){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_FLOATS, SUM_ROWS, SUM_DIMS, 31);
+  uint64_t sound[(SUM_ROWS+63)/64] = { 0 };
+  uint32_t want[10], got[10], n_read;
+  struct vdb_graph_info info;
+  struct built m;
+  build(&m, &r, &o);
+  vdb_graph_info(m.g, &info);
+  CHECK(info.has_sums);
+  n_read = slots_read(&m, r.x, want);
+  m.b.sound = sound;
+  CHECK_U64(n_read, slots_read(&m, r.x, got));
+  CHECK_MEM(want, got, sizeof(want));
+  CHECK(bits_set(sound)>=10);
+  CHECK(bits_set(sound)<=n_read);
+  CHECK(n_read<SUM_ROWS/2);
+  n_read = (uint32_t)bits_set(sound);
+  (void)slots_read(&m, r.x, got);
+  CHECK_U64(n_read, bits_set(sound));
+  built_close(&m);
+  vdb_free(r.x);
+}
+
+/* A bit that is flipped anywhere in a block is found by the search that comes
+** there first, singly or in a batch, and by the check. */
+TEST(graph__a_flipped_bit_in_a_block_ends_the_search){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_FLOATS, SUM_ROWS, SUM_DIMS, 31);
+  struct vdb_graph_search p = { 10, 12, -1 };
+  struct vdb_graph_hit hit[10];
+  struct vdb_graph_report rep;
+  struct vdb_graph_info info;
+  uint32_t slot[10], n;
+  unsigned char *block;
+  struct built m;
+  build(&m, &r, &o);
+  vdb_graph_info(m.g, &info);
+  (void)slots_read(&m, r.x, slot);
+  block = m.group[slot[3]>>info.shift]
+        + (size_t)(slot[3] & ((1u<<info.shift)-1))*info.stride;
+  for(size_t at=4; at<info.stride; at+=13){       /* 0..3 is its number */
+    uint64_t sound[(SUM_ROWS+63)/64] = { 0 };
+    m.b.sound = sound;
+    block[at] ^= (unsigned char)(1u<<(at%8));
+    CHECK_RC(VECDB_CORRUPT_INDEX,
+             vdb_graph_knn(m.s, &m.b, r.x, &p, hit, &n, NULL));
+    CHECK_RC(VECDB_CORRUPT_INDEX,
+             vdb_graph_knn_many(m.s, &m.b, r.x, 1, &p, hit, &n));
+    if( at<200 ) CHECK_RC(VECDB_CORRUPT_INDEX, vdb_graph_check(m.g, &m.b, &rep));
+    CHECK(!vdb_bit_get(sound, slot[3]));
+    block[at] ^= (unsigned char)(1u<<(at%8));
+    CHECK_RC(VECDB_OK, vdb_graph_knn(m.s, &m.b, r.x, &p, hit, &n, NULL));
+  }
+  built_close(&m);
+  vdb_free(r.x);
+}
+
+/* An index made before blocks had checksums is read as it is. */
+TEST(graph__blocks_without_checksums_are_taken){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_FLOATS, SUM_ROWS, SUM_DIMS, 31);
+  uint64_t sound[(SUM_ROWS+63)/64] = { 0 };
+  uint32_t want[10], got[10];
+  struct vdb_graph_report rep;
+  struct vdb_graph_info info;
+  struct built m;
+  REQUIRE_RC(VECDB_OK, build_try(&m, &r, &o));
+  m.header[GRAPHHDR_FLAGS] &= (unsigned char)~4u;
+  built_open(&m);
+  vdb_graph_info(m.g, &info);
+  CHECK(!info.has_sums);
+  (void)slots_read(&m, r.x, want);
+  for(uint32_t g=0; g<m.n_group; g++){
+    for(size_t at=0; at<m.sz_group[g]; at+=info.stride){
+      put_u32(m.group[g]+at+GRAPHBLOCK_CRC, 0);
+    }
+  }
+  m.b.sound = sound;
+  (void)slots_read(&m, r.x, got);
+  CHECK_MEM(want, got, sizeof(want));
+  CHECK_RC(VECDB_OK, vdb_graph_check(m.g, &m.b, &rep));
+  built_close(&m);
+  vdb_free(r.x);
+}
+
 /* Bytes of blocks and header changed at random: an answer or an error. */
 TEST(graph__damage_gives_errors_or_answers){
   struct vdb_graph_opts o = { .seed = 1 };

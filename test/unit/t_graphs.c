@@ -14,6 +14,7 @@
 
 #include "store/coll_int.h"
 #include "pager/file.h"
+#include "util/crc32c.h"
 #include "unit/lib_host.h"
 
 enum home { HOME_MEMORY, HOME_FILE, HOME_NO_MMAP, HOME_HOST, N_HOME };
@@ -501,7 +502,14 @@ TEST(graphs__flipped_bits_are_found){
   world_destroy(&w);
 }
 
-/* Rewrites the record of the graph, and its blocks, with right checksums. */
+static void block_seal(unsigned char *b, uint32_t stride){
+  size_t end = GRAPHBLOCK_CRC + 4;
+  put_u32(b+GRAPHBLOCK_CRC, vdb_crc32c(vdb_crc32c(0, b, GRAPHBLOCK_CRC), b+end,
+                                       stride-end));
+}
+
+/* Rewrites the record of the graph, and its blocks, with right checksums; those
+** of blocks themselves are wrong one time in three. */
 struct tamper { uint64_t seed; bool is_block; };
 
 static void tamper_record(const struct tamper *t, struct vdb_str *rec){
@@ -529,6 +537,8 @@ static int tamper_blocks(struct coll *c, const struct tamper *t,
     unsigned char *b = copy + (size_t)block*e.spec.stride + at/4*4;
     put_u32(b, i%4==0 ? 0xffffffff : i%4==1 ? g_hash(i) : i%4==2 ?
                g_hash(i)%800 : 0x7f800000u+(uint32_t)(i%2));
+    if( t->seed%3 ) block_seal(copy + (size_t)block*e.spec.stride,
+                               e.spec.stride);
   }
   TRY( vdb_extent_create(c->p, &e.spec, copy, &fresh) );
   vdb_extent_unpin(c->p, &e);
