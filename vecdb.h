@@ -482,7 +482,8 @@ typedef struct vecdb_search_options {
   uint32_t    flags;         /* VECDB_SEARCH_* */
   int32_t     column;        /* number of the vector column; 0: the first */
   uint32_t    ef;            /* effort of an approximate index; 0: default */
-  uint64_t    k;             /* at most so many rows; 0: all (needs HAS_MAX)*/
+  uint64_t    k;             /* at most so many rows; 0: all (needs HAS_MAX),
+                             ** exactly, or with ef or recall nearly all */
   double      recall;        /* target of an approximate index; 0: default */
   double      min_distance, max_distance;
   const char *filter;        /* "lang = ?1 AND year > 2000", or NULL */

@@ -267,6 +267,31 @@ int vdb_graph_knn_many(struct vdb_graph_searcher *s,
                        size_t n, const struct vdb_graph_search *p,
                        struct vdb_graph_hit *hit, uint32_t *n_hit);
 
+/* All rows within a distance, nearly (graph_range.c). */
+struct vdb_graph_range {
+  float d2;               /* the square distance; at least 0 */
+  uint32_t ef;            /* of the walk to the query, .. */
+  float stop;             /* .. as in vdb_graph_search */
+  float sigmas;           /* standard errors by which an estimate may be beyond
+                          ** d2 for a row to be looked at: 0..; 2 finds 99 % */
+  double n_hop_most;      /* give up when more blocks than this are read, */
+  size_t sz_most;         /* or more bytes needed */
+};
+/* Zero-initialise; `hit` is the caller's to vdb_free(), also after an error. */
+struct vdb_graph_found {
+  struct vdb_graph_hit *hit;  /* in no order; of vectors that are not exact some
+                          ** are a little farther than d2 */
+  size_t n, n_cap;
+  bool gave_up;           /* not all were looked for */
+};
+/* b->within is not used. MISUSE, RANGE, and as for vdb_graph_knn. */
+int vdb_graph_within_distance(struct vdb_graph_searcher *s,
+                              const struct vdb_graph_blocks *b,
+                              const float *query,
+                              const struct vdb_graph_range *p,
+                              struct vdb_graph_found *out,
+                              struct vdb_graph_stats *stats);
+
 /* Measure recall anew, on rows that live (b->live), and give a header that
 ** differs from the old one in the table alone; free it with vdb_free(). Every
 ** group must be in memory: b->load is not used. NOMEM, MISUSE. */

@@ -109,9 +109,6 @@ static inline uint32_t build_degree(const struct graph_builder *b,
   return get_u16(build_block(b, slot) + GRAPHBLOCK_DEGREE);
 }
 
-/* Ascending by (d2, slot). */
-void vdb_graph_near_sort(struct graph_near *a, uint32_t n);
-
 /* graph_prune.c. Candidates are sorted, without repeats and without `slot`. */
 /* RobustPrune: keep at most n_max of w->cand in w->list, ascending; returns
 ** how many. */

@@ -250,4 +250,12 @@ static inline void graph_walk_near(struct graph_walk *w, float d2,
   e->is_fine = w->has_fine = true;
   if( e->reuse<w->worst ) e->reuse = w->worst;
 }
+/* All within a distance (graph_range.c); the query has been set. tmp: dims_nav
+** floats. */
+int vdb_graph_walk_range(struct graph_walk *w,
+                         const struct vdb_graph_blocks *b,
+                         const struct vdb_graph_range *p, float *tmp,
+                         struct vdb_graph_found *out);
+/* Ascending by (d2, slot). */
+void vdb_graph_near_sort(struct graph_near *a, uint32_t n);
 #endif

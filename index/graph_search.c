@@ -576,6 +576,30 @@ done:
   return rc;
 }
 
+int vdb_graph_within_distance(struct vdb_graph_searcher *s,
+                              const struct vdb_graph_blocks *b,
+                              const float *query,
+                              const struct vdb_graph_range *p,
+                              struct vdb_graph_found *out,
+                              struct vdb_graph_stats *stats){
+  struct graph_walk *w = &s->walk[0];
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  int rc = VECDB_OK;
+  out->n = 0;
+  out->gave_up = false;
+  memset(stats, 0, sizeof(*stats));
+  if( b->n_slots!=s->g->n_slots ) TRY( VECDB_MISUSE );
+  if( p->ef>VDB_GRAPH_EF_MAX || !(p->d2>=0) ) TRY( VECDB_RANGE );
+  if( s->g->n_slots==0 ) goto done;
+  vdb_graph_walk_query(w, query);
+  TRY( vdb_graph_walk_range(w, b, p, s->tmp, out) );
+  stats->n_hop = stats->n_distance = w->n_hop;
+  stats->gave_up = out->gave_up;
+done:
+  vdb_fpmode_leave(fp);
+  return rc;
+}
+
 /* One step of each walk in turn; a walk whose block has been requested waits
 ** while the others work. */
 int vdb_graph_knn_many(struct vdb_graph_searcher *s,

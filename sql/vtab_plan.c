@@ -387,7 +387,7 @@ static void choose_path(struct survey *s){
   const char *index = column_index(s->t, p->col);
   int has_hint = p->i_hint[HINT_EF]>=0 || p->i_hint[HINT_RECALL]>=0;
 
-  if( literal_int(s, p->i_hint[HINT_EXACT], 0)!=0 || p->kind==PLAN_WITHIN
+  if( literal_int(s, p->i_hint[HINT_EXACT], 0)!=0
    || (p->bound==BOUND_STREAM && !has_hint && p->i_hint[HINT_ARGS]<0) ){
     p->path = PATH_EXACT;
   }else if( index && strcmp(index, "graph")==0 ){

@@ -208,6 +208,7 @@ struct graph_plan {
   bool     is_within;                  /* walk among what qualifies */
   double   share;                      /* of the rows that qualify */
   double   n_hop_exact;                /* blocks that cost as much as exact */
+  float    sigmas;                     /* of a range: see graph.h */
   /* Expected microseconds by the fixed costs; 0: not possible. */
   double   cost_exact, cost_through, cost_within;
 };
@@ -223,6 +224,16 @@ int  vdb_graphs_search(struct session *ss, struct coll *c,
                        const struct search_request *q,
                        const struct graph_plan *plan, const void *query,
                        struct vdb_hit *hit, size_t *n_hit);
+/* The same for all rows of a window, nearly (graphs_range.c). !*used: search
+** exactly. *hit is freed with vdb_free. */
+void vdb_graphs_plan_range(struct coll *c, int v,
+                           const struct graph_wish *wish, uint64_t n_match,
+                           struct graph_plan *out);
+int  vdb_graphs_range(struct session *ss, struct coll *c,
+                      const struct coll_runs *r,
+                      const struct search_request *q,
+                      const struct graph_plan *plan, const void *query,
+                      struct vdb_hit **hit, size_t *n_hit, bool *used);
 int  vdb_graphs_batch(struct session *ss, struct coll *c,
                       const struct coll_runs *r,
                       const struct search_request *q,

@@ -16,7 +16,7 @@ struct gsearch {
   const struct coll_runs *r;
   const struct search_request *q;
   const struct graph_plan *plan;
-  size_t k;                            /* results wanted */
+  size_t k;                            /* results wanted; SIZE_MAX: all */
   struct vdb_query query;              /* of the stored type */
   struct vdb_topk top;
   struct vdb_str buf;                  /* a copied row */
@@ -43,12 +43,26 @@ uint32_t vdb_gsearch_finite(const struct vdb_graph_hit *hit, uint32_t n);
 bool vdb_gsearch_is_short(const struct gsearch *g, const struct graph_seg *s,
                           uint32_t n, uint32_t k);
 
-/* Candidates: of a graph, of its side list, results so far. */
+/* Loads groups of a graph's blocks as a walk comes to them: of b, from then on;
+** the searcher is there. */
+struct graph_loader { struct gsearch *g; struct graph_seg *s; };
+int  vdb_gsearch_begin_walk(struct gsearch *g, struct graph_seg *s,
+                            struct graph_loader *l,
+                            struct vdb_graph_blocks *b);
+
+/* Candidates: of a graph, of its side list, results so far. What is outside of
+** the request's window is left out. */
 int  vdb_gsearch_offer(struct gsearch *g, const struct graph_seg *s,
                        const struct vdb_graph_hit *hit, uint32_t n);
+/* The same for hits in any order, all of which are looked at. */
+int  vdb_gsearch_offer_all(struct gsearch *g, const struct graph_seg *s,
+                           const struct vdb_graph_hit *hit, size_t n);
 int  vdb_gsearch_offer_side(struct gsearch *g, const struct graph_seg *s);
 int  vdb_gsearch_offer_hits(struct gsearch *g, const struct vdb_hit *hit,
                             size_t n);
 /* The k first of what was offered. */
 void vdb_gsearch_take(struct gsearch *g, struct vdb_hit *hit, size_t *n_hit);
+/* All of it, in order; *hit is the caller's to free. */
+void vdb_gsearch_take_all(struct gsearch *g, struct vdb_hit **hit,
+                          size_t *n_hit);
 #endif

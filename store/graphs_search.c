@@ -20,6 +20,7 @@
 #define SLACK_SIGMAS     5
 #define DIMS_FEW         1024          /* no memory is asked for below */
 #define HITS_FEW         64
+#define HITS_HINTED      256           /* rows requested ahead */
 
 /* ---- Candidates --------------------------------------------------------- */
 
@@ -34,7 +35,7 @@ int vdb_gsearch_begin(struct gsearch *g, struct session *ss, struct coll *c,
   g->r = r;
   g->q = q;
   g->plan = plan;
-  g->k = (size_t)q->k;
+  g->k = q->k>0 ? (size_t)q->k : SIZE_MAX;
   vdb_topk_init(&g->top, g->k, r->tie, r->tie_arg);
   return vdb_graphs_load(c);
 }
@@ -118,6 +119,13 @@ bool vdb_gsearch_is_short(const struct gsearch *g, const struct graph_seg *s,
   return count_in_range(g, s, n+n_side+1)>n+n_side;
 }
 
+static int offer_distance(struct gsearch *g, float distance, slot_no slot){
+  const struct flat_window *w = g->q->window;
+
+  if( w!=NULL && !(distance>=w->min && distance<=w->max) ) return VECDB_OK;
+  return vdb_topk_push(&g->top, distance, slot);
+}
+
 /* The distance that users see, from the stored row. */
 static int offer_slot(struct gsearch *g, slot_no slot){
   const unsigned char *vec;
@@ -128,7 +136,7 @@ static int offer_slot(struct gsearch *g, slot_no slot){
   if( rc!=VECDB_OK ) return rc;
   query = vdb_query_on(&g->query, type);
   key = vdb_key(&query, vec);
-  return vdb_topk_push(&g->top, vdb_key_distance(g->query.metric, key), slot);
+  return offer_distance(g, vdb_key_distance(g->query.metric, key), slot);
 }
 
 /* The largest d2 of a graph's hit that has the bits which the stored row would
@@ -174,26 +182,30 @@ static uint32_t hits_worth_reading(const struct gsearch *g,
   return n;
 }
 
-int vdb_gsearch_offer(struct gsearch *g, const struct graph_seg *s,
-                      const struct vdb_graph_hit *hit, uint32_t n){
+int vdb_gsearch_offer_all(struct gsearch *g, const struct graph_seg *s,
+                          const struct vdb_graph_hit *hit, size_t n){
   float exact = exact_below(g, s);
   int rc = VECDB_OK;
 
-  n = hits_worth_reading(g, s, hit, n);
-  for(uint32_t i=0; i<n; i++){
+  for(size_t i=0; i<n && i<HITS_HINTED; i++){
     if( !(hit[i].d2<exact) ) vdb_graph_row_hint(g->c, g->v, hit[i].row);
   }
-  for(uint32_t i=0; i<n && rc==VECDB_OK; i++){
+  for(size_t i=0; i<n && rc==VECDB_OK; i++){
     if( hit[i].row<s->first || hit[i].row>=s->end ){
       return COLL_CORRUPT(g->c, "a graph names rows outside of its range");
     }
     if( !(hit[i].d2<exact) ) rc = offer_slot(g, hit[i].row);
     else{
-      rc = vdb_topk_push(&g->top, vdb_key_distance(VECDB_L2, hit[i].d2),
-                         hit[i].row);
+      rc = offer_distance(g, vdb_key_distance(VECDB_L2, hit[i].d2),
+                          hit[i].row);
     }
   }
   return rc;
+}
+
+int vdb_gsearch_offer(struct gsearch *g, const struct graph_seg *s,
+                      const struct vdb_graph_hit *hit, uint32_t n){
+  return vdb_gsearch_offer_all(g, s, hit, hits_worth_reading(g, s, hit, n));
 }
 
 int vdb_gsearch_offer_side(struct gsearch *g, const struct graph_seg *s){
@@ -220,22 +232,40 @@ void vdb_gsearch_take(struct gsearch *g, struct vdb_hit *hit, size_t *n_hit){
   g->top.n = 0;
 }
 
+void vdb_gsearch_take_all(struct gsearch *g, struct vdb_hit **hit,
+                          size_t *n_hit){
+  vdb_topk_sort(&g->top);
+  *n_hit = g->top.n;
+  *hit = g->top.hit;
+  g->top.hit = NULL;
+  g->top.n = g->top.n_cap = 0;
+}
+
 /* ---- One query ---------------------------------------------------------- */
 
-struct loader { struct gsearch *g; struct graph_seg *s; };
-
 static int group_load(void *arg, uint32_t i_group, const unsigned char **base){
-  struct loader *l = arg;
+  struct graph_loader *l = arg;
   int rc = vdb_graph_hold(l->g->c, l->s, i_group);
   if( rc==VECDB_OK ) *base = l->s->base[i_group];
   return rc;
+}
+
+int vdb_gsearch_begin_walk(struct gsearch *g, struct graph_seg *s,
+                           struct graph_loader *l,
+                           struct vdb_graph_blocks *b){
+  l->g = g;
+  l->s = s;
+  b->load = group_load;
+  b->arg = l;
+  return s->searcher!=NULL ? VECDB_OK
+                           : vdb_graph_searcher_create(s->g, &s->searcher);
 }
 
 /* Candidates of one graph, with more and more effort. *is_short: still too few.
 ** `hit` has room for what it is asked for. */
 static int graph_ask(struct gsearch *g, struct graph_seg *s, const float *vec,
                      struct vdb_graph_hit *hit, bool *is_short){
-  struct loader l = { g, s };
+  struct graph_loader l;
   struct vdb_graph_search p = { vdb_gsearch_k(g, s), g->plan->ef,
                                 g->plan->stop };
   struct vdb_graph_stats stats = { .n_hop = 0 };
@@ -244,13 +274,9 @@ static int graph_ask(struct gsearch *g, struct graph_seg *s, const float *vec,
   uint32_t n = 0;
   int rc = VECDB_OK;
 
-  if( s->searcher==NULL ){
-    TRY( vdb_graph_searcher_create(s->g, &s->searcher) );
-  }
   vdb_gsearch_blocks(g, s, &b);
+  TRY( vdb_gsearch_begin_walk(g, s, &l, &b) );
   TRY( vdb_gsearch_within(g, s, &in, &b) );
-  b.load = group_load;
-  b.arg = &l;
   for(int i=0; ; i++){
     rc = vdb_graph_knn(s->searcher, &b, vec, &p, hit, &n, &stats);
     TRY( rc==VECDB_CORRUPT_INDEX ? vdb_graph_rc(g->c, rc) : rc );

@@ -30,6 +30,9 @@
 #define COST_STRIDE_NS   0.19          /* .. each byte of it */
 #define COST_EF          0.8           /* blocks by unit of ef, through all */
 #define SHARE_THROUGH    0.95          /* nearly all: walk through */
+#define RANGE_K          10u           /* a range is walked to as for so many */
+#define RANGE_SIGMAS     2.0f          /* .. and so far where ef is given */
+#define RANGE_GIVE_UP    0.4           /* of the exact price: give up */
 
 static struct graph_seg *largest(const struct graph_list *list){
   struct graph_seg *best = &list->seg[0];
@@ -124,4 +127,51 @@ void vdb_graphs_plan(struct coll *c, int v, const struct graph_wish *wish,
   p->use_graph = true;
   p->why = p->is_within ? "many rows do not qualify" : "near in the graph";
   if( !p->is_within ) p->ef = (uint32_t)(p->ef/p->share);
+}
+
+/* Standard errors of estimates that a range search allows for, by the recall
+** that is wanted: measured, see doc/decisions/0058. */
+static float range_sigmas(const struct graph_wish *wish){
+  if( !(wish->recall>0) ) return RANGE_SIGMAS;
+  if( wish->recall<=RECALL_DEFAULT ) return 1;
+  return (float)(1 + (wish->recall-RECALL_DEFAULT)*25);
+}
+
+/* Bytes of a vector as rows are stored; on average. */
+static double bytes_stored(const struct coll *c, int v){
+  const struct seg_list *list = &c->segs[v];
+  double sum = 0, n = 0;
+  for(size_t i=0; i<list->n; i++){
+    sum += (double)list->seg[i].n_row*vdb_seg_row_bytes(c, v, &list->seg[i]);
+    n += list->seg[i].n_row;
+  }
+  return n>0 ? sum/n : c->schema->col[c->vec_col[v]].sz_vec;
+}
+
+void vdb_graphs_plan_range(struct coll *c, int v,
+                           const struct graph_wish *wish, uint64_t n_match,
+                           struct graph_plan *p){
+  double block;
+
+  memset(p, 0, sizeof(*p));
+  p->why = "no graph";
+  if( c->graphs->list[v].n==0 ) return;
+  plan_effort(c, v, wish, RANGE_K, p);
+  if( p->ef==0 ){
+    p->why = "more recall than the graph is known to give";
+    return;
+  }
+  block = (COST_BLOCK_NS
+           + COST_STRIDE_NS*largest(&c->graphs->list[v])->info.stride)/1000;
+  p->cost_exact = (double)n_match
+                * (COST_ROW_NS + COST_BYTE_NS*bytes_stored(c, v))/1000;
+  p->n_hop_exact = RANGE_GIVE_UP*p->cost_exact/block;
+  if( n_match<EXACT_ROWS_MIN || p->n_hop_exact<p->ef ){
+    p->ef = 0;
+    p->why = "few rows qualify";
+    return;
+  }
+  p->sigmas = range_sigmas(wish);
+  p->use_graph = true;
+  p->why = "within a distance, nearly all";
 }

@@ -8,7 +8,8 @@
 ** masks row by row).
 **
 ** Where a column has graphs (graphs.h) they answer searches of k rows without
-** a distance window, if the plan says so; when they find fewer rows than
+** a distance window, if the plan says so, and of all rows within a distance if
+** the caller asks for nearly all; when they find fewer rows than
 ** qualify, the search is done again exactly: k rows, or proof that fewer
 ** exist. Everything else is exact.
 */
@@ -298,7 +299,8 @@ int vdb_search_open(struct coll *c, const struct search_request *q,
   slot_no from = 0;
   int rc;
   TRY( vdb_coll_refresh(c) );
-  if( !q->wish.exact && q->k>0 && q->window==NULL ){
+  if( (!q->wish.exact && q->k>0 && q->window==NULL)
+   || vdb_search_range_wish(q) ){
     TRY( vdb_graphs_load(c) );
     from = vdb_graphs_end(c, vdb_vector_number(c, q->column));
   }
@@ -464,6 +466,32 @@ done:
   return rc;
 }
 
+/* Everything within a distance by graphs; *used is false when that was not done
+** or not finished. */
+static int search_one_range(struct session *ss, struct coll *c,
+                   const struct coll_runs *r, const struct search_request *q,
+                   const void *query, struct vdb_hit **hit, size_t *n_hit,
+                   bool *used){
+  struct graph_plan plan;
+  int v = vdb_vector_number(c, q->column), rc;
+  *used = false;
+  TRY( vdb_graphs_load(c) );
+  vdb_graphs_plan_range(c, v, &q->wish, search_n_rows(r, q), &plan);
+  note_plan(ss, &plan);
+  if( !plan.use_graph ) return VECDB_OK;
+  rc = vdb_graphs_range(ss, c, r, q, &plan, query, hit, n_hit, used);
+  if( graph_is_damage(rc) ){
+    vdb_graphs_distrust(c, rc);
+    rc = VECDB_OK;
+  }
+  if( *used || rc!=VECDB_OK ) return rc;
+  note_switch(ss);
+  ss->last.why = "the graph would read more than all rows";
+  ss->last.recall = 1;
+done:
+  return rc;
+}
+
 int vdb_search_one(struct session *ss, struct coll *c,
                    const struct coll_runs *r, const struct search_request *q,
                    const void *query, struct vdb_hit **hit, size_t *n_hit){
@@ -474,7 +502,8 @@ int vdb_search_one(struct session *ss, struct coll *c,
   *n_hit = 0;
   note_begin(ss, r, q);
   if( r->is_rest ){
-    TRY( search_one_graphs(ss, c, r, q, query, hit, n_hit, &used) );
+    if( q->k==0 ) TRY( search_one_range(ss, c, r, q, query, hit, n_hit, &used) );
+    else TRY( search_one_graphs(ss, c, r, q, query, hit, n_hit, &used) );
     if( !used ) TRY( search_one_all(ss, c, q, query, hit, n_hit) );
   }else{
     TRY( search_one_exact(ss, c, r, q, query, hit, n_hit) );

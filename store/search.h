@@ -55,6 +55,8 @@ struct search_request {
   struct graph_wish wish;
 };
 
+/* Everything within a distance, and the caller lets graphs answer it, nearly? */
+bool vdb_search_range_wish(const struct search_request *q);
 /* Open what a search with this request must look at: where graphs may answer
 ** it, only the rows that they do not cover. */
 int  vdb_search_open(struct coll *c, const struct search_request *q,

@@ -258,6 +258,108 @@ TEST(graph__returns_only_rows_that_pass){
   vdb_free(q.x);
 }
 
+/* Rows within the distance of the m-th; *n_all: how many there are. */
+static uint32_t range_of(struct built *t, const float *x, uint32_t m,
+                         float sigmas, uint64_t *rows, uint32_t *n_all){
+  struct vdb_graph_range p = { 0, 40, -1, sigmas, 1e9, SIZE_MAX };
+  struct vdb_graph_found f = { 0 };
+  struct vdb_graph_stats st;
+  double *d = vdb_malloc_array(t->rows.n, sizeof(*d));
+  uint32_t n = 0;
+  for(uint32_t j=0; j<t->rows.n; j++) d[j] = d2_of(&t->rows, j, x);
+  qsort(d, t->rows.n, sizeof(*d), compare_doubles);
+  p.d2 = (float)(d[m-1]*(1+1e-5));
+  *n_all = 0;
+  while( *n_all<t->rows.n && d[*n_all]<=(double)p.d2 ) ++*n_all;
+  memset(rows, 0, vdb_bitset_words(t->rows.n)*8);
+  REQUIRE(vdb_graph_within_distance(t->s, &t->b, x, &p, &f, &st)==VECDB_OK);
+  CHECK(!f.gave_up && st.n_hop>0);
+  for(size_t i=0; i<f.n; i++){
+    CHECK(!vdb_bit_get(rows, f.hit[i].row));     /* each once */
+    vdb_bit_set(rows, f.hit[i].row);
+    n += d2_of(&t->rows, f.hit[i].row, x)<=(double)p.d2;
+  }
+  vdb_free(f.hit);
+  vdb_free(d);
+  return n;
+}
+
+TEST(graph__finds_what_is_within_a_distance){
+  static const uint32_t rank[] = { 1, 10, 50, 300 };
+  for(uint32_t nav=0; nav<=VDB_NAV_SQ8; nav+=VDB_NAV_SQ8){
+    struct vdb_graph_opts o = { .seed = 1, .nav = nav };
+    struct rows r = rows_make(MADE_FLOATS, 1500, 12, 31);
+    struct rows q = rows_make(MADE_FLOATS, 30, 12, 32);
+    uint64_t rows[1500/64+1];
+    uint32_t n_all, n = 0, n_want = 0;
+    struct built m;
+    for(uint32_t i=100; i<140; i++) memcpy(r.x+i*12, r.x, 12*sizeof(float));
+    build(&m, &r, &o);
+    for(uint32_t i=0; i<q.n; i++){
+      for(size_t j=0; j<VDB_ARRAY_LEN(rank); j++){
+        n += range_of(&m, q.x+i*12, rank[j], 2, rows, &n_all);
+        n_want += n_all;
+      }
+    }
+    CHECK(n>=0.97*n_want && n<=n_want);
+    CHECK_U64(41, range_of(&m, r.x, 1, 2, rows, &n_all));
+    built_close(&m);
+    vdb_free(r.x);
+    vdb_free(q.x);
+  }
+}
+
+/* Neither instructions nor earlier queries show in what is found. */
+TEST(graph__within_a_distance_finds_the_same_everywhere){
+  static const char *const path[] = { "avx512", "avx2", "scalar" };
+  struct rows r = rows_make(MADE_BYTES, 900, 24, 33);
+  struct rows q = rows_make(MADE_BYTES, 12, 24, 34);
+  uint64_t want[12][900/64+1], got[900/64+1];
+  uint32_t n_all;
+  bool is_known = false;
+  for(uint32_t i=0; i<q.n*q.d; i++) q.x[i] += 0.3f;
+  for(size_t k=0; k<VDB_ARRAY_LEN(path); k++){
+    struct vdb_graph_opts o = { .seed = 1 };
+    struct built m;
+    if( vdb_simd_select(path[k])!=VECDB_OK ) continue;
+    build(&m, &r, &o);
+    for(uint32_t n=0; n<q.n; n++){
+      uint32_t i = k==0 ? n : q.n-1-n;
+      range_of(&m, q.x+i*24, 60, 0, is_known ? got : want[i], &n_all);
+      if( is_known ) CHECK(memcmp(want[i], got, sizeof(got))==0);
+    }
+    is_known = true;
+    built_close(&m);
+  }
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
+
+TEST(graph__gives_up_on_a_distance_that_holds_too_much){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_BYTES, 900, 24, 35);
+  struct vdb_graph_range p = { 1e9f, 10, -1, 1, 100, SIZE_MAX };
+  struct vdb_graph_found f = { 0 };
+  struct vdb_graph_stats st;
+  struct built m;
+  build(&m, &r, &o);
+  CHECK_RC(VECDB_OK, vdb_graph_within_distance(m.s, &m.b, r.x, &p, &f, &st));
+  CHECK(f.gave_up && st.gave_up);
+  p.n_hop_most = 1e9;
+  p.sz_most = 4096;
+  CHECK_RC(VECDB_OK, vdb_graph_within_distance(m.s, &m.b, r.x, &p, &f, &st));
+  CHECK(f.gave_up);
+  p.sz_most = SIZE_MAX;
+  CHECK_RC(VECDB_OK, vdb_graph_within_distance(m.s, &m.b, r.x, &p, &f, &st));
+  CHECK(!f.gave_up);
+  CHECK_U64(900, f.n);
+  p.d2 = -1;
+  CHECK_RC(VECDB_RANGE, vdb_graph_within_distance(m.s, &m.b, r.x, &p, &f, &st));
+  vdb_free(f.hit);
+  built_close(&m);
+  vdb_free(r.x);
+}
+
 TEST(graph__gives_vectors_back_bit_for_bit){
   struct vdb_graph_opts o = { .seed = 1, .no_calibration = true };
   for(int kind=MADE_BYTES; kind<=MADE_FLOATS; kind++){
@@ -649,6 +751,9 @@ TEST(graph__damage_gives_errors_or_answers){
   struct rows r = rows_make(MADE_FLOATS, 700, 20, 22);
   struct rows q = rows_make(MADE_FLOATS, 10, 20, 23);
   struct vdb_graph_search p = { 10, 40, -1 };
+  struct vdb_graph_range range = { 12, 40, -1, 1, 1e9, 1u<<20 };
+  struct vdb_graph_found f = { 0 };
+  struct vdb_graph_stats st;
   struct vdb_graph_hit hit[10];
   struct built m;
   struct vdb_rng g;
@@ -669,6 +774,9 @@ TEST(graph__damage_gives_errors_or_answers){
     for(uint32_t i=0; i<q.n; i++){
       int rc = vdb_graph_knn(m.s, &m.b, q.x+i*20, &p, hit, &n, NULL);
       CHECK(rc==VECDB_OK || rc==VECDB_CORRUPT_INDEX);
+      if( i>1 ) continue;
+      rc = vdb_graph_within_distance(m.s, &m.b, q.x+i*20, &range, &f, &st);
+      CHECK(rc==VECDB_OK || rc==VECDB_CORRUPT_INDEX);
     }
     (void)vdb_graph_check(m.g, &m.b, &rep);
     if( round%2 ) memcpy(block+at, kept, 4);
@@ -686,6 +794,7 @@ TEST(graph__damage_gives_errors_or_answers){
     at = vdb_rng_below(&g, (uint32_t)m.sz_header);
     CHECK(vdb_graph_open(m.header, at, &h)!=VECDB_OK);
   }
+  vdb_free(f.hit);
   built_close(&m);
   vdb_free(r.x);
   vdb_free(q.x);
