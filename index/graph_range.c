@@ -128,7 +128,9 @@ static int lanes_queue(struct range_walk *r, const unsigned char *block,
                        (block + graph_off_lanes(g));
   const float *f_add = (const float*)(const void*)(id + g->n_lanes);
   const float *f_resc = f_add + g->n_lanes;
-  float est[GRAPH_LANES_MAX], s = r->p->sigmas*STEP_ERROR*sqrtf(d2);
+  /* Very near, what the rounded query is off by counts for more. */
+  float far = d2>w->code.fine_below ? d2 : w->code.fine_below;
+  float est[GRAPH_LANES_MAX], s = r->p->sigmas*STEP_ERROR*sqrtf(far);
   int rc = VECDB_OK;
   g->simd->estimate(&w->code, (const uint8_t*)(f_resc + g->n_lanes), f_add,
                     f_resc, g->n_lanes, d2, est);
