@@ -79,7 +79,8 @@ int vdb_graph_rc(struct coll *c, int rc){
   }
   if( rc==VECDB_FORMAT ){
     return vdb_error(vdb_coll_err(c), rc, "collection \"%.100s\": a graph is "
-                     "of a format that this version does not know", c->name);
+                     "of a version that this library does not know, expected "
+                     "1; optimize with rebuild makes it anew", c->name);
   }
   return rc;
 }

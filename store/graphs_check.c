@@ -225,8 +225,9 @@ int vdb_graphs_check(struct coll *c, struct census *census,
   TRY( vdb_btree_check(c->p, census, c->s.graphs, "graphs") );
   TRY( vdb_graphs_load(c) );
   if( c->graphs->is_damaged ){
-    vdb_census_report(census, 2, object, "a graph is damaged; optimize with "
-                      "rebuild makes it anew");
+    vdb_census_report(census, 2, object, "a graph is damaged, or of a version "
+                      "that this library does not know; optimize with rebuild "
+                      "makes it anew");
     return VECDB_OK;
   }
   TRY( check_extents(c, census) );

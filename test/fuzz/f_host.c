@@ -251,6 +251,6 @@ static void host_seeds(void){
 }
 
 const struct fuzz_target fuzz_target = {
-  .name = "host", .sz_max = 640<<10, .mem_max = 64<<20, .seconds_max = 2,
+  .name = "host", .sz_max = 704<<10, .mem_max = 64<<20, .seconds_max = 2,
   .one = host_one, .mutate = host_mutate, .seeds = host_seeds
 };

@@ -29,6 +29,6 @@ static void image_seed(const char *name, const struct file_pair *f){
 static void image_seeds(void){ files_each_recipe(false, image_seed); }
 
 const struct fuzz_target fuzz_target = {
-  .name = "image", .sz_max = 640<<10, .mem_max = 64<<20, .seconds_max = 2,
+  .name = "image", .sz_max = 704<<10, .mem_max = 64<<20, .seconds_max = 2,
   .one = image_one, .mutate = image_mutate, .seeds = image_seeds
 };

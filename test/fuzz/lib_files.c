@@ -118,6 +118,8 @@ static void search(vecdb *db, vecdb_collection *c, uint32_t flags, uint64_t k,
   if( o.column<0 ) return;
   o.flags = flags;
   o.k = k;
+  o.ef = flags & VECDB_SEARCH_EXACT ? 0 : 8;   /* so little that even a small
+                                               ** graph is worth a walk */
   o.filter = filter;
   out->rc = vecdb_prepare_search(c, &o, &s);
   if( clean(db, out->rc, "preparing a search") ){

@@ -28,8 +28,10 @@ static const struct recipe recipes[] = {
     true },
   { "graph", "id integer primary key, v float[8] index=graph(r=32), n int",
     260, true, false },
-  { "graph_nav", "v float[64] distance_metric=cosine "
-    "index=graph(nav=truncate:64)", 270, true, true },
+  { "graph_nav", "wave float[72] distance_metric=cosine "
+    "index=graph(r=32, nav=truncate:64)", 260, true, true },
+  { "graph_bytes", "id integer primary key, whole float[16] index=graph(r=32)",
+    520, true, true },             /* enough that searches walk it */
 };
 
 size_t recipe_n(void){ return VDB_ARRAY_LEN(recipes); }
@@ -45,6 +47,26 @@ static void rc_must(vecdb *db, int rc, const char *doing){
   abort();
 }
 
+/* Elements of any bytes; by the column's name, floats as they are met in life
+** ("wave") or integers among floats ("whole"). */
+static void vector_bind(vecdb_stmt *s, int i, const vecdb_column_info *info,
+                        uint64_t x){
+  uint8_t v[512];
+  float f[128];
+  size_t n = vdb_min_sz(info->dims, VDB_ARRAY_LEN(f));
+  for(size_t k=0; k<sizeof(v); k++) v[k] = (uint8_t)(vdb_mix64(x+k) % 60);
+  for(size_t k=0; k<n; k++){
+    f[k] = strcmp(info->name, "whole")==0 ? (float)v[k]
+         : (float)((int)(vdb_mix64(x+k) % 2001) - 1000)/1024;
+  }
+  if( strcmp(info->name, "wave")==0 || strcmp(info->name, "whole")==0 ){
+    vecdb_bind_vector(s, i, VECDB_F32, f, 4*n, VECDB_TRANSIENT);
+  }else{
+    vecdb_bind_vector(s, i, (int)info->element, v, info->vector_bytes,
+                      VECDB_TRANSIENT);
+  }
+}
+
 void recipe_bind(vecdb_collection *c, vecdb_stmt *s, int key, uint64_t x){
   for(int i=0; i<vecdb_column_count(c); i++){
     vecdb_column_info info = { .size = sizeof(info) };
@@ -54,10 +76,7 @@ void recipe_bind(vecdb_collection *c, vecdb_stmt *s, int key, uint64_t x){
     snprintf(z, sizeof(z), "word %d%s", i ? (int)(x % 7) : key,
              x % 3 ? "" : ", and so long that no cell holds it");
     if( info.type==VECDB_VECTOR ){
-      uint8_t v[512];
-      for(size_t k=0; k<sizeof(v); k++) v[k] = (uint8_t)(vdb_mix64(x+k) % 60);
-      vecdb_bind_vector(s, i, (int)info.element, v, info.vector_bytes,
-                        VECDB_TRANSIENT);
+      vector_bind(s, i, &info, x);
     }else if( info.type==VECDB_BLOB ){
       vecdb_bind_blob(s, i, z, strlen(z), VECDB_TRANSIENT);
     }else if( info.type==VECDB_TEXT ){

@@ -16,7 +16,10 @@
 #include "api/api.h"
 #include "lab/lib_layer.h"
 #include "lab/lib_recipe.h"
+#include "pager/format.h"
 #include "simd/simd.h"
+#include "util/bytes.h"
+#include "util/crc32c.h"
 
 static const char folder[] = VDB_SRCDIR "/test/golden";
 
@@ -104,6 +107,72 @@ static void file_copy(const char *from, const char *to){
   REQUIRE( fclose(out)==0 );
 }
 
+/* Number of the vector column "v", "wave" or "whole", and what is known of it. */
+static int graph_column(vecdb_collection *c, vecdb_column_info *info){
+  for(int i=0; i<vecdb_column_count(c); i++){
+    memset(info, 0, sizeof(*info));
+    info->size = sizeof(*info);
+    OK(vecdb_collection_db(c), vecdb_column_describe(c, i, info));
+    if( info->type==VECDB_VECTOR ) return i;
+  }
+  FAIL("no vector column");
+  return -1;
+}
+
+enum { GOLDEN_K = 5, GOLDEN_QUERIES = 40 };
+
+/* The distances of an answer, and whether a graph gave it. */
+static bool graph_answer(vecdb_collection *c, const vecdb_column_info *info,
+                         const void *query, uint32_t flags, double *out){
+  vecdb *db = vecdb_collection_db(c);
+  vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;
+  vecdb_search_info si = { .size = sizeof(si) };
+  vecdb_stmt *s = NULL;
+  o.flags = flags;
+  o.ef = 8;                     /* more would cost as much as all rows */
+  o.k = GOLDEN_K;
+  OK(db, vecdb_prepare_search(c, &o, &s));
+  OK(db, vecdb_bind_vector(s, VECDB_QUERY, (int)info->element, query,
+                           info->vector_bytes, VECDB_STATIC));
+  for(int i=0; i<GOLDEN_K; i++){
+    CHECK_RC(VECDB_ROW, vecdb_step(s));
+    out[i] = vecdb_row_distance(s);
+  }
+  OK(db, vecdb_last_search(db, &si));
+  OK(db, vecdb_finalize(s));
+  return strncmp(si.plan, "graph", 5)==0;
+}
+
+/* Its graph is there and finds what a search without it finds; where there are
+** enough rows it is also worth a walk. */
+static void graph_live(const char *name, vecdb_collection *c){
+  vecdb *db = vecdb_collection_db(c);
+  vecdb_column_info info;
+  vecdb_stmt *s = NULL;
+  int column = graph_column(c, &info), n_by_graph = 0, n_same = 0;
+  int n_walk = strcmp(name, "graph_bytes")==0 ? GOLDEN_QUERIES : 0;
+  CHECK_STR("graph", info.index);
+  OK(db, vecdb_prepare_scan(c, NULL, &s));
+  for(int i=0; i<GOLDEN_QUERIES; i++){
+    double exact[GOLDEN_K], near[GOLDEN_K];
+    uint8_t query[512];
+    size_t n = 0;
+    const void *p;
+    CHECK_RC(VECDB_ROW, vecdb_step(s));
+    p = vecdb_column_vector(s, column, &n);
+    REQUIRE( p!=NULL && n<=sizeof(query) );
+    memcpy(query, p, n);
+    n_by_graph += graph_answer(c, &info, query, 0, near);
+    graph_answer(c, &info, query, VECDB_SEARCH_EXACT, exact);
+    for(int k=0; k<GOLDEN_K; k++) n_same += near[k]==exact[k];
+  }
+  OK(db, vecdb_finalize(s));
+  if( n_by_graph<n_walk || n_same*10<GOLDEN_QUERIES*GOLDEN_K*7 ){
+    FAIL("%s: %d searches of %d by the graph, %d distances of %d right", name,
+         n_by_graph, GOLDEN_QUERIES, n_same, GOLDEN_QUERIES*GOLDEN_K);
+  }
+}
+
 /* It can be read, and lives on as any other. */
 static void file_live(const char *version, const char *name){
   const char *copy = vt_path("copy.vdb"), *want;
@@ -127,6 +196,7 @@ static void file_live(const char *version, const char *name){
     CHECK_STR( want, hash_text(digest) );
   }
   OK(db, vecdb_check(db, 0, NULL, NULL));
+  if( strncmp(name, "graph", 5)==0 ) graph_live(name, c);
   OK(db, vecdb_optimize(c, &all));
   CHECK_U64( digest, rows_digest(db, c) );
   OK(db, vecdb_prepare_insert(c, VECDB_OR_REPLACE, &s));
@@ -140,9 +210,69 @@ static void file_live(const char *version, const char *name){
 
 TEST(golden__files_of_version_1_live_on){
   static const char *const names[] = {
-    "empty", "delta", "merged", "words", "halves", "codes"
+    "empty", "delta", "merged", "words", "halves", "codes", "graph",
+    "graph_nav", "graph_bytes"
   };
   for(size_t i=0; i<sizeof(names)/sizeof(names[0]); i++){
     file_live("v1", names[i]);
   }
+}
+
+/* ---- graphs of versions to come ---------------------------------------------------- */
+
+static void log_keep(void *arg, int rc, const char *msg){
+  snprintf(arg, 300, "%s: %s", vecdb_errname(rc), msg);
+}
+
+/* The version in the header of its graph is another, the page right again. */
+static void graph_version_set(const char *path, uint32_t version){
+  static uint8_t file[1<<20];
+  FILE *f = fopen(path, "r+b");
+  uint8_t *p, *page;
+  uint32_t crc;
+  size_t n;
+  REQUIRE( f!=NULL );
+  n = fread(file, 1, sizeof(file), f);
+  p = memmem(file, n, "vdbgraph", 8);
+  REQUIRE( p!=NULL && get_u32(p + GRAPHHDR_VERSION)==1 );
+  put_u32(p + GRAPHHDR_VERSION, version);
+  page = file + (size_t)(p - file)/4096*4096;
+  crc = vdb_crc32c(0, page, PAGEHDR_CRC);
+  crc = vdb_crc32c(crc, page + PAGEHDR_SIZE, 4096 - PAGEHDR_SIZE);
+  put_u32(page + PAGEHDR_CRC, crc);
+  rewind(f);
+  REQUIRE( fwrite(file, 1, n, f)==n && fclose(f)==0 );
+}
+
+TEST(golden__a_graph_of_another_version_is_not_read){
+  const char *copy = vt_path("copy.vdb");
+  vecdb_optimize_options all = { .size = sizeof(all),
+                                 .flags = VECDB_OPTIMIZE_ALL };
+  char said[300] = "", path[4096];
+  double d[GOLDEN_K];
+  vecdb_column_info info;
+  vecdb_collection *c;
+  vecdb *db;
+  float query[8] = { 1 };
+  snprintf(path, sizeof(path), "%s/v1/graph.vdb", folder);
+  file_copy(path, copy);
+  graph_version_set(copy, 2);
+  vecdb_config_log(log_keep, said);
+  db = api_open(copy, NULL);
+  c = api_collection(db, "t", NULL);
+  graph_column(c, &info);
+  CHECK( !graph_answer(c, &info, query, 0, d) );         /* exact, and right */
+  CHECK_STR( "VECDB_FORMAT: collection \"t\": searches are exact until rebuild: "
+             "collection \"t\": a graph is of a version that this library does "
+             "not know, expected 1; optimize with rebuild makes it anew",
+             said );
+  CHECK_RC( VECDB_CORRUPT, vecdb_check(db, 0, NULL, NULL) & 0xff );
+  CHECK_STR( "flat", info.index );
+  OK(db, vecdb_optimize(c, &all));
+  graph_column(c, &info);
+  CHECK_STR( "graph", info.index );
+  OK(db, vecdb_check(db, 0, NULL, NULL));
+  OK(db, vecdb_close(db));
+  vecdb_config_log(NULL, NULL);
+  unlink(copy);
 }
