@@ -21,7 +21,8 @@
 **   I2  Beside B1 and B2 (graph_build.c): slots of new rows, their order and
 **       batches depend on the old bytes and the rows alone.
 **   I3  Old blocks are bytes of a file: each is checked before it is used
-**       (vdb_graph_block_ok); an edge to a block that is no node is CORRUPT.
+**       (vdb_graph_block_ok); an edge to a block that is no node, or a chain
+**       that goes on in one that is no member, is CORRUPT.
 **
 ** WHEN NOT  Codes are relative to the centre of the build, entries of the
 **   router likewise. When the mean of all rows has moved from it by more than
@@ -82,9 +83,17 @@ static int groups_open(struct graph_builder *b){
 
 /* ---- The old blocks ------------------------------------------------------ */
 
-static bool edges_are_nodes(const struct graph_builder *b, uint32_t slot){
+/* Edges lead to nodes, chains to members of chains. Whether a chain comes to an
+** end is found out by who follows it. */
+static bool links_are_right(const struct graph_builder *b, uint32_t slot){
   uint32_t n = build_degree(b, slot);
   const unsigned char *block = build_block(b, slot);
+  uint32_t dup = get_u32(block+GRAPHBLOCK_DUP);
+  if( dup!=SLOT_NONE
+   && (dup>=b->insert->n_old
+       || get_u16(build_block(b, dup)+GRAPHBLOCK_FLAGS)!=GRAPH_DUP) ){
+    return false;
+  }
   for(uint32_t i=0; i<n; i++){
     if( !vdb_bit_get(b->insert->is_node, graph_nbr(b->g, block, i)) ){
       return false;
@@ -111,13 +120,13 @@ static int check_task(void *arg, size_t i_task, unsigned worker){
   return VECDB_OK;
 }
 
-static int edges_task(void *arg, size_t i_task, unsigned worker){
+static int links_task(void *arg, size_t i_task, unsigned worker){
   struct graph_builder *b = arg;
   uint32_t n_old = b->insert->n_old, lo = (uint32_t)i_task*TASK_SLOTS;
   uint32_t hi = n_old-lo<TASK_SLOTS ? n_old : lo+TASK_SLOTS;
   VDB_UNUSED(worker);
   for(uint32_t s=lo; s<hi; s++){
-    if( !edges_are_nodes(b, s) ) return VECDB_CORRUPT_INDEX;
+    if( !links_are_right(b, s) ) return VECDB_CORRUPT_INDEX;
   }
   return VECDB_OK;
 }
@@ -128,7 +137,7 @@ static int blocks_check(struct graph_builder *b){
   size_t n_task = (in->n_old + TASK_SLOTS-1)/TASK_SLOTS;
   int rc;
   TRY( vdb_pool_run(b->n_thread, n_task, check_task, b) );
-  TRY( vdb_pool_run(b->n_thread, n_task, edges_task, b) );
+  TRY( vdb_pool_run(b->n_thread, n_task, links_task, b) );
   for(uint32_t s=0; s<in->n_old; s++){
     if( get_u16(build_block(b, s)+GRAPHBLOCK_FLAGS) & GRAPH_EMPTY ){
       in->free[in->n_free++] = s;

@@ -4,8 +4,10 @@
 #include "vt.h"
 
 #include "index/graph.h"
+#include "pager/format.h"
 #include "simd/simd.h"
 #include "util/bitset.h"
+#include "util/bytes.h"
 #include "util/mem.h"
 #include "util/rng.h"
 
@@ -522,6 +524,22 @@ TEST(graph_insert__survives_failed_allocations){
     CHECK_U64(before.sz_now, after.sz_now);
   }
   CHECK_RC(VECDB_OK, rc);
+  version_close(&a);
+}
+
+/* A chain that goes on outside of the index, in a node, in its own head. */
+TEST(graph_insert__a_chain_that_leaves_its_members_is_refused){
+  struct vdb_graph_opts o = { .seed = 1, .no_calibration = true };
+  static const uint32_t wrong[] = { 0, 5, 100, 101, 983039, SLOT_NONE-1 };
+  struct version a, b;
+  set_make(100, 8, 1);
+  version_must(&a, NULL, &set, ascending, 99, NULL, &o);
+  for(size_t i=0; i<VDB_ARRAY_LEN(wrong); i++){
+    put_u32(a.group[0] + GRAPHBLOCK_DUP, wrong[i]);
+    CHECK_RC(VECDB_CORRUPT_INDEX,
+             version_make(&b, &a, &set, ascending+99, 1, NULL, &o, NULL));
+    version_close(&b);
+  }
   version_close(&a);
 }
 
