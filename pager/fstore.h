@@ -31,10 +31,6 @@ struct deadline { int64_t end_ms; unsigned n_wait; };
 
 /* ---- header slots (header.c) --------------------------------------------- */
 
-/* Nobody gets that far; a number beyond was never given, and one more must
-** not overflow, nor twice it (reader slots). */
-#define TXID_MAX             ((txn_id)1<<62)
-
 #define HEADER_VERSION       1
 #define HEADER_CHECKPOINTING 1u              /* HDRSLOT.FLAGS */
 #define HEADER_CREATING      2u

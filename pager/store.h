@@ -19,6 +19,10 @@
 #define VDB_PAGE_STORE_H
 #include "pager/pcache.h"
 
+/* Nobody gets that far; a number beyond was never given, and one more must
+** not overflow, nor twice it (reader slots). */
+#define TXID_MAX             ((txn_id)1<<62)
+
 struct snapshot {
   txn_id  txid;                     /* the state that is read */
   txn_id  txid_write;               /* begin_write: number to write under */

@@ -84,6 +84,12 @@ static int outside_read_root(struct outside *o){
   TRY( host_result(o, rc, "read the root page") );
   TRY( vdb_page_verify(s->pager, o->buf, s->pg_first) );
   o->txid = get_u64(o->buf + ROOT_TXID);
+  if( o->txid==0 || o->txid>TXID_MAX ){
+    rc = VDB_CORRUPT(s->pager->err, "the root page of the host is of "
+                     "transaction %llu", (unsigned long long)o->txid);
+    o->txid = 0;
+    goto done;
+  }
   o->n_page = get_u32(o->buf + ROOT_NPAGE);
 done:
   return rc;

@@ -177,6 +177,7 @@ static bool json_pairs(struct row_reader *r, bool define){
       sqlite3_reset(st);
       return fail(r, what);
     }
+    free(r->field[i]);                     /* a key may come twice: the last */
     r->field[i] = val ? strdup(val) : NULL;
   }
   sqlite3_reset(st);

@@ -1,6 +1,10 @@
 /* t_host.c -- the pager on the pages of a host. */
 #include "unit/lib_host.h"
 #include "unit/lib_pages.h"
+#include "pager/format.h"
+#include "pager/pager_int.h"
+#include "util/bytes.h"
+#include "util/crc32c.h"
 
 /* ---- the pages of a host ------------------------------------------------- */
 
@@ -38,6 +42,35 @@ TEST(host__gets_freed_pages_back){
   last = add_pages(p, 300);
   CHECK( has_page(p, last) );
   CHECK( host_count(h)<=n-240 );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  host_destroy(h);
+}
+
+/* The transaction number of the root page is another, its checksum right. */
+static void host_set_txid(struct host *h, page_no root, txn_id txid){
+  unsigned char *b = h->page[root].p;
+  uint32_t crc;
+  put_u64(b + ROOT_TXID, txid);
+  crc = vdb_crc32c(0, b, PAGEHDR_CRC);
+  crc = vdb_crc32c(crc, b + PAGEHDR_SIZE, HOST_PAGE - PAGEHDR_SIZE);
+  put_u32(b + PAGEHDR_CRC, crc);
+  h->version++;
+}
+
+TEST(host__may_not_bring_transactions_that_were_never_made){
+  static const txn_id wrong[] = { 0, ((txn_id)1<<62)+1, UINT64_MAX };
+  struct host *h = host_create();
+  struct pager *p = open_host(h);
+  page_no last = add_pages(p, 3), root = p->store->pg_first;
+  txn_id right = get_u64(h->page[root].p + ROOT_TXID);
+
+  for(size_t i=0; i<VDB_ARRAY_LEN(wrong); i++){
+    host_set_txid(h, root, wrong[i]);
+    CHECK_INT( VECDB_CORRUPT, vdb_pager_begin_read(p) & 0xff );
+    CHECK_INT( VECDB_CORRUPT, vdb_pager_begin_write(p) & 0xff );
+  }
+  host_set_txid(h, root, right);
+  CHECK( has_page(p, last) );
   REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
   host_destroy(h);
 }
