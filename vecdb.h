@@ -425,7 +425,8 @@ typedef struct vecdb_optimize_options {
 #define VECDB_OPTIMIZE_GPU   0x10u     /* a GPU chooses the edges of graphs;
                                        ** VECDB_GPU without one */
 #define VECDB_OPTIMIZE_GPU_OR_CPU 0x20u  /* the same, and without one as if it
-                                       ** were not asked for */
+                                       ** were not asked for: the log says so,
+                                       ** bytes depend on the machine */
 VECDB_API int vecdb_optimize(vecdb_collection *c,
                              const vecdb_optimize_options *opt);
 /* Set a persistent table option ("recall", "ef", "merge_rows", of which "auto"

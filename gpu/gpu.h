@@ -33,11 +33,13 @@ int vdb_gpu_path_set(const char *path);
 uint64_t vdb_gpu_budget(void);
 /* JSON: plugin, device, memory, counters, the last fallback. Starts it. */
 void vdb_gpu_status(struct vdb_str *out);
-/* Something was done on the CPU although a GPU was wanted: for the status,
-** and once per code and process for the log. */
-void vdb_gpu_note_fallback(const char *what, int code);
+/* Something was done on the CPU although a GPU was wanted: for the status, and
+** for the log, searches once per code and process, builds each time. */
+void vdb_gpu_note_fallback(const char *what, int code, bool is_build);
 /* As vdb_gpu_api.control; NO_PLUGIN before the start. For tests. */
 int vdb_gpu_control(uint32_t what, uint64_t value);
+/* Is everything worth a GPU? Only tests make it so (VDB_GPU_SET_EAGER). */
+bool vdb_gpu_is_eager(void);
 
 /* ---- Pieces -------------------------------------------------------------- */
 

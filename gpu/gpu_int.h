@@ -19,6 +19,8 @@ struct gpu_process {
   uint64_t sz_budget;
   long pid;
   uint64_t n_call, n_drop;         /* requests, pieces dropped for others */
+  uint64_t n_fallback;             /* times the CPU stood in */
+  bool is_eager;                   /* VDB_GPU_SET_EAGER */
   char fallback[128];              /* the last one, "" if there was none */
   uint32_t is_logged;              /* codes already in the log */
   struct gpu_piece *newest, *oldest;   /* resident pieces, by last use */

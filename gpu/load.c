@@ -262,21 +262,36 @@ int vdb_gpu_control(uint32_t what, uint64_t value){
   int code;
   if( !gpu_enter(g) ) return VDB_GPU_UNSUPPORTED;
   code = g->is_tried ? g->code : VDB_GPU_NO_PLUGIN;
+  if( what==VDB_GPU_SET_EAGER ){
+    g->is_eager = value!=0;
+    gpu_leave(g);
+    return VDB_GPU_OK;
+  }
   if( code==VDB_GPU_OK && what==VDB_GPU_SET_BUDGET ) g->sz_budget = value;
   if( code==VDB_GPU_OK ) code = g->api->control(g->dev, what, value);
   gpu_leave(g);
   return code;
 }
 
+bool vdb_gpu_is_eager(void){
+  struct gpu_process *g = &vdb_gpu_process;
+  bool is;
+  if( !gpu_enter(g) ) return false;
+  is = g->is_eager;
+  gpu_leave(g);
+  return is;
+}
+
 /* ---- Status -------------------------------------------------------------- */
 
-void vdb_gpu_note_fallback(const char *what, int code){
+void vdb_gpu_note_fallback(const char *what, int code, bool is_build){
   struct gpu_process *g = &vdb_gpu_process;
   const char *name = vdb_gpu_code_name(code);
   bool is_new;
   if( !gpu_enter(g) ) return;
-  is_new = code>=0 && code<32 && !(g->is_logged>>code & 1);
-  if( is_new ) g->is_logged |= (uint32_t)1<<code;
+  is_new = is_build || (code>=0 && code<32 && !(g->is_logged>>code & 1));
+  if( is_new && !is_build ) g->is_logged |= (uint32_t)1<<code;
+  g->n_fallback++;
   g->fallback[0] = 0;
   if( strlen(what)+strlen(name)+3<sizeof(g->fallback) ){
     memcpy(g->fallback, what, strlen(what));
@@ -343,7 +358,8 @@ void vdb_gpu_status(struct vdb_str *out){
   }
   if( code==VDB_GPU_OK ) status_device(g, out);
   if( g->fallback[0] ){
-    vdb_str_addc(out, ',');
+    vdb_str_addf(out, ",\"fallbacks\":%llu,",
+                 (unsigned long long)g->n_fallback);
     json_text(out, "fallback", g->fallback);
   }
   vdb_str_addc(out, '}');

@@ -127,7 +127,9 @@ enum {
   VDB_GPU_SET_PATH = 3,       /* 1: scan; 2: filter, also for few queries */
   VDB_GPU_SET_CAPACITY = 4,   /* entries of a list, a power of two */
   VDB_GPU_SET_GROWTH = 5,     /* chunks grow by this factor */
-  VDB_GPU_SET_BUDGET = 6      /* bytes */
+  VDB_GPU_SET_BUDGET = 6,     /* bytes */
+  VDB_GPU_SET_EAGER = 7       /* the library alone: 1: small searches, too,
+                              ** under gpu=auto */
 };
 
 typedef struct vdb_gpu_api {

@@ -4,8 +4,9 @@
 ** where there is no GPU. It is not installed. One thread, no speed intended;
 ** distances come from simd/, so that they are canonical by construction.
 **
-** For tests of the loader, $VECDB_GPU_REF makes it wrong on purpose: "abi",
-** "rules", "canon", "size", "null", "nodevice", "oom".
+** For tests, $VECDB_GPU_REF makes it wrong on purpose: "abi", "rules", "canon",
+** "size", "null" (the loader), "nodevice", "driver", "broken" (opening), "oom",
+** "lost" (at work).
 */
 #include <stdlib.h>
 
@@ -22,8 +23,9 @@ static bool is_mode(const char *mode){
 }
 
 static int ref_device_count(uint32_t *n){
-  *n = is_mode("nodevice") ? 0 : 1;
-  return *n ? VDB_GPU_OK : VDB_GPU_NO_DEVICE;
+  *n = is_mode("nodevice") || is_mode("driver") ? 0 : 1;
+  return *n ? VDB_GPU_OK
+       : is_mode("driver") ? VDB_GPU_DRIVER_OLD : VDB_GPU_NO_DEVICE;
 }
 
 static int ref_device_info(uint32_t i, vdb_gpu_info *out){
@@ -37,9 +39,12 @@ static int ref_device_info(uint32_t i, vdb_gpu_info *out){
 }
 
 static int ref_open(const vdb_gpu_config *cfg, vdb_gpu_device **out){
-  vdb_gpu_device *d = vdb_calloc(1, sizeof(*d));
-  *out = d;
+  vdb_gpu_device *d;
+  *out = NULL;
+  if( is_mode("broken") ) return VDB_GPU_INTERNAL;
+  d = vdb_calloc(1, sizeof(*d));
   if( d==NULL ) return VDB_GPU_NOMEM;
+  *out = d;
   d->sz_budget = cfg->sz_memory ? cfg->sz_memory : (uint64_t)2<<30;
   return VDB_GPU_OK;
 }
@@ -171,7 +176,7 @@ static int ref_knn(vdb_gpu_rows *r, const vdb_gpu_knn *q){
   if( ref_counts_down(&r->dev->fail_alloc) ) code = VDB_GPU_OOM;
   for(uint32_t i=0; i<q->n_query && code==VDB_GPU_OK; i++){
     if( q->cancelled && q->cancelled(q->arg) ) code = VDB_GPU_CANCELLED;
-    else if( ref_counts_down(&r->dev->fail_launch) ){
+    else if( is_mode("lost") || ref_counts_down(&r->dev->fail_launch) ){
       code = VDB_GPU_DEVICE_LOST;
     }else code = query_answer(r, q, i, dist, hit);
     r->dev->n_scan++;

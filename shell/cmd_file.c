@@ -161,14 +161,21 @@ void cmd_optimize_table(struct shell *sh, const char *name, uint32_t flags){
 
 bool cmd_optimize(struct shell *sh, int argc, char **argv){
   uint32_t flags = 0;
+  char command[40];
   for(int i=2; i<argc; i++){
     if( strcmp(argv[i], "all")==0 ) flags |= VECDB_OPTIMIZE_ALL;
     else if( strcmp(argv[i], "device=gpu")==0 ) flags |= VECDB_OPTIMIZE_GPU;
-    else return false;
+    else if( strcmp(argv[i], "device=auto")==0 ){
+      flags |= VECDB_OPTIMIZE_GPU_OR_CPU;
+    }else return false;
   }
   if( !no_transaction(sh, "optimize") ) return true;
   if( sh->db==NULL ){
-    host_command(sh, argc>=2 ? argv[1] : NULL, flags ? "rebuild" : "optimize");
+    snprintf(command, sizeof command, "%s%s",
+             flags & VECDB_OPTIMIZE_ALL ? "rebuild" : "optimize",
+             flags & VECDB_OPTIMIZE_GPU ? " device=gpu"
+             : flags & VECDB_OPTIMIZE_GPU_OR_CPU ? " device=auto" : "");
+    host_command(sh, argc>=2 ? argv[1] : NULL, command);
     return true;
   }
   if( argc>=2 ) cmd_optimize_table(sh, argv[1], flags);

@@ -41,7 +41,7 @@
   X("recover",    cmd_recover,    "FILE NEW",           "copy what can be read of a damaged FILE into NEW") \
   X("resolve",    cmd_resolve,    "[commit|rollback]",  "show, or settle, what a SQLite database left undecided") \
   X("vacuum",     cmd_vacuum,     "",                   "rebuild the file without free space") \
-  X("optimize",   cmd_optimize,   "[TABLE] [all] [device=gpu]", "merge what is unmerged, drop dead rows") \
+  X("optimize",   cmd_optimize,   "[TABLE] [all] [device=gpu|auto]", "merge what is unmerged, drop dead rows") \
   X("rebuild",    cmd_rebuild,    "[TABLE] [NAME=VALUE ...]", "build indexes anew, with other options: ef=100, v.index=graph(bits=2)") \
   X("recall",     cmd_recall,     "TABLE [k=N] [samples=N] [column=C] [seed=N] | TABLE keep", "recall of searches against exact ones, with its 95 % interval; keep: remember it in the file") \
   X("tune",       cmd_tune,       "TABLE [recall=X] [column=C] [apply]", "what reaches that recall with the least work; apply: take it") \

@@ -318,6 +318,13 @@ static void run_input(struct shell *sh, char **text, int n_text,
   if( sh->is_interactive ) line_end();
 }
 
+/* What a GPU was wanted for and the CPU did; other lines of the log are not for
+** the terminal. */
+static void log_print(void *arg, int rc, const char *msg){
+  (void)arg;
+  if( rc==VECDB_GPU ) fprintf(stderr, "note: %s\n", msg);
+}
+
 int main(int argc, char **argv){
   struct shell sh;
   struct options o;
@@ -334,6 +341,7 @@ int main(int argc, char **argv){
   sh.source = &src;
   signals_install();
   sqlite3_auto_extension((void(*)(void))sqlite3_vecdb_init);
+  vecdb_config_log(log_print, NULL);
 
   is_text = n_arg>0 && is_text_to_run(argv[0]);
   sh.is_interactive = n_arg+is_text<2 && o.interactive>=0

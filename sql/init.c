@@ -150,6 +150,15 @@ ENTRY int sqlite3_vec_init(sqlite3 *db, char **err,
 ENTRY int sqlite3_extension_init(sqlite3 *db, char **err,
                                  const sqlite3_api_routines *api);
 
+#ifndef SQLITE_CORE
+/* The library's log goes where SQLite's goes. A program that has the extension
+** linked in decides for itself. */
+static void log_pass(void *arg, int rc, const char *msg){
+  (void)arg;
+  sqlite3_log(vdb_sql_code(rc), "vecdb: %s", msg);
+}
+#endif
+
 int sqlite3_vecdb_init(sqlite3 *db, char **err,
                        const sqlite3_api_routines *api){
   SQLITE_EXTENSION_INIT2(api);
@@ -159,6 +168,9 @@ int sqlite3_vecdb_init(sqlite3 *db, char **err,
                         "newer, this is %s", sqlite3_libversion());
   }
   if( has_module(db, "vecdb") ) return SQLITE_OK;
+#ifndef SQLITE_CORE
+  vecdb_config_log(log_pass, NULL);
+#endif
   return register_all(db);
 }
 

@@ -170,26 +170,28 @@ static int word_is_ms(const char *z, size_t n, uint32_t *ms){
   return 1;
 }
 
-/* "optimize [ms=N] [device=cpu|gpu] [fallback=cpu]", "rebuild ..": the words
-** after the command, or its args. */
+/* "optimize [ms=N] [device=cpu|gpu|auto] [fallback=cpu]", "rebuild ..": the
+** words after the command, or its args. */
 static int command_build(struct sql_table *t, const char *z, uint32_t flags){
   static const struct { const char *word; uint32_t flags; } words[] = {
     { "device=cpu",   0 },
     { "device=gpu",   VECDB_OPTIMIZE_GPU },
+    { "device=auto",  VECDB_OPTIMIZE_GPU|VECDB_OPTIMIZE_GPU_OR_CPU },
     { "fallback=cpu", VECDB_OPTIMIZE_GPU_OR_CPU },
   };
+  const size_t n_word = sizeof(words)/sizeof(*words);
   uint32_t more = 0, ms = 0;
   for(z += strspn(z, " "); *z; z += strspn(z, " ")){
     size_t i, n = strcspn(z, " ");
-    for(i=0; i<3; i++){
+    for(i=0; i<n_word; i++){
       if( n==strlen(words[i].word)
        && sqlite3_strnicmp(z, words[i].word, (int)n)==0 ) break;
     }
-    if( i<3 ) more |= words[i].flags;
+    if( i<n_word ) more |= words[i].flags;
     else if( !word_is_ms(z, n, &ms) ){
       return vdb_table_set_error(t, SQLITE_ERROR, sqlite3_mprintf(
-          "optimize takes ms=N, device=gpu and fallback=cpu, found \"%.40s\"",
-          z));
+          "optimize takes ms=N, device=cpu, gpu or auto, and fallback=cpu, "
+          "found \"%.40s\"", z));
     }
     z += n;
   }

@@ -418,6 +418,7 @@ static bool is_resident(const struct device_batch *b){
 /* Is it worth a GPU? */
 static bool batch_is_big(const struct device_batch *b){
   double n = 0, seconds;
+  if( vdb_gpu_is_eager() ) return true;
   for(size_t i=0; i<b->n_run; i++) n += b->s->runs[i].n_rows;
   if( b->q->rows && (double)b->q->n_rows<n/20 ) return false;
   seconds = n*(double)b->nq*(double)b->s->dim/(CPU_MAC*b->s->n_thread);
@@ -432,7 +433,7 @@ static int batch_refused(struct device_batch *b, int code){
     return vdb_error(b->ss->err, VECDB_GPU, "search: gpu=require: %s (%s)",
                      vdb_gpu_why(code), vdb_gpu_code_name(code));
   }
-  vdb_gpu_note_fallback("search", code);
+  vdb_gpu_note_fallback("search", code, false);
   return VECDB_OK;
 }
 

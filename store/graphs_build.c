@@ -408,6 +408,6 @@ int vdb_graphs_make_by(struct coll *c, int v, const struct graph_make *what,
   rc = vdb_graphs_make(c, v, &m);
   if( rc!=VECDB_GPU ) return rc;
   if( flags & VECDB_OPTIMIZE_GPU ) return vdb_graphs_gpu_refused(c, gpu.code);
-  vdb_gpu_note_fallback("optimize", gpu.code);
+  vdb_gpu_note_fallback("optimize", gpu.code, true);
   return vdb_graphs_make(c, v, what);
 }

@@ -6,20 +6,25 @@
 */
 #include "api/gpu_batch.h"
 
+#include <sys/wait.h>
+#include <unistd.h>
+
 /* ---- Shapes -------------------------------------------------------------- */
 
 static const char *const metrics[] = { "l2", "cosine", "ip" };
 
 TEST(gpu__numbers_of_queries_and_results){
-  static const size_t nq[] = { 1, 4, 5, 17, 128, 129 };
-  static const size_t k[] = { 1, 10, 100, 257 };
+  static const size_t nq[] = { 1, 4, 5, 17, 128, 129, 1000 };
+  static const size_t k[] = { 1, 10, 100, 256, 257 };
   begin(VECDB_F32, 24, "l2");
   put_random(3000, 1, 1);
   seal();
-  for(size_t i=0; i<6; i++) for(size_t j=0; j<4; j++){
-    if( nq[i]*k[j]<10000 ) compare(nq[i], k[j], NULL);
+  for(size_t i=0; i<7; i++) for(size_t j=0; j<5; j++){
+    if( nq[i]*k[j]<=10000 ) compare(nq[i], k[j], NULL);
   }
+  compare(6, 1000, NULL);
   compare(3, 2048, NULL);
+  compare(6, 2048, "half < 900");
   vecdb_close(db);
 }
 
@@ -36,7 +41,8 @@ TEST(gpu__types_and_metrics){
 }
 
 TEST(gpu__dimensions){
-  static const size_t d[] = { 1, 3, 15, 16, 17, 63, 64, 65, 129, 768, 4096 };
+  static const size_t d[] = { 1, 3, 15, 16, 17, 63, 64, 65, 100, 128, 129, 768,
+                              1536, 4096 };
   for(size_t i=0; i<VDB_ARRAY_LEN(d); i++) for(int m=0; m<3; m++){
     if( d[i]>200 && m==2 ) continue;
     if( db ) vecdb_close(db);
@@ -117,7 +123,8 @@ TEST(gpu__equal_rows_only){
 /* ---- Numbers ------------------------------------------------------------- */
 
 TEST(gpu__norms_of_all_sizes){
-  static const float scale[] = { 1e-30f, 1e-16f, 1e-4f, 1e5f, 1e12f, 1e17f };
+  static const float scale[] = { 1e-38f, 1e-30f, 1e-16f, 1e-4f, 1e5f, 1e12f,
+                                 1e17f, 1e19f, 1e30f };
   for(size_t i=0; i<VDB_ARRAY_LEN(scale); i++) for(int m=0; m<3; m++){
     float *q;
     if( db ) vecdb_close(db);
@@ -177,6 +184,47 @@ TEST(gpu__sorted_rows){
   vecdb_close(db);
 }
 
+/* ---- Any shape ------------------------------------------------------------ */
+
+/* Of numbers from 1 to most, small ones more often. */
+static size_t some(size_t most){
+  size_t n = 1 + vdb_rng_u64(&rng)%most;
+  return vdb_rng_u64(&rng)%2 ? 1 + n%(most/8+1) : n;
+}
+
+/* Rows, queries and memory of all sizes; equal rows; what is dead, new or
+** filtered out. With too little memory for one piece there are several; with
+** too little for any the GPU says so. */
+TEST(gpu__shapes_drawn_at_random){
+  struct vdb_rng draw;
+  vdb_rng_init(&draw, vt_seed()+77);
+  for(int round=0; round<40; round++){
+    static const char *const filter[] = { NULL, "half < 500", "half < 30",
+                                          "half >= 1000" };
+    size_t n, nq, k;
+    char *v;
+    if( db ) vecdb_close(db);
+    rng = draw;
+    n = some(2500), nq = some(40), k = some(round%8 ? 60 : 2048);
+    n_dim = some(70);
+    draw = rng;
+    begin(1 + round%5, n_dim, metrics[round%3]);
+    rng = draw;
+    v = malloc(n*vecdb_vector_bytes(element, n_dim));
+    fill(v, n, 1);
+    for(size_t i=0, sz=vecdb_vector_bytes(element, n_dim); i<n/9; i++){
+      memcpy(v + sz*(vdb_rng_u64(&rng)%n), v + sz*(vdb_rng_u64(&rng)%n), sz);
+    }
+    put(v, n, round%2 ? 1 : 1000000, round%2 ? 3 : -7);
+    free(v);
+    if( round%4 ) seal();
+    put_random(some(30), 2000000, 1);
+    compare(nq, k, filter[vdb_rng_u64(&rng)%4]);
+    draw = rng;
+  }
+  vecdb_close(db);
+}
+
 /* ---- Tiers and faults ---------------------------------------------------- */
 
 static void start(void){
@@ -194,6 +242,7 @@ TEST(gpu__pieces_when_memory_is_short){
     CHECK_INT(VDB_GPU_OK, vdb_gpu_control(VDB_GPU_SET_BUDGET, sz));
     compare(5, 10, NULL);
     compare(5, 10, "half < 400");
+    compare(2, 300, NULL);
   }
   vecdb_close(db);
 }
@@ -252,6 +301,34 @@ TEST(gpu__memory_that_fails){
   vecdb_close(db);
 }
 
+/* Less and less memory: the answer is that of the CPU or there is none. */
+TEST(gpu__memory_down_to_nothing){
+  int64_t want[12], got[12];
+  int rc, n_refused = 0, n_answered = 0;
+  begin(VECDB_F32, 16, "l2");
+  put_random(9000, 1, 1);
+  seal();
+  start();
+  OK(db, search(&rc, want));
+  for(uint64_t sz=4u<<20; sz>0; sz/=2){
+    CHECK_INT(VDB_GPU_OK, vdb_gpu_control(VDB_GPU_SET_BUDGET, sz));
+    memset(got, 0, sizeof(got));
+    if( search(&rc, got)==VECDB_OK ){
+      CHECK_MEM(want, got, sizeof(want));
+      n_answered++;
+      continue;
+    }
+    REFUSES(db, VECDB_GPU, "search: gpu=require: the GPU has too little memory "
+            "(OOM)", rc);
+    n_refused++;
+  }
+  CHECK(n_refused>0 && n_answered>0);
+  CHECK_INT(VDB_GPU_OK, vdb_gpu_control(VDB_GPU_SET_BUDGET, (uint64_t)1<<30));
+  OK(db, search(&rc, got));
+  CHECK_MEM(want, got, sizeof(want));
+  vecdb_close(db);
+}
+
 TEST(gpu__a_lost_device){
   int64_t want[12], got[12];
   int rc;
@@ -269,6 +346,35 @@ TEST(gpu__a_lost_device){
   OK(db, search(&rc, got));
   CHECK_MEM(want, got, sizeof(want));
   vecdb_close(db);
+}
+
+/* Lost at any step of a search; each time in a process of its own, as a device
+** is lost for good. */
+enum { ANSWERED = 40, LOST, NO_DEVICE, OTHERWISE };
+static int lost_at(uint64_t n){
+  int64_t got[12];
+  int rc, status = 0;
+  pid_t pid = fork();
+  if( pid==0 ){
+    begin(VECDB_F32, 16, "l2");
+    put_random(300, 1, 1);
+    seal();
+    if( vdb_gpu_start()!=VDB_GPU_OK ) _exit(NO_DEVICE);
+    (void)vdb_gpu_control(VDB_GPU_FAIL_LAUNCH, n);
+    if( search(&rc, got)==VECDB_OK ) _exit(ANSWERED);
+    _exit(strstr(vecdb_errmsg(db), "(DEVICE_LOST)") ? LOST : OTHERWISE);
+  }
+  CHECK(waitpid(pid, &status, 0)==pid && WIFEXITED(status));
+  return WEXITSTATUS(status);
+}
+
+TEST(gpu__a_device_lost_at_any_step){
+  uint64_t n = 1;
+  int how = lost_at(1);
+  if( how==NO_DEVICE ) SKIP("no device");
+  for(; how==LOST && n<60; n++) how = lost_at(n+1);
+  CHECK_INT(ANSWERED, how);
+  CHECK(n>1);
 }
 
 static int stop_at_once(void *arg, const vecdb_progress *p){
@@ -330,6 +436,19 @@ TEST(gpu__what_it_does_not_do){
           vecdb_search_many(c, &o, 1, VECDB_F32, q, 0, key, NULL, NULL));
   OK(db, vecdb_set(db, "gpu", VECDB_GPU_AUTO));
   OK(db, vecdb_search_many(c, &o, 1, VECDB_F32, q, 0, key, NULL, NULL));
+  vecdb_close(db);
+  db = api_memory();
+  c = api_collection(db, "t", "id integer primary key, v bit[8] "
+                     "distance_metric=hamming index=flat, half int");
+  element = VECDB_BIT;
+  n_dim = 8;
+  put("bits", 4, 1, 1);
+  seal();
+  OK(db, vecdb_set(db, "gpu", VECDB_GPU_REQUIRE));
+  o.flags = VECDB_SEARCH_EXACT;
+  REFUSES(db, VECDB_GPU, "search: gpu=require: this is not done on a GPU "
+          "(UNSUPPORTED)",
+          vecdb_search_many(c, &o, 1, VECDB_BIT, q, 0, key, NULL, NULL));
   vecdb_close(db);
 }
 

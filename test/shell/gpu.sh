@@ -14,6 +14,9 @@ has 'a search after .gpu' 'by the GPU' "$("$V" x.vdb '.gpu require' \
   "SELECT count(*) FROM t WHERE v MATCH '[1,1]' AND k=3 AND exact=1; SELECT value FROM vecdb_last_query WHERE key='why';" 2>&1)"
 has 'a bad mode' 'bad value' "$("$V" -gpu maybe x.vdb 2>&1)"
 has 'a build' 'optimized "t"' "$("$V" x.vdb '.optimize t all device=gpu' 2>&1)"
+has 'a note' 'note: optimize on the CPU: there is no GPU plugin' \
+  "$(VECDB_GPU_PLUGIN=none "$V" x.vdb "INSERT INTO t(v) VALUES('[7,8]')" '.optimize t all device=auto' 2>&1)"
+has 'a bad word' '.optimize' "$("$V" x.vdb '.optimize t device=tpu' 2>&1)"
 has 'no plugin' 'there is no GPU plugin' \
   "$(VECDB_GPU_PLUGIN=none "$V" x.vdb '.optimize t all device=gpu' 2>&1)"
 done_testing

@@ -29,13 +29,15 @@ expect config_asks 'why=by the GPU' "$(sql "CREATE TEMP TABLE x AS SELECT vecdb_
   SELECT key || '=' || value FROM vecdb_last_query;" | grep ^why=)"
 fails config_bad 'gpu must be off, auto or require, found "on"' "SELECT vecdb_config('gpu', 'on');"
 fails command_bad 'gpu must be off, auto or require, found "on"' "INSERT INTO g(g) VALUES('gpu=on');"
-fails word_bad 'optimize takes ms=N, device=gpu and fallback=cpu, found "device=tpu"' "INSERT INTO g(g) VALUES('optimize device=tpu');"
+fails word_bad 'optimize takes ms=N, device=cpu, gpu or auto, and fallback=cpu, found "device=tpu"' "INSERT INTO g(g) VALUES('optimize device=tpu');"
 setup "INSERT INTO g(g) VALUES('rebuild device=gpu');"
 is built 1000 "SELECT value FROM vecdb_stats('g') WHERE key='graph_rows';"
 is sound '' "SELECT * FROM vecdb_check('g');"
 VECDB_GPU_PLUGIN=none
 fails no_plugin 'optimize: device=gpu: there is no GPU plugin: VECDB_GPU_PLUGIN is none (NO_PLUGIN)' "INSERT INTO g(g) VALUES('rebuild device=gpu');"
 fails no_plugin_search 'there is no GPU plugin' "$on $M;"
+is auto 1000 "INSERT INTO g(g) VALUES('rebuild device=auto');
+SELECT value FROM vecdb_stats('g') WHERE key='graph_rows';"
 is fallback 1000 "INSERT INTO g(g) VALUES('rebuild device=gpu fallback=cpu');
 SELECT value FROM vecdb_stats('g') WHERE key='graph_rows';"
 finish

@@ -230,6 +230,52 @@ TEST(gpu_edges__requests_out_of_range){
   end();
 }
 
+/* Rows of whole numbers from a hash: the same on every machine. */
+static void rows_hash(uint32_t n, uint32_t d, uint32_t range){
+  n_row = n;
+  n_dim = d;
+  rows = malloc((size_t)n*d*sizeof(*rows));
+  for(uint32_t i=0; i<n*d; i++){
+    rows[i] = (float)(vdb_mix64(i + ((uint64_t)n<<32))%range);
+  }
+}
+
+/* What rules say now. Another number here means that files come out otherwise:
+** then VDB_GPU_RULES is raised. */
+TEST(gpu_edges__what_rules_say){
+  static const struct {
+    uint32_t n, d, range, n_lane, k;
+    float alpha2;
+    uint64_t hash;
+  } set[] = {
+    { 400,  8, 256, 32, 128, 1, 0x52d0544cd3393eac },
+    { 400, 24,   3,  8,  48, 1, 0x096c3146c335b706 },
+    { 300,  2, 100, 16,  64, 1, 0xdcc932190882896f },
+    { 200, 16, 256, 64, 128, 1.44f, 0xf0763ed085f33079 },
+    { 250,  5,   4, 12,  20, 1, 0x9655e5ba8b2e9d77 },
+    { 500,  3,  64,  3,   9, 1.21f, 0xbeaee7f4056407b7 },
+  };
+  vdb_rng_init(&rng, vt_seed());
+  REQUIRE(plugin_open(&ref, "ref"));
+  for(size_t i=0; i<VDB_ARRAY_LEN(set); i++){
+    size_t n = (size_t)set[i].n*set[i].n_lane;
+    uint32_t *edge = malloc(n*sizeof(*edge));
+    vdb_gpu_edges e = { .size = sizeof(e), .n_lane = set[i].n_lane,
+                        .k = set[i].k, .n_spare = 48, .n_entry = 4,
+                        .alpha2 = set[i].alpha2, .edge = edge };
+    uint64_t hash = 0;
+    rows_hash(set[i].n, set[i].d, set[i].range);
+    lists_make(set[i].k);
+    e.near = lists;
+    CHECK_INT(VDB_GPU_OK, edges_of(&ref, &e));
+    edges_check(edge, set[i].n_lane);
+    for(size_t j=0; j<n; j++) hash = vdb_mix64(hash + edge[j]);
+    CHECK_U64(set[i].hash, hash);
+    free(edge);
+    end();
+  }
+}
+
 static int n_calls;
 static int give_up(void *arg, double done){
   (void)done;
