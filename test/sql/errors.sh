@@ -52,7 +52,7 @@ fails stats_unknown 'nosuch' "SELECT * FROM vecdb_stats('nosuch');"
 fails check_mode "must be 'quick'" "SELECT * FROM vecdb_check('t','fast');"
 fails resolve_word 'adopt' "SELECT vecdb_resolve('t','x');"
 fails args_of_command 'takes no args' "INSERT INTO t(t,args) VALUES('flush','{}');"
-fails args_of_optimize 'optimize takes ms=N, device=gpu and fallback=cpu, found "{}"' "INSERT INTO t(t,args) VALUES('optimize','{}');"
+fails args_of_optimize 'optimize takes ms=N, device=cpu, gpu or auto, and fallback=cpu, found "{}"' "INSERT INTO t(t,args) VALUES('optimize','{}');"
 
 # The connection closes and the next transaction works after each of these.
 out=$(sql "$M AND k=-1;
