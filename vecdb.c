@@ -31,6 +31,7 @@
 #include "store/session.h"
 #include "store/stmt.h"
 #include "store/store.h"
+#include "store/tender.h"
 #include "store/value.h"
 #include "store/vecjson.h"
 #include "util/mem.h"
@@ -52,6 +53,7 @@ struct vecdb {
   int64_t progress_ms;                 /* when the handler was called last */
   vecdb_collection *first;             /* all collection handles */
   vecdb_page_store store;              /* an outside store, completed */
+  struct tender_note background;       /* as told last */
 };
 
 struct vecdb_collection {
@@ -1008,6 +1010,24 @@ int vecdb_optimize(vecdb_collection *c, const vecdb_optimize_options *opt){
   if( rc!=VECDB_OK ) return db_leave(db, rc);
   rc = vdb_coll_optimize_within(c->coll, o.flags, o.budget_ms);
   return db_leave(db, vdb_session_write_end(&db->ss, &w, rc));
+}
+
+int vecdb_background(vecdb *db, vecdb_background_info *out){
+  vecdb_background_info info = { 0 };
+  struct tender_note *n;
+  int rc = db_enter(db);
+  if( rc!=VECDB_OK ) return rc;
+  if( out==NULL ) return db_leave(db, db_misuse(db, "background: no out"));
+  n = &db->background;
+  vdb_tender_note(db->ss.st, n);
+  info.state = !n->is_there ? VECDB_BACKGROUND_NONE
+             : n->is_busy ? VECDB_BACKGROUND_BUSY : VECDB_BACKGROUND_IDLE;
+  info.n_done = n->n_done;
+  info.n_failed = n->n_failed;
+  info.rc = n->last.rc;
+  info.message = vdb_error_text(&n->last);
+  return db_leave(db, struct_write(db, "vecdb_background_info", out, &info,
+                                   sizeof(info)));
 }
 
 int vecdb_collection_set(vecdb_collection *c, const char *name,

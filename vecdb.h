@@ -429,6 +429,29 @@ typedef struct vecdb_optimize_options {
                                        ** bytes depend on the machine */
 VECDB_API int vecdb_optimize(vecdb_collection *c,
                              const vecdb_optimize_options *opt);
+
+/* Upkeep by collections with optimize=background is done by a thread of the
+** library: one per file and process, on a connection of its own, with half of
+** the threads that the handle whose commit started it would use. It stops, in
+** the middle of its work if need be, when the last handle whose commits asked
+** for it is closed. In memory, where a host keeps the pages, for commits that
+** may be undone, and when the system gives no thread, the commit does the work,
+** as with optimize=commit. */
+#define VECDB_BACKGROUND_NONE  0       /* this handle asked for nothing yet */
+#define VECDB_BACKGROUND_IDLE  1       /* all that was asked for is done */
+#define VECDB_BACKGROUND_BUSY  2
+typedef struct vecdb_background_info {
+  uint32_t size;
+  uint32_t state;            /* VECDB_BACKGROUND_* */
+  uint64_t n_done;           /* times that a collection was brought up to date */
+  uint64_t n_failed;         /* times that this failed; the next commit asks
+                             ** again */
+  int32_t  rc;               /* of the last failure; VECDB_OK: there was none */
+  uint32_t reserved;
+  const char *message;       /* its sentence; lives until the next such call */
+} vecdb_background_info;
+VECDB_API int vecdb_background(vecdb *db, vecdb_background_info *out);
+
 /* Set a persistent table option ("recall", "ef", "merge_rows", of which "auto"
 ** takes back what was set; "optimize"), or
 ** the index of a column ("COLUMN.index", "graph(bits=2, nav=pca:128)"), which

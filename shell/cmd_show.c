@@ -189,6 +189,22 @@ bool cmd_schema(struct shell *sh, int argc, char **argv){
 
 /* ---- .stat --------------------------------------------------------------- */
 
+/* The thread of optimize=background, where a table of this handle asked. */
+static void background_stat(struct shell *sh, struct listing *l){
+  vecdb_background_info b;
+  char *z;
+  memset(&b, 0, sizeof b);
+  b.size = sizeof b;
+  if( vecdb_background(sh->db, &b)!=VECDB_OK
+   || b.state==VECDB_BACKGROUND_NONE ) return;
+  listing_add(l, "'background' AS key, '%s' AS value",
+              b.state==VECDB_BACKGROUND_BUSY ? "busy" : "idle");
+  if( b.rc==VECDB_OK ) return;
+  z = sqlite3_mprintf("%Q", b.message);
+  listing_add(l, "'background failed' AS key, %s AS value", z ? z : "NULL");
+  sqlite3_free(z);
+}
+
 static void file_stat(struct shell *sh){
   vecdb_stats s;
   struct listing l = { NULL, sh, NULL, 0 };
@@ -209,6 +225,7 @@ static void file_stat(struct shell *sh){
   for(size_t i=0; i<sizeof(row)/sizeof(row[0]); i++){
     listing_add(&l, "'%s' AS key, %llu AS value", row[i].key, row[i].v);
   }
+  background_stat(sh, &l);
   listing_end(&l, NULL);
 }
 

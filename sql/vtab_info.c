@@ -34,6 +34,21 @@ static int add_real(struct sql_rows *r, const char *key, double x){
   return add_text(r, key, z);
 }
 
+/* What the thread behind the file does; nothing where none was asked for. */
+static int add_background(struct sql_rows *r, vecdb *db){
+  vecdb_background_info b;
+  int rc;
+
+  memset(&b, 0, sizeof(b));
+  b.size = sizeof(b);
+  rc = vecdb_background(db, &b);
+  if( rc!=VECDB_OK ) return vdb_sql_code(rc);
+  if( b.state==VECDB_BACKGROUND_NONE ) return SQLITE_OK;
+  if( b.rc!=VECDB_OK ) return add_text(r, "background", b.message);
+  return add_text(r, "background",
+                  b.state==VECDB_BACKGROUND_BUSY ? "busy" : "idle");
+}
+
 static int stats_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
                       char **err){
   struct sql_table *t;
@@ -67,6 +82,7 @@ static int stats_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
   SQL_TRY( add_number(r, "wal_bytes", ds.wal_bytes) );
   SQL_TRY( add_number(r, "pages", ds.n_page) );
   SQL_TRY( add_number(r, "free_pages", ds.n_free_page) );
+  SQL_TRY( add_background(r, t->conn->eng) );
 done:
   return rc;
 }

@@ -140,6 +140,7 @@ struct coll {
   bool     has_segs;
   uint64_t segs_version;                /* seg_version they were read at */
   uint64_t tidy_version;                /* seg_version found tidy */
+  bool     is_asking;                   /* this commit asks the tender */
   struct graph_cache *graphs;           /* graphs.h; NULL: not read yet */
   struct device_hold *device;           /* device.c, by vector number */
   struct passed *passed[PASSED_SETS];   /* passed.h; newest use first */
@@ -167,6 +168,9 @@ struct store {
   unsigned n_read_scope;                /* open reading statements */
   uint64_t n_undo;
   unsigned n_thread;                    /* for builds; 0: cores */
+  struct tender *tender;                /* tender.h; NULL: not joined */
+  bool is_tender;                       /* the thread's own: no policies */
+  bool is_undoable;                     /* what is committed now may be undone */
   vdb_progress_cb progress;
   void *progress_arg;
 };
@@ -386,6 +390,11 @@ int  vdb_coll_attach(struct store *st, uint64_t id, page_no page,
 /* As vdb_store_write_begin, waiting for the lock even where the handle does not:
 ** there is work that must not be lost. */
 int  vdb_coll_write_patiently(struct coll *c, struct write_scope *w);
+/* Row groups that a commit would tidy; segments are loaded. And doing it. */
+bool vdb_coll_has_untidy_groups(struct coll *c);
+int  vdb_coll_tidy_groups(struct coll *c);
+/* ---- tend.c: all upkeep, outside of transactions; *did: there was some ----- */
+int  vdb_coll_tend(struct coll *c, bool *did);
 /* Policy optimize=commit: quickly, could there be work? And doing it. */
 bool vdb_coll_wants_tidying(struct coll *c);
 int  vdb_coll_maintain(struct coll *c);

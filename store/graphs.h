@@ -126,13 +126,18 @@ int  vdb_graphs_optimize(struct coll *c, unsigned flags, int64_t end_ms,
 /* Policy optimize=commit: quickly, could graphs want upkeep? And doing it. */
 bool vdb_graphs_want_upkeep(struct coll *c);
 int  vdb_graphs_keep(struct coll *c);
+/* Policy optimize=background, at a commit while the thread is busy: the rest
+** becomes a graph of its own, if scanning it costs too much already. */
+int  vdb_graphs_help(struct coll *c);
 
 struct graph_make;
 
 /* ---- Drafts (graphs_draft.c): graphs of a snapshot, in memory. -------------
 ** The same work as that of vdb_graphs_optimize, built inside a READ
 ** transaction; drafts that are there already are brought up to date with what
-** has happened to the file. */
+** has happened to the file. flags may be GRAPHS_UPKEEP alone: what wants
+** upkeep in the background. */
+#define GRAPHS_UPKEEP  0x10000u
 int  vdb_graphs_draft(struct coll *c, unsigned flags, int64_t end_ms,
                       struct graph_drafts *d);
 /* Can all be entered, as they are or (tails_too) with a tail? c->graphs is

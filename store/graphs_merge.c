@@ -18,6 +18,8 @@
 **   is, the rest becomes a graph of its own. So a row is moved once per factor
 **   TIER, a search asks one graph per factor, and the smallest graphs are
 **   rewritten most. A graph loses its dead rows when they are a quarter.
+** BACKGROUND  (tend.c) As at a commit, and a first graph is built, too. What takes
+**   long is only done with graphs that are there: the rest is a small one before.
 **
 ** The first graph is less eager to be rewritten than the small ones are: it is
 ** what costs most, and only its table of recall is measured.
@@ -44,6 +46,11 @@
 #define COST_BUILD_FLOAT     0.2
 #define REST_MIN           128u
 #define REST_MAX          4096u
+/* In the background: a graph of more rows takes long; commits help with rests
+** from this many limits on, up to so many rows. */
+#define LONG_ROWS        16384u
+#define HELP_RESTS           4u
+#define HELP_MAX         16384u
 
 struct seg_count { uint32_t n_row, n_dead; };
 
@@ -199,11 +206,19 @@ static bool plan_rest(const struct coll *c, int v, const struct live_map *live,
   return true;
 }
 
+/* A first graph is made in the background alone, where nobody waits for it. */
+static bool wants_first(const struct coll *c, int v){
+  return c->schema->policy==POLICY_BACKGROUND && vdb_graphs_possible(c, v)
+      && coll_n_row(c)>=GRAPH_ROWS_MIN;
+}
+
 bool vdb_graphs_want_upkeep(struct coll *c){
-  if( c->s.graphs==0 || vdb_graphs_load(c)!=VECDB_OK ) return c->s.graphs!=0;
-  for(int v=0; v<c->schema->n_vector; v++){
+  if( c->s.graphs==0 && c->schema->policy!=POLICY_BACKGROUND ) return false;
+  if( vdb_graphs_load(c)!=VECDB_OK ) return true;
+  for(int v=0; v<c->schema->n_vector && !c->graphs->is_damaged; v++){
     const struct graph_list *list = &c->graphs->list[v];
     uint64_t n_row = 0;
+    if( list->n==0 && wants_first(c, v) ) return true;
     if( list->n==0 ) continue;
     for(size_t i=0; i<list->n; i++){
       n_row += (uint64_t)list->seg[i].n_row + list->seg[i].n_side;
@@ -257,16 +272,113 @@ done:
   return rc;
 }
 
+/* ---- In the background -------------------------------------------------- */
+
+/* The last graphs, where the ones before them are not TIER times as large. */
+static bool plan_tiers(const struct coll *c, int v, const struct live_map *live,
+                       struct graph_make *m){
+  const struct graph_list *list = &c->graphs->list[v];
+  struct seg_count k = seg_counted(&list->seg[list->n-1], live);
+  uint64_t n = k.n_row - k.n_dead;
+  size_t i = list->n-1;
+
+  for(; i>0; i--){
+    k = seg_counted(&list->seg[i-1], live);
+    if( k.n_row>=n*(i==1 ? TIER_FIRST : TIER) ) break;
+    n += k.n_row - k.n_dead;
+  }
+  if( i==list->n-1 ) return false;
+  memset(m, 0, sizeof(*m));
+  m->first = list->seg[i].first;
+  m->end = vdb_graphs_end(c, v);
+  m->i_seg = i;
+  m->n_seg = list->n-i;
+  k = seg_counted(&list->seg[i], live);
+  n -= k.n_row - k.n_dead;
+  m->is_insert = n<=(i==0 ? k.n_row/2 : k.n_row)
+              && (uint64_t)k.n_dead*10<=(uint64_t)k.n_row*4;
+  m->purge = (uint64_t)k.n_dead*8>=k.n_row;
+  return true;
+}
+
+/* The rest alone, as a graph of its own. */
+static void make_rest(const struct coll *c, int v, struct graph_make *m){
+  memset(m, 0, sizeof(*m));
+  m->first = vdb_graphs_end(c, v);
+  m->end = c->s.next_slot;
+  m->i_seg = c->graphs->list[v].n;
+}
+
+/* Would joining the rest to graphs take long, where making it a graph of its own
+** would not? */
+static bool is_long(const struct coll *c, int v, const struct live_map *live,
+                    const struct graph_make *m){
+  uint64_t n_all = vdb_live_count(live, m->first, m->end);
+  return m->n_seg>0 && n_all>LONG_ROWS && rest_count(c, v, live)<=HELP_MAX;
+}
+
+static bool plan_background(const struct coll *c, int v,
+                            const struct live_map *live, struct graph_make *m){
+  if( c->graphs->list[v].n==0 ){
+    make_all(c, v, m);
+    return !c->graphs->is_damaged && coll_n_row(c)>=GRAPH_ROWS_MIN;
+  }
+  if( plan_rest(c, v, live, m) ){
+    if( is_long(c, v, live, m) ) make_rest(c, v, m);
+    return true;
+  }
+  return plan_tiers(c, v, live, m) || plan_purge(c, v, live, m);
+}
+
+/* The commit's part where the thread is at something long: the rest, if it is
+** not too much for a commit. */
+static int column_help(struct coll *c, int v){
+  struct live_map *live = NULL;
+  struct graph_make m;
+  uint64_t n;
+  int rc;
+
+  TRY( vdb_graphs_load(c) );
+  if( c->graphs->list[v].n==0 ) return VECDB_OK;
+  TRY( vdb_live_ref(c, &live) );
+  n = rest_count(c, v, live);
+  if( n<HELP_RESTS*rest_limit(c, v) || n>HELP_MAX ) goto done;
+  TRY( vdb_delta_seal(c) );
+  TRY( vdb_graphs_load(c) );
+  make_rest(c, v, &m);
+  vdb_coll_change_begin(c);
+  TRY( vdb_graphs_make(c, v, &m) );
+  TRY( vdb_coll_state_write(c) );
+done:
+  vdb_live_unref(live);
+  return rc;
+}
+
+int vdb_graphs_help(struct coll *c){
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  int rc = VECDB_OK;
+
+  for(int v=0; v<c->schema->n_vector && c->s.graphs!=0; v++){
+    if( vdb_graphs_possible(c, v) ) TRY( column_help(c, v) );
+  }
+done:
+  vdb_fpmode_leave(fp);
+  return rc;
+}
+
 /* ---- Doing it by hand --------------------------------------------------- */
 
-/* What optimize by hand would do to a column now. c->graphs is current. */
+/* What optimize by hand, or the thread, would do to a column now. c->graphs is
+** current. */
 static int plan_column(struct coll *c, int v, unsigned flags, bool is_damaged,
                        int64_t end_ms, struct graph_make *m, bool *wanted){
   struct live_map *live = NULL;
   int rc;
 
   TRY( vdb_live_ref(c, &live) );
-  if( flags & VECDB_OPTIMIZE_ALL ){
+  if( flags & GRAPHS_UPKEEP ){
+    *wanted = plan_background(c, v, live, m);
+  }else if( flags & VECDB_OPTIMIZE_ALL ){
     TRY( plan_rebuild(c, v, live, m, wanted) );
   }else{
     *wanted = plan_hand(c, v, live, is_damaged, m);

@@ -406,20 +406,30 @@ bool vdb_coll_wants_tidying(struct coll *c){
       || vdb_graphs_want_upkeep(c);
 }
 
-int vdb_coll_maintain(struct coll *c){
-  bool use_dead = is_mostly_dead(c);
+bool vdb_coll_has_untidy_groups(struct coll *c){
+  return is_mostly_dead(c) || has_small_run(c);
+}
+
+int vdb_coll_tidy_groups(struct coll *c){
   struct tidy t;
   int rc;
 
   TRY( vdb_segs_load(c) );
-  if( use_dead || has_small_run(c) ){
-    memset(&t, 0, sizeof(t));
-    t.c = c;
-    t.use_dead = use_dead;
-    t.n_small_min = 8;
-    t.end_ms = INT64_MAX;
-    TRY( tidy_run(&t) );
-  }
+  if( !vdb_coll_has_untidy_groups(c) ) return VECDB_OK;
+  memset(&t, 0, sizeof(t));
+  t.c = c;
+  t.use_dead = is_mostly_dead(c);
+  t.n_small_min = 8;
+  t.end_ms = INT64_MAX;
+  rc = tidy_run(&t);
+done:
+  return rc;
+}
+
+int vdb_coll_maintain(struct coll *c){
+  int rc;
+
+  TRY( vdb_coll_tidy_groups(c) );
   TRY( vdb_graphs_keep(c) );
   c->tidy_version = c->s.seg_version;
 done:

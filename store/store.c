@@ -15,7 +15,8 @@
 **   Open searches hold pins; they end with the transaction (runs.c).
 */
 #include "util/common.h"
-#include "store/coll_int.h"
+#include "store/graphs.h"
+#include "store/tender.h"
 
 int vdb_store_open(const struct pager_config *cfg, struct vdb_err *err,
                    struct store **out){
@@ -39,6 +40,7 @@ int vdb_store_close(struct store *st){
   int rc;
 
   if( st==NULL ) return VECDB_OK;
+  vdb_tender_leave(st);
   vdb_hold_detach_all(st);
   while( st->coll!=NULL ){
     st->coll->n_ref = 1;
@@ -149,25 +151,17 @@ int vdb_store_begin_write(struct store *st){
   return rc;
 }
 
-/* optimize=commit, and =background until it has a thread: tidy up one
-** collection that this transaction has changed, all or nothing. A failure is
-** no reason to lose the user's changes: they are committed untidy, and the log
-** hears of it. Only an interrupt is passed on. */
-static int policy_run(struct store *st, struct coll *c){
+/* optimize=commit: tidy up, all or nothing. A failure is no reason to lose the
+** user's changes: they are committed untidy, and the log hears of it. Only an
+** interrupt is passed on. */
+static int upkeep_run(struct store *st, struct coll *c,
+                      int (*upkeep)(struct coll *c)){
   unsigned n;
   int rc, rc2;
 
-  rc = vdb_coll_refresh(c);
-  if( rc==VECDB_NOTFOUND ){                        /* dropped */
-    vdb_error_clear(st->err);
-    return VECDB_OK;
-  }
-  if( rc!=VECDB_OK ) return rc;
-  if( c->schema->policy==POLICY_MANUAL ) return VECDB_OK;
-  if( !vdb_coll_wants_tidying(c) ) return VECDB_OK;
   rc = vdb_pager_savepoint(st->p, &n);
   if( rc!=VECDB_OK ) return rc;
-  rc = vdb_coll_maintain(c);
+  rc = upkeep(c);
   if( rc==VECDB_OK ) return vdb_pager_release(st->p, n);
   rc2 = vdb_store_rollback_to(st, n);
   if( rc2==VECDB_OK ) rc2 = vdb_pager_release(st->p, n);
@@ -175,6 +169,56 @@ static int policy_run(struct store *st, struct coll *c){
   vdb_log(rc, "optimize at commit: %s", vdb_error_text(st->err));
   vdb_error_clear(st->err);
   return VECDB_OK;
+}
+
+/* optimize=background: *is_done if there is a thread for it, or nothing to do. */
+static int background_run(struct store *st, struct coll *c, bool *is_done){
+  struct tender_note note;
+  int rc = vdb_segs_load(c);
+
+  *is_done = true;
+  c->tidy_version = c->s.seg_version;    /* looked at, or up to the thread */
+  if( rc!=VECDB_OK ){
+    vdb_error_clear(st->err);            /* whoever does it finds it again */
+  }else if( !vdb_coll_has_untidy_groups(c) && !vdb_graphs_want_upkeep(c) ){
+    return VECDB_OK;
+  }
+  *is_done = !st->is_undoable && vdb_tender_join(st);
+  if( !*is_done ) return VECDB_OK;
+  c->is_asking = true;
+  vdb_tender_note(st, &note);
+  return note.is_busy ? upkeep_run(st, c, vdb_graphs_help) : VECDB_OK;
+}
+
+/* The policy of one collection that this transaction has changed. */
+static int policy_run(struct store *st, struct coll *c){
+  bool is_done;
+  int rc;
+
+  c->is_asking = false;
+  rc = vdb_coll_refresh(c);
+  if( rc==VECDB_NOTFOUND ){                        /* dropped */
+    vdb_error_clear(st->err);
+    return VECDB_OK;
+  }
+  if( rc!=VECDB_OK ) return rc;
+  if( c->schema->policy==POLICY_MANUAL || st->is_tender ) return VECDB_OK;
+  if( !vdb_coll_wants_tidying(c) ) return VECDB_OK;
+  if( c->schema->policy==POLICY_BACKGROUND ){
+    rc = background_run(st, c, &is_done);
+    if( rc!=VECDB_OK || is_done ) return rc;
+  }
+  return upkeep_run(st, c, vdb_coll_maintain);
+}
+
+/* After the commit: tell the thread. What changed is the sum of rows that came
+** and rows that went. */
+static void store_ask(struct store *st){
+  for(struct coll *c=st->dirty; c!=NULL; c=c->dirty_next){
+    if( !c->is_asking ) continue;
+    c->is_asking = false;
+    vdb_tender_ask(st, c->name, 2*(uint64_t)c->s.next_slot - coll_n_row(c));
+  }
 }
 
 static int store_run_policy(struct store *st){
@@ -193,6 +237,7 @@ int vdb_store_commit(struct store *st){
   vdb_hold_end_all(st);
   TRY( store_run_policy(st) );
   TRY( vdb_pager_commit(st->p) );
+  store_ask(st);
   store_kept(st);
   rc = store_ended(st);
 done:
@@ -230,6 +275,7 @@ done:
 static void store_policy_after(struct store *st){
   if( st->dirty==NULL || vdb_pager_begin_write(st->p)!=VECDB_OK ) return;
   if( store_run_policy(st)==VECDB_OK && vdb_pager_commit(st->p)==VECDB_OK ){
+    store_ask(st);
     return;
   }
   vdb_pager_rollback(st->p);
@@ -249,7 +295,9 @@ int vdb_store_decide(struct store *st, bool commit, bool undoable){
   }
   if( !commit ) store_undone(st);
   if( commit && is_ours && !vdb_pager_is_hosted(st->p) ){
+    st->is_undoable = undoable;
     store_policy_after(st);
+    st->is_undoable = false;
   }
   store_kept(st);
   vdb_error_clear(st->err);
@@ -261,7 +309,9 @@ int vdb_store_rewind(struct store *st, uint64_t token, uint64_t newest){
   int rc;
 
   vdb_hold_end_all(st);
+  vdb_tender_hold(st);
   rc = vdb_pager_rewind(st->p, token, newest);
+  vdb_tender_release(st);
   for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_coll_drop_caches(c);
   return rc;
 }

@@ -12,6 +12,7 @@
 #include "util/common.h"
 #include "pager/file.h"
 #include "store/graphs.h"
+#include "store/tender.h"
 
 /* ---- Copying one collection ---------------------------------------------- */
 
@@ -272,6 +273,8 @@ done:
 }
 
 int vdb_store_vacuum(struct store *st){
+  int rc;
+
   if( vdb_pager_state(st->p)!=PAGER_NONE ){
     return vdb_error(st->err, VECDB_MISUSE,
                      "cannot vacuum inside a transaction");
@@ -281,5 +284,8 @@ int vdb_store_vacuum(struct store *st){
                      "cannot vacuum a database that is open for reading");
   }
   if( vdb_pager_path(st->p)[0]==0 ) return vacuum_in_place(st);
-  return vacuum_file(st);
+  vdb_tender_hold(st);
+  rc = vacuum_file(st);
+  vdb_tender_release(st);
+  return rc;
 }

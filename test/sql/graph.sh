@@ -50,5 +50,11 @@ is rolled_back 3000 "BEGIN; DELETE FROM g WHERE id=7000; INSERT INTO g(g) VALUES
 SELECT value FROM vecdb_stats('g') WHERE key='graph_rows'; ROLLBACK;"
 is kept 7000 "SELECT id FROM g WHERE v MATCH '[50,50,40,40]' AND k=1 AND ef=50;"
 expect graph_still '3:KNN(v) GRAPH' "$(plan "$M")"
+is twice_in_a_statement 3001 "INSERT INTO g(g) VALUES('rebuild'),('optimize');
+SELECT value FROM vecdb_stats('g') WHERE key='graph_rows';"
+is with_rows_in_a_statement 3002 "INSERT INTO g(g,id,v,i) VALUES(NULL,7001,'[50,50,40,41]',3),('rebuild',NULL,NULL,NULL);
+SELECT count(*) FROM g;"
+is in_the_transaction 3002 "BEGIN; INSERT INTO g(id,v,i) VALUES(7002,'[50,50,40,42]',3);
+INSERT INTO g(g) VALUES('rebuild'); ROLLBACK; SELECT count(*) FROM g;"
 is sound '' "SELECT * FROM vecdb_check('g');"
 finish

@@ -185,11 +185,11 @@ static void act_join(struct other *o){
 
 TEST(apart__ends_while_others_join_rows_all_the_time){
   struct other o;
-  other_create(&o, APART_SCHEMA, 900, act_join, 0);
+  other_create(&o, APART_SCHEMA, 600, act_join, 0);
   OK(o.a, g_optimize(o.ca));
   g_fill(o.ca, VECDB_F32, 5000, 5090);               /* none at a commit yet */
   o.n_row += 90;
-  o.n_act_max = 60;
+  o.n_act_max = 24;
   OK(o.a, g_optimize(o.ca));
   CHECK(o.n_act>5);
   other_good(&o);
@@ -297,8 +297,8 @@ static void recipe_run(const char *path, const char *schema, bool inside){
   opt.fixed_seed = 5;
   db = api_open(path, &opt);
   c = api_collection(db, "t", schema);
-  g_fill(c, VECDB_F32, 0, 700);
-  recipe_erase(c, 0, 700, 50);
+  g_fill(c, VECDB_F32, 0, 500);
+  recipe_erase(c, 0, 500, 50);
   api_put(c, 9000, "[0,0,0,0,0,0,0,0,0,0,0,0,0,0,0,0]");
   OK(db, vecdb_close(db));
   recipe_optimize(path, VECDB_OPTIMIZE_ALL, inside);
@@ -309,16 +309,16 @@ static void recipe_run(const char *path, const char *schema, bool inside){
   OK(db, vecdb_close(db));
   recipe_optimize(path, 0, inside);
   db = recipe_open(path, &c);
-  CHECK(g_graph_rows(c)>880);
+  CHECK(g_graph_rows(c)>690);
   recipe_erase(c, 301, 350, 1);
   OK(db, vecdb_close(db));
   recipe_optimize(path, 0, inside);
   db = recipe_open(path, &c);
-  g_fill(c, VECDB_F32, 2000, 2400);
+  g_fill(c, VECDB_F32, 2000, 2200);
   OK(db, vecdb_close(db));
   recipe_optimize(path, VECDB_OPTIMIZE_ALL, inside);
   db = recipe_open(path, &c);
-  CHECK(g_graph_rows(c)>1200);
+  CHECK(g_graph_rows(c)>800);
   OK(db, vecdb_check(db, 0, NULL, NULL));
   OK(db, vecdb_close(db));
 }
