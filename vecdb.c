@@ -1293,13 +1293,17 @@ static const struct vdb_value *row_read(vecdb_stmt *s, int column,
   vecdb *db = stmt_db(s);
   const struct vdb_value *v;
   struct vdb_err before;
+  bool had_error;
   if( db_lock(db)!=VECDB_OK ) return &column_null;
-  before = db->err;
-  vdb_error_clear(&db->err);
+  had_error = db->err.rc!=VECDB_OK;         /* rarely, and it is long */
+  if( had_error ){
+    before = db->err;
+    vdb_error_clear(&db->err);
+  }
   v = vdb_stmt_column(stmt_of(s), column);
   if( text ) *text = vdb_stmt_column_text(stmt_of(s), column, n);
   if( db->err.rc!=VECDB_OK ) db->rc = db->err.rc;
-  else db->err = before;
+  else if( had_error ) db->err = before;
   db_unlock(db);
   return v;
 }

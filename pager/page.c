@@ -147,6 +147,17 @@ done:
   return rc;
 }
 
+const struct page *vdb_page_peek(struct pager *p, page_no pgno,
+                                 enum page_type type){
+  struct cpage *cp;
+
+  if( p->state!=PAGER_READ && p->state!=PAGER_WRITE ) return NULL;
+  if( pgno<p->store->pg_first || pgno>=p->n_page ) return NULL;
+  cp = vdb_pcache_find(&p->cache, pgno);
+  if( cp==NULL || cp->pub.data[PAGEHDR_TYPE]!=type ) return NULL;
+  return &cp->pub;
+}
+
 int vdb_page_write(struct pager *p, struct page *pg){
   struct cpage *cp = cpage_of(pg);
   int rc = VECDB_OK;

@@ -127,6 +127,10 @@ struct page {
 ** (0: any). CORRUPT names the page and what was expected. */
 int  vdb_page_get(struct pager *p, page_no pgno, enum page_type type,
                   struct page **out);
+/* The page, if it is in memory and of that type, without a pin: good until the
+** next call that pins or makes one. Does not make it younger in the cache. */
+const struct page *vdb_page_peek(struct pager *p, page_no pgno,
+                                 enum page_type type);
 /* Make a pinned page writable (WRITE only). NOMEM, FULL, IOERR_*. */
 int  vdb_page_write(struct pager *p, struct page *pg);
 /* A fresh, pinned, writable page, zero after the header. */

@@ -26,6 +26,9 @@ int vdb_parray_get(struct pager *p, page_no root, uint64_t i, size_t n,
                    void *out);
 int vdb_parray_put(struct pager *p, page_no root, uint64_t i, size_t n,
                    const void *in);
+/* Elements at[0..n-1] into out, one behind the other. */
+int vdb_parray_gather(struct pager *p, page_no root, const uint32_t *at,
+                      size_t n, void *out);
 /* Zero elements lo..hi-1 (hi may be UINT64_MAX); data pages that lie wholly
 ** inside, or hold nothing else, go back to the free list. */
 int vdb_parray_clear(struct pager *p, page_no root, uint64_t lo, uint64_t hi);

@@ -51,32 +51,22 @@ static int keys_load(struct batch_run *r){
   return vdb_coll_scan(r->coll, 0, 0, (slot_no)n_slot, keys_of_chunk, r);
 }
 
-static int key_of_slot(struct batch_run *r, slot_no slot, int64_t *out){
-  struct vdb_str buf = VDB_STR_INIT;
-  struct vdb_value v;
-  int rc;
-  if( r->key_of ){
-    *out = r->key_of[slot];
-    return VECDB_OK;
-  }
-  rc = vdb_coll_value(r->coll, 0, slot, &buf, &v);
-  *out = v.i;
-  vdb_str_clear(&buf);
-  return rc;
+static int keys_of_hits(struct batch_run *r, const struct vdb_hit *hit,
+                        size_t n, int64_t *out){
+  if( r->key_of==NULL ) return vdb_coll_keys(r->coll, hit, n, out);
+  for(size_t i=0; i<n; i++) out[i] = r->key_of[hit[i].slot];
+  return VECDB_OK;
 }
 
 /* Results of query i, which is query j of the block. */
 static int batch_emit(struct batch_run *r, size_t i, size_t j){
   size_t n = r->n_hit[j], off = i*r->k_out;
-  int rc = VECDB_OK;
-  for(size_t h=0; h<r->k_out; h++){
-    const struct vdb_hit *hit = &r->hit[j*r->q.k + h];
-    bool is_hit = h<n;
-    r->b->keys[off+h] = -1;
-    if( is_hit ) TRY( key_of_slot(r, hit->slot, &r->b->keys[off+h]) );
-    if( r->b->distances ){
-      r->b->distances[off+h] = is_hit ? hit->distance : INFINITY;
-    }
+  const struct vdb_hit *hit = &r->hit[j*r->q.k];
+  int rc;
+  TRY( keys_of_hits(r, hit, n, &r->b->keys[off]) );
+  for(size_t h=n; h<r->k_out; h++) r->b->keys[off+h] = -1;
+  for(size_t h=0; r->b->distances && h<r->k_out; h++){
+    r->b->distances[off+h] = h<n ? hit[h].distance : INFINITY;
   }
   if( r->b->counts ) r->b->counts[i] = (uint32_t)n;
 done:

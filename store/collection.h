@@ -82,6 +82,9 @@ uint64_t vdb_coll_bulk_threshold(struct coll *c);
 ** Slot of a key; NOTFOUND. A key of another type than the column's is
 ** NOTFOUND, too. */
 int  vdb_coll_find(struct coll *c, const struct vdb_value *key, slot_no *out);
+/* Integer keys of the rows of hits (live ones), all at once. */
+int  vdb_coll_keys(struct coll *c, const struct vdb_hit *hit, size_t n,
+                   int64_t *key);
 /* Value of one column of a live row (any column: key, vector, aux too). Text,
 ** blob and vector bytes are in *buf (cleared first), which must live as long
 ** as the value is used. */

@@ -198,6 +198,48 @@ done:
   return rc;
 }
 
+#define KEYS_MAX  32                   /* looked up at once */
+
+static int keys_gather(struct coll *c, const struct vdb_hit *hit, size_t n,
+                       int64_t *key){
+  unsigned char cell[KEYS_MAX*8];
+  uint32_t at[KEYS_MAX];
+  int rc;
+
+  for(size_t i=0; i<n; i++) at[i] = hit[i].slot;
+  TRY( vdb_coll_roots(c) );
+  if( c->root[0].cells==0 ){
+    TRY( COLL_CORRUPT(c, "a column of a sealed row is missing") );
+  }
+  TRY( vdb_parray_gather(c->p, c->root[0].cells, at, n, cell) );
+  for(size_t i=0; i<n; i++) key[i] = vdb_cell_int(cell + 8*i);
+done:
+  return rc;
+}
+
+int vdb_coll_keys(struct coll *c, const struct vdb_hit *hit, size_t n,
+                  int64_t *key){
+  struct vdb_str buf = VDB_STR_INIT;
+  struct vdb_value v;
+  size_t m = 0;
+  int rc;
+
+  TRY( vdb_coll_refresh(c) );
+  for(size_t i=0; i<n; i+=m){
+    for(m=0; m<KEYS_MAX && i+m<n && hit[i+m].slot<c->s.delta_first; ) m++;
+    if( m>0 ){
+      TRY( keys_gather(c, hit+i, m, key+i) );
+    }else{
+      TRY( vdb_coll_value(c, 0, hit[i].slot, &buf, &v) );
+      key[i] = v.i;
+      m = 1;
+    }
+  }
+done:
+  vdb_str_clear(&buf);
+  return rc;
+}
+
 int vdb_record_load(struct coll *c, slot_no slot, unsigned char *rec){
   unsigned char cell[TEXTCELL_SIZE];
   bool is_null;

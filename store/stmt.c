@@ -314,11 +314,24 @@ void vdb_stmt_row_set(struct stmt *s, slot_no slot, double distance){
          (size_t)s->schema->n_col*sizeof(*s->row.is_loaded));
 }
 
+/* Rows of a search that was suspended are known by their keys, not by slots. */
+static bool key_is_ahead(const struct stmt *s, int i){
+  return i==0 && s->kind==STMT_SEARCH && s->hit_keys.n==0
+      && s->schema->col[0].type==VECDB_INTEGER;
+}
+
 /* Read column i into val and buf; texts get a NUL behind them. */
 static int row_load_column(struct stmt *s, int i){
   struct vdb_value *v = &s->row.val[i];
   struct vdb_str *buf = &s->row.buf[i];
-  int rc = vdb_coll_value(s->coll, i, s->row.slot, buf, v);
+  int rc;
+  if( key_is_ahead(s, i) ){
+    memset(v, 0, sizeof(*v));
+    v->type = VECDB_INTEGER;
+    rc = vdb_stmt_search_key(s, &v->i);
+  }else{
+    rc = vdb_coll_value(s->coll, i, s->row.slot, buf, v);
+  }
   if( rc!=VECDB_OK ) return rc;
   if( (v->type==VECDB_TEXT || v->type==VECDB_BLOB || v->type==VECDB_VECTOR)
    && (v->p!=buf->z || v->n!=buf->n) ){

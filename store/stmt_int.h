@@ -7,6 +7,8 @@
 #include "store/search.h"
 #include "store/stmt.h"
 
+#define STMT_KEYS_AHEAD  16
+
 enum stmt_state { ST_RESET, ST_ROW, ST_DONE, ST_ABORTED };
 
 /* A bound value. The bytes belong to the caller (free_fn NULL), to us
@@ -64,6 +66,10 @@ struct stmt {
   size_t n_part;
   struct vdb_hit *hit;
   size_t n_hit, i_hit;
+  /* Integer keys of hit[i_ahead..], n_ahead of them: those of a row are hardly
+  ** ever the only ones asked for. */
+  int64_t key_ahead[STMT_KEYS_AHEAD];
+  size_t i_ahead, n_ahead;
   struct vdb_str hit_keys;     /* suspended: keys of hit[i_hit..], encoded */
   size_t off_key;              /* of the next one */
 
@@ -91,6 +97,10 @@ void vdb_binding_clear(struct binding *b);
 /* The bound value as one of column `column`, ready for collection.h. */
 int  vdb_stmt_bound(struct stmt *s, const struct binding *b, int column,
                     void *buf, struct vdb_value *out);
+
+/* stmt_search.c */
+/* The integer key of the row that a search stands on. */
+int  vdb_stmt_search_key(struct stmt *s, int64_t *key);
 
 /* One file per kind: step from RESET and from ROW; end lets go of what a run
 ** holds besides the transaction. */

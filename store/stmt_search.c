@@ -16,6 +16,7 @@ void vdb_stmt_search_end(struct stmt *s){
   vdb_free(s->hit);
   s->hit = NULL;
   s->n_hit = s->i_hit = 0;
+  s->n_ahead = 0;
   vdb_str_clear(&s->hit_keys);
   s->off_key = 0;
 }
@@ -59,6 +60,22 @@ static void key_noted(struct stmt *s, struct vdb_value *v){
   v->n = (size_t)get_u64(p);
   v->p = p+8;
   s->off_key += v->n;
+}
+
+int vdb_stmt_search_key(struct stmt *s, int64_t *key){
+  size_t i = s->i_hit-1;
+  int rc = VECDB_OK;
+  if( i<s->i_ahead || i-s->i_ahead>=s->n_ahead ){
+    s->n_ahead = 0;
+    TRY( vdb_coll_keys(s->coll, s->hit+i,
+                       vdb_min_sz(STMT_KEYS_AHEAD, s->n_hit-i),
+                       s->key_ahead) );
+    s->i_ahead = i;
+    s->n_ahead = vdb_min_sz(STMT_KEYS_AHEAD, s->n_hit-i);
+  }
+  *key = s->key_ahead[i-s->i_ahead];
+done:
+  return rc;
 }
 
 /* The next hit whose row is still there. */

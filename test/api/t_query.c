@@ -389,6 +389,42 @@ TEST(search__of_the_second_vector_column){
   vecdb_close(db);
 }
 
+/* Keys are read some at a time; the rows that were sealed from one place, the
+** fresh ones from another, and after a change each by itself. */
+TEST(search__gives_the_keys_of_many_rows){
+  vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;
+  vecdb_stmt *s, *d, *i;
+  char want[1000] = "";
+  setup(60);
+  OK(db, vecdb_optimize(c, NULL));
+  i = api_insert(c);
+  for(int k=61; k<=90; k++){
+    float v[2] = { (float)(k%2 ? k : k-50), 0.5f };
+    OK(db, vecdb_bind_int64(i, 0, k));
+    OK(db, vecdb_bind_vector(i, 1, VECDB_F32, v, 8, VECDB_TRANSIENT));
+    DONE(db, vecdb_step(i));
+  }
+  OK(db, vecdb_finalize(i));
+  o.k = 100;
+  s = search(&o, "[0,0]");
+  for(int k=1, at=0; k<=89; k++){     /* near k: row k, if any, then fresh */
+    if( k<=60 ) at += sprintf(want+at, "%d ", k);
+    if( k%2==0 && k>=12 && k<=40 ) at += sprintf(want+at, "%d ", k+50);
+    if( k%2 && k>60 ) at += sprintf(want+at, "%d ", k);
+  }
+  KEYS(db, want, s);
+  KEYS(db, want, s);
+  OK(db, vecdb_prepare_delete(c, &d));
+  for(int k=0; k<20; k++) ROW(db, vecdb_step(s));
+  CHECK_INT(17, vecdb_column_int64(s, 0));
+  OK(db, vecdb_bind_int64(d, VECDB_KEY, 18));
+  DONE(db, vecdb_step(d));
+  CHECK_INT(17, vecdb_column_int64(s, 0));
+  ROW(db, vecdb_step(s));
+  CHECK_INT(68, vecdb_column_int64(s, 0));
+  vecdb_close(db);
+}
+
 /* A statement that ran once notices what changed since. */
 TEST(search__sees_changes_between_runs){
   vecdb_search_options o = VECDB_SEARCH_OPTIONS_INIT;

@@ -149,6 +149,19 @@ static void op_get(struct bench *b){
   REQUIRE_MEM(b->model + i*b->width, b->buf, n*b->width);
 }
 
+/* Elements here and there, in any order. */
+static void op_gather(struct bench *b){
+  uint32_t at[70];
+  size_t n = below(b, 71);
+  if( b->base+b->n>UINT32_MAX || n>b->n ) return;
+  for(size_t k=0; k<n; k++) at[k] = (uint32_t)b->base + below(b, (unsigned)b->n);
+  REQUIRE_RC(VECDB_OK, vdb_parray_gather(b->p, b->root, at, n, b->buf));
+  for(size_t k=0; k<n; k++){
+    REQUIRE_MEM(b->model + (at[k]-b->base)*b->width, b->buf + k*b->width,
+                b->width);
+  }
+}
+
 static void op_scan(struct bench *b){
   struct visit v = { b, 0 };
   size_t i, n;
@@ -171,6 +184,7 @@ static void stream_test(uint32_t sz_page, uint32_t width, uint64_t base,
   n_page0 = pages_in_use(&b);
   saved = malloc(n*width);
   for(int i=0; i<n_op*vt_scale(); i++){
+    if( i%4==0 ) op_gather(&b);
     switch( below(&b, 10) ){
       case 0: case 1: case 2: case 3: op_put(&b); break;
       case 4: case 5: op_clear(&b); break;
@@ -387,7 +401,7 @@ static int visit_any(void *arg, uint64_t i, size_t n,
 }
 
 static void damage_exercise(struct bench *b){
-  static unsigned char buf[60000];
+  static unsigned char buf[60000], two[120000];
   for(int i=0; i<10; i++){
     uint64_t at = below(b, 2) ? below(b, 3000) : 1000000 + below(b, 99);
     unsigned n = 1 + below(b, 40);
@@ -396,6 +410,9 @@ static void damage_exercise(struct bench *b){
     REQUIRE(rc_is_fine(rc));
     if( w==0 || (uint64_t)w*n>sizeof(buf) ) continue;   /* as the store would */
     REQUIRE(rc_is_fine(vdb_parray_get(b->p, b->root, at, n, buf)));
+    REQUIRE(rc_is_fine(vdb_parray_gather(b->p, b->root,
+                                         (uint32_t[2]){ (uint32_t)at, 7 }, 2,
+                                         two)));
     REQUIRE(rc_is_fine(vdb_parray_put(b->p, b->root, at, n, buf)));
     REQUIRE(rc_is_fine(vdb_parray_clear(b->p, b->root, at, at+below(b, 500))));
   }
