@@ -11,7 +11,9 @@
 **           0.99 cheapest, by a model of cost with fixed constants: measured
 **           times must not decide bytes.
 ** TABLE     recall for a grid of ef and early stop; kept are the settings that
-**           no cheaper one beats, and some for a hundred neighbours. The lower
+**           no cheaper one beats, and some for 25, 50 and 100 neighbours, which
+**           may lie in other places than the first 10 (of rows in clusters of
+**           20, say): ef for other numbers is between those. The lower
 **           bound is the mean less half a standard error. ef is sought as long
 **           as it gains recall, so that hard data get large ones; without early
 **           stop first, then each stop where it may matter until it caps.
@@ -32,6 +34,7 @@
 #define TRIAL_ROWS   100u
 #define DEEP_ROWS    100u
 #define CAL_DEPTH    100u
+#define N_DEPTH      4
 #define CAL_MIN      20u        /* fewer held-out rows say nothing */
 #define TRUTH_TILE   8          /* queries that share a pass over the rows */
 #define RECALL_FULL  0.9985     /* more is not sought */
@@ -39,6 +42,7 @@
 #define HOPS_GAIN    1.01       /* .. until a larger ef walks no farther */
 #define LOW_ERRORS   0.5
 #define N_WIDE       22         /* rows of the table for ten neighbours */
+#define DEEP_EF_MAX  2048u
 
 /* Nanoseconds, roughly; only ratios matter. */
 #define COST_HOP     110.0
@@ -55,13 +59,16 @@ struct calib {
   uint32_t n;                   /* held-out rows */
   uint32_t *slot;
   float *code;                  /* their vectors in the code space */
-  float *kth10, *kth100;        /* distance of the last true neighbour */
+  float *kth[N_DEPTH];          /* distance of the depth_of[]-th neighbour */
   /* The setting being measured. */
   uint32_t ef, k;
   float stop;
   uint16_t *n_right;            /* by held-out row */
   uint32_t *n_hop;
 };
+
+/* Numbers of neighbours that recall is measured of. */
+static const uint32_t depth_of[N_DEPTH] = { 10, 25, 50, CAL_DEPTH };
 
 /* All blocks are in memory. */
 static const unsigned char *calib_block(const struct calib *c, uint32_t slot){
@@ -122,8 +129,9 @@ static int truth_task(void *arg, size_t i_task, unsigned worker){
     }
   }
   for(uint32_t j=0; j<n_q; j++){
-    c->kth10[lo+j] = list[j*CAL_DEPTH + 9];
-    c->kth100[lo+j] = list[j*CAL_DEPTH + CAL_DEPTH-1];
+    for(int i=0; i<N_DEPTH; i++){
+      c->kth[i][lo+j] = list[j*CAL_DEPTH + depth_of[i]-1];
+    }
   }
 done:
   vdb_free_aligned(hi);
@@ -137,8 +145,10 @@ static int setting_task(void *arg, size_t i_task, unsigned worker){
   struct calib *c = arg;
   struct graph_walk *w = &c->walk[worker];
   uint32_t slot = c->slot[i_task], n = 0;
-  float kth = c->k>10 ? c->kth100[i_task] : c->kth10[i_task];
-  int rc = VECDB_OK;
+  int i_depth = 0, rc = VECDB_OK;
+  float kth;
+  while( depth_of[i_depth]<c->k ) i_depth++;
+  kth = c->kth[i_depth][i_task];
   vdb_graph_query_block(c->g, calib_block(c, slot), &w->q);
   memcpy(w->xc, c->code + i_task*c->g->dims_code,
          c->g->dims_code*sizeof(float));
@@ -316,23 +326,25 @@ static void table_keep(struct vdb_graph *g, struct table *t){
   g->n_cal = m;
 }
 
-/* Settings for a hundred neighbours. */
-static int table_deep(struct calib *c, uint32_t ef_max){
-  static const uint16_t ef[] = { 100, 125, 160, 200, 260, 340, 450, 600, 900,
-                                 1400 };
+/* Settings for `depth` neighbours. */
+static int table_deep(struct calib *c, uint32_t depth, uint32_t ef_max){
+  static const float factor[] = { 1, 1.25f, 1.6f, 2, 2.6f, 3.4f, 4.5f, 6, 9, 14,
+                                  20, 30 };
   uint32_t n = c->n<DEEP_ROWS ? c->n : DEEP_ROWS;
   int rc = VECDB_OK;
-  for(size_t i=0; i<VDB_ARRAY_LEN(ef) && c->g->n_cal<GRAPH_CAL_MAX; i++){
+  for(size_t i=0; i<VDB_ARRAY_LEN(factor); i++){
     struct graph_cal *e = &c->g->cal[c->g->n_cal];
+    uint32_t ef = (uint32_t)(factor[i]*(float)depth);
     struct measured m;
-    if( ef[i]>ef_max ) break;
-    TRY( setting_measure(c, n, ef[i], CAL_DEPTH, -1, &m) );
+    if( ef>ef_max || ef>DEEP_EF_MAX || c->g->n_cal==GRAPH_CAL_MAX ) break;
+    TRY( setting_measure(c, n, ef, depth, -1, &m) );
     memset(e, 0, sizeof(*e));
-    e->ef = ef[i];
+    e->ef = ef;
     e->stop = -1;
-    e->recall100 = (float)m.recall;
-    e->low100 = (float)m.low;
+    e->recall_n = (float)m.recall;
+    e->low_n = (float)m.low;
     e->hops = (float)m.hops;
+    e->n = depth;
     c->g->n_cal++;
     if( m.recall>=RECALL_FULL ) break;
   }
@@ -352,7 +364,9 @@ static int table_measure(struct calib *c){
     TRY( table_sweep(c, &t, n_from, n, cal_stop[i]) );
   }
   table_keep(c->g, &t);
-  if( c->g->n_nodes>CAL_DEPTH ) TRY( table_deep(c, ef_max) );
+  for(int i=1; i<N_DEPTH && c->g->n_nodes>depth_of[i]; i++){
+    TRY( table_deep(c, depth_of[i], ef_max) );
+  }
   c->g->stop = vdb_graph_plan_recall(c->g, 10, 0.95).stop;
 done:
   return rc;
@@ -417,12 +431,15 @@ static int calib_open(struct vdb_graph *g, const struct vdb_graph_blocks *b,
   c->walk = vdb_calloc(n_thread, sizeof(*c->walk));
   c->slot = vdb_malloc_array(n, sizeof(*c->slot));
   c->code = vdb_malloc_aligned(n*g->dims_code*sizeof(float));
-  c->kth10 = vdb_malloc_array(n, sizeof(float));
-  c->kth100 = vdb_malloc_array(n, sizeof(float));
+  for(int i=0; i<N_DEPTH; i++){
+    c->kth[i] = vdb_malloc_array(n, sizeof(float));
+    if( c->kth[i]==NULL ) return VECDB_NOMEM;
+  }
   c->n_right = vdb_malloc_array(n, sizeof(*c->n_right));
   c->n_hop = vdb_malloc_array(n, sizeof(*c->n_hop));
-  if( !c->walk || !c->slot || !c->code || !c->kth10 || !c->kth100
-   || !c->n_right || !c->n_hop ) TRY( VECDB_NOMEM );
+  if( !c->walk || !c->slot || !c->code || !c->n_right || !c->n_hop ){
+    TRY( VECDB_NOMEM );
+  }
   c->n_thread = n_thread;
   for(unsigned i=0; i<n_thread; i++){
     TRY( vdb_graph_walk_init(&c->walk[i], g) );
@@ -445,8 +462,7 @@ void vdb_graph_calib_end(struct calib *c){
   vdb_free(c->walk);
   vdb_free(c->slot);
   vdb_free_aligned(c->code);
-  vdb_free(c->kth10);
-  vdb_free(c->kth100);
+  for(int i=0; i<N_DEPTH; i++) vdb_free(c->kth[i]);
   vdb_free(c->n_right);
   vdb_free(c->n_hop);
   vdb_free(c);
@@ -516,56 +532,4 @@ done:
   vdb_graph_calib_end(c);
   vdb_fpmode_leave(fp);
   return rc;
-}
-
-/* ---- Using the table ----------------------------------------------------- */
-
-/* Between two measured settings of one early stop ef is interpolated, and so
-** is recall. The cheapest that suits; ef 0 if none does. */
-static struct vdb_graph_plan table_find(const struct vdb_graph *g,
-                                        bool is_deep, double recall){
-  const struct graph_cal *best = NULL, *less = NULL;
-  struct vdb_graph_plan p = { 0, -1, 0 };
-  double low, low0, mean, mean0, t;
-  for(uint32_t i=0; i<g->n_cal; i++){
-    const struct graph_cal *e = &g->cal[i];
-    low = is_deep ? e->low100 : e->low10;
-    if( low>=recall && (best==NULL || e->hops<best->hops) ) best = e;
-  }
-  if( best==NULL ) return p;
-  for(uint32_t i=0; i<g->n_cal; i++){
-    const struct graph_cal *e = &g->cal[i];
-    low = is_deep ? e->low100 : e->low10;
-    if( low<=0 || low>=recall || e->stop!=best->stop || e->ef>=best->ef ){
-      continue;
-    }
-    if( less==NULL || e->ef>less->ef ) less = e;
-  }
-  mean = is_deep ? best->recall100 : best->recall10;
-  p.ef = best->ef;
-  p.stop = best->stop;
-  p.recall = (float)mean;
-  if( less==NULL ) return p;
-  low = is_deep ? best->low100 : best->low10;
-  low0 = is_deep ? less->low100 : less->low10;
-  mean0 = is_deep ? less->recall100 : less->recall10;
-  t = (recall - low0)/(low - low0);
-  p.ef = (uint32_t)(less->ef*pow((double)best->ef/less->ef, t) + 0.999);
-  p.recall = (float)(mean0 + t*(mean - mean0));
-  return p;
-}
-
-struct vdb_graph_plan vdb_graph_plan_recall(const struct vdb_graph *g,
-                                            uint32_t k, double recall){
-  struct vdb_graph_plan p = table_find(g, false, recall), deep;
-  double ef, least = 1.5*k + 0.5, share = log10(k/10.0);
-  if( k<=10 || p.ef==0 ) return p;
-  deep = table_find(g, true, recall);
-  ef = least>p.ef ? least : p.ef;
-  if( deep.ef>p.ef ) ef = p.ef*pow((double)deep.ef/p.ef, share<1 ? share : 1);
-  if( k>100 ) ef *= k/100.0;
-  if( ef<1.1*k ) ef = 1.1*k;
-  p.ef = ef<=VDB_GRAPH_EF_MAX ? (uint32_t)(ef+0.999) : 0;
-  if( k>30 ) p.stop = -1;
-  return p;
 }

@@ -156,18 +156,21 @@ static void part_cal(struct header_io *io, struct graph_cal *c, size_t n){
       put_f32(p+GRAPHCAL_STOP, c->stop);
       put_f32(p+GRAPHCAL_RECALL10, c->recall10);
       put_f32(p+GRAPHCAL_LOW10, c->low10);
-      put_f32(p+GRAPHCAL_RECALL100, c->recall100);
-      put_f32(p+GRAPHCAL_LOW100, c->low100);
+      put_f32(p+GRAPHCAL_RECALLN, c->recall_n);
+      put_f32(p+GRAPHCAL_LOWN, c->low_n);
       put_f32(p+GRAPHCAL_HOPS, c->hops);
+      put_u32(p+GRAPHCAL_N, c->n);
     }
     if( z ){
       c->ef = get_u32(z+GRAPHCAL_EF);
       c->stop = get_f32(z+GRAPHCAL_STOP);
       c->recall10 = get_f32(z+GRAPHCAL_RECALL10);
       c->low10 = get_f32(z+GRAPHCAL_LOW10);
-      c->recall100 = get_f32(z+GRAPHCAL_RECALL100);
-      c->low100 = get_f32(z+GRAPHCAL_LOW100);
+      c->recall_n = get_f32(z+GRAPHCAL_RECALLN);
+      c->low_n = get_f32(z+GRAPHCAL_LOWN);
       c->hops = get_f32(z+GRAPHCAL_HOPS);
+      c->n = get_u32(z+GRAPHCAL_N);
+      if( c->n==0 ) c->n = 100;
     }
   }
   io->off += n*GRAPHCAL_SIZE;
@@ -298,8 +301,8 @@ static int tables_check(const struct vdb_graph *g){
     if( g->cal[i].ef<1 || g->cal[i].ef>VDB_GRAPH_EF_MAX
      || !(g->cal[i].stop>=-1 && g->cal[i].stop<=1e6f)
      || !share_is_sane(g->cal[i].recall10) || !share_is_sane(g->cal[i].low10)
-     || !share_is_sane(g->cal[i].recall100)
-     || !share_is_sane(g->cal[i].low100) || !(g->cal[i].hops>=0) ){
+     || !share_is_sane(g->cal[i].recall_n)
+     || !share_is_sane(g->cal[i].low_n) || !(g->cal[i].hops>=0) ){
       return VECDB_CORRUPT_INDEX;
     }
   }

@@ -30,9 +30,14 @@ struct graph_router {
   uint8_t *code;                /* n_pad/32 groups */
 };
 
-struct graph_cal { uint32_t ef; float stop, recall10, low10, recall100, low100,
-                   hops; };
-#define GRAPH_CAL_MAX 32
+struct graph_cal {
+  uint32_t ef;
+  float stop, recall10, low10;
+  float recall_n, low_n;        /* of n neighbours */
+  float hops;
+  uint32_t n;
+};
+#define GRAPH_CAL_MAX 64
 
 struct vdb_graph {
   const struct vdb_code_simd *simd;

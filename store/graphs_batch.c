@@ -100,7 +100,7 @@ static int batch_join(struct gbatch *t, size_t i, struct vdb_hit *out,
   uint32_t n = vdb_gsearch_finite(hit, t->n_found[i]);
   int rc = VECDB_OK;
 
-  if( !t->is_short[i] ) t->is_short[i] = vdb_gsearch_is_short(g, t->s, n, t->k);
+  if( !t->is_short[i] ) t->is_short[i] = vdb_gsearch_is_short(g, t->s, n);
   if( t->is_short[i] ) return VECDB_OK;
   TRY( vdb_gsearch_query(g, batch_query(t, i)) );
   TRY( vdb_gsearch_offer_hits(g, out, *n_out) );
@@ -152,7 +152,7 @@ done:
 
 static int batch_alloc(struct gbatch *t, size_t nq){
   size_t sz = TASK_QUERIES*(size_t)vdb_graph_dims(t->g.c, t->g.v);
-  size_t k = t->g.k + vdb_max_sz(8, t->g.k/2);
+  size_t k = vdb_gsearch_k_max(&t->g);
 
   t->n_max = HIT_BYTES/(k*sizeof(*t->hit));
   if( t->n_max<1 ) t->n_max = 1;

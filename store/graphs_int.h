@@ -31,6 +31,7 @@ int  vdb_gsearch_query(struct gsearch *g, const void *query);
 
 /* How many hits a graph is asked for, and the blocks to look at. */
 uint32_t vdb_gsearch_k(const struct gsearch *g, const struct graph_seg *s);
+size_t vdb_gsearch_k_max(const struct gsearch *g);    /* of any graph */
 void vdb_gsearch_blocks(const struct gsearch *g, const struct graph_seg *s,
                         struct vdb_graph_blocks *b);
 /* Then: walk within the filter, if that is the plan; b refers to *in. */
@@ -39,9 +40,9 @@ int  vdb_gsearch_within(struct gsearch *g, struct graph_seg *s,
                         struct vdb_graph_blocks *b);
 /* Of n hits, those at a distance that is a number: they come first. */
 uint32_t vdb_gsearch_finite(const struct vdb_graph_hit *hit, uint32_t n);
-/* Did a graph find fewer than k although more of its rows qualify? */
+/* Did a graph find fewer than are needed although more of its rows qualify? */
 bool vdb_gsearch_is_short(const struct gsearch *g, const struct graph_seg *s,
-                          uint32_t n, uint32_t k);
+                          uint32_t n);
 
 /* Loads groups of a graph's blocks as a walk comes to them: of b, from then on;
 ** the searcher is there. */

@@ -20,6 +20,7 @@
 #define SLACK_SIGMAS     5
 #define DIMS_FEW         1024          /* no memory is asked for below */
 #define HITS_FEW         64
+#define HITS_STOP        10u
 #define HITS_HINTED      256           /* rows requested ahead */
 
 /* ---- Candidates --------------------------------------------------------- */
@@ -52,10 +53,25 @@ int vdb_gsearch_query(struct gsearch *g, const void *query){
                         col->dims);
 }
 
-uint32_t vdb_gsearch_k(const struct gsearch *g, const struct graph_seg *s){
+/* Hits that a graph should find: more than k where it ranks by copies that are
+** not exact. */
+static uint32_t hits_needed(const struct gsearch *g,
+                            const struct graph_seg *s){
   size_t k = g->k;
   if( s->info.needs_rerank ) k += vdb_max_sz(8, k/2);
   return (uint32_t)k;
+}
+
+/* An early stop goes by the distance of the last hit and was measured with ten:
+** a walk for one or two would end when those are found, right or wrong. */
+uint32_t vdb_gsearch_k(const struct gsearch *g, const struct graph_seg *s){
+  uint32_t k = hits_needed(g, s);
+  bool has_stop = g->plan->is_within || g->plan->stop>=0;
+  return has_stop && k<HITS_STOP ? HITS_STOP : k;
+}
+
+size_t vdb_gsearch_k_max(const struct gsearch *g){
+  return vdb_max_sz(HITS_STOP, g->k + vdb_max_sz(8, g->k/2));
 }
 
 int vdb_gsearch_within(struct gsearch *g, struct graph_seg *s,
@@ -111,10 +127,10 @@ static uint64_t count_in_range(const struct gsearch *g,
 }
 
 bool vdb_gsearch_is_short(const struct gsearch *g, const struct graph_seg *s,
-                          uint32_t n, uint32_t k){
+                          uint32_t n){
   uint64_t n_side = 0;
 
-  if( n>=k ) return false;
+  if( n>=hits_needed(g, s) ) return false;
   for(uint32_t i=0; i<s->n_side; i++) n_side += qualifies(g, s->side[i]);
   return count_in_range(g, s, n+n_side+1)>n+n_side;
 }
@@ -283,7 +299,7 @@ static int graph_ask(struct gsearch *g, struct graph_seg *s, const float *vec,
     g->ss->n_distance += stats.n_distance;
     vdb_search_note_walk(g->ss, &stats);
     n = vdb_gsearch_finite(hit, n);
-    *is_short = stats.gave_up || vdb_gsearch_is_short(g, s, n, p.k);
+    *is_short = stats.gave_up || vdb_gsearch_is_short(g, s, n);
     if( !*is_short ) break;
     if( b.within || i==EF_RETRIES || p.ef>=VDB_GRAPH_EF_MAX/2 ) return VECDB_OK;
     p.ef *= 2;
@@ -298,7 +314,7 @@ done:
 /* All graphs of the column. */
 static int graphs_ask(struct gsearch *g, const float *vec, bool *is_short){
   struct graph_list *list = &g->c->graphs->list[g->v];
-  size_t n = g->k + vdb_max_sz(8, g->k/2);
+  size_t n = vdb_gsearch_k_max(g);
   struct vdb_graph_hit few[HITS_FEW], *hit = few;
   int rc = VECDB_OK;
 
