@@ -3,7 +3,8 @@
 ** Usage: b_select [-c] [-q N] [-r N] FOLDER ATTRIBUTES FILTERS OUT
 **   ATTRIBUTES  u32 number of columns, then for each row that many i32: integer
 **               columns a0, a1, ..
-**   FILTERS     a filter of the filter language per line; an empty one: none
+**   FILTERS     a filter of the filter language per line; an empty one: none.
+**               Each is answered before the next is read, so both may be pipes
 **   OUT         per filter and way (default, exact): f64 seconds per query with
 **               the filter answered once, f64 with it answered anew for each
 **               query, then per query K i32 rows (-1: none) and the u32 number
@@ -144,7 +145,8 @@ static void measure(struct way *w, int reps, FILE *out){
   }
   if( fwrite(&once, 8, 1, out)!=1 || fwrite(&fresh, 8, 1, out)!=1
    || fwrite(row, 4*K, w->n_query, out)!=w->n_query
-   || fwrite(&n_switch, 4, 1, out)!=1 ) die("output", "cannot write");
+   || fwrite(&n_switch, 4, 1, out)!=1
+   || fflush(out)!=0 ) die("output", "cannot write");
   free(row);
 }
 

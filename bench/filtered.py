@@ -8,15 +8,17 @@
 # nearest to row 0, `far` the farthest, while queries are anywhere; columns of
 # the set (lexname, n_words, label) as they are. Recall counts distances: a row
 # not farther than the 10th true one is right. Seconds are processor time of one
-# thread, the least of the repetitions; rounds of a peer take its smallest effort
-# that reaches recall .95 at that filter, or the largest it was given.
+# thread, the least of the repetitions. All systems are built first; then each
+# filter goes round all of them. A peer gets the smallest effort of its sweep that
+# reaches recall .95 at that filter, or the largest.
 #
 # Goals: recall >= .95 and all rows there are at every filter; queries per
 # second >= the better of comparing all that qualify and .3 of unfiltered.
 #
 # Peers from PyPI, where they are installed: hnswlib (a filter in Python), faiss
-# (HNSW with an IDSelectorBitmap), usearch (no filter: asked for more until 10
-# pass, at most 4096), sqlite-vec (metadata columns, exact).
+# (HNSW with an IDSelectorBitmap), usearch (its Python has no filter: it is asked
+# for 15/share rows, at most 4096), sqlite-vec (metadata columns, exact; needs a
+# Python whose sqlite3 loads extensions, as Debian's does).
 import argparse
 import json
 import os
@@ -66,11 +68,11 @@ def filters(col):
     out = [("none", "none", None, 0, 0)]
     for s in SHARES:
         out.append(("uniform", f"uniform {s:.2%}", "uniform", 0,
-                    int(s * 10000) - 1))
+                    round(s * 10000) - 1))
     for s in (.003, .01, .03, .1, .3, .5, .9):
-        out.append(("near", f"near {s:.1%}", "near", 0, int(s * 10000) - 1))
+        out.append(("near", f"near {s:.1%}", "near", 0, round(s * 10000) - 1))
     for s in (.003, .01, .03, .1, .3, .5):
-        out.append(("far", f"far {s:.1%}", "near", 10000 - int(s * 10000),
+        out.append(("far", f"far {s:.1%}", "near", 10000 - round(s * 10000),
                     9999))
     if "label" in col:
         out += [("column", f"label = {i}", "label", i, i) for i in (0, 3, 7, 9)]
@@ -120,35 +122,43 @@ def judge(base, query, mask, limit, k, labels):
 
 # ---- Systems -----------------------------------------------------------------
 
-def run_vecdb(args, col, todo, n_query, cosine):
-    names = list(col)
-    with tempfile.TemporaryDirectory() as tmp:
-        attr, fil = os.path.join(tmp, "attr"), os.path.join(tmp, "filters")
-        out = os.path.join(tmp, "out")
+class Vecdb:
+    """b_select, which answers one filter after the other through pipes."""
+
+    def __init__(self, args, col, n_query, cosine, tmp):
+        self.names, self.n_query = list(col), n_query
+        self.size = 16 + 4 * K * n_query + 4
+        attr = os.path.join(tmp, "attr")
         with open(attr, "wb") as f:
-            f.write(np.uint32(len(names)).tobytes())
-            f.write(np.stack([col[c] for c in names], axis=1)
+            f.write(np.uint32(len(self.names)).tobytes())
+            f.write(np.stack([col[c] for c in self.names], axis=1)
                     .astype(np.int32).tobytes())
-        with open(fil, "w", encoding="ascii") as f:
-            for _, _, c, lo, hi in todo:
-                f.write("\n" if c is None else
-                        f"a{names.index(c)} BETWEEN {lo} AND {hi}\n")
         cmd = [os.path.abspath(args.b_select), "-q", str(n_query), "-r",
                str(args.reps)] + (["-c"] if cosine else [])
-        subprocess.run(cmd + [os.path.abspath(args.folder), attr, fil, out],
-                       check=True, cwd=tmp)
-        raw = np.fromfile(out, dtype=np.uint8)
-    size = 16 + 4 * K * n_query + 4
-    res = []
-    for r in raw.reshape(len(todo), 2, size):
+        cmd += [os.path.abspath(args.folder), attr, "/dev/stdin", "/dev/stdout"]
+        self.process = subprocess.Popen(cmd, cwd=tmp, stdin=subprocess.PIPE,
+                                        stdout=subprocess.PIPE)
+
+    def measure(self, f):
+        """By default and exactly: seconds, with the filter anew, rows, switches."""
+        _, _, c, lo, hi = f
+        text = ("" if c is None
+                else f"a{self.names.index(c)} BETWEEN {lo} AND {hi}")
+        self.process.stdin.write((text + "\n").encode("ascii"))
+        self.process.stdin.flush()
         one = []
-        for w in r:
-            t = w[:16].view(np.float64)
-            rows = w[16:16 + 4 * K * n_query].view(np.int32)
-            one.append((t[0], t[1], rows.reshape(n_query, K),
-                        int(w[-4:].view(np.uint32)[0])))
-        res.append(one)
-    return res
+        for _ in range(2):
+            w = np.frombuffer(self.process.stdout.read(self.size), dtype=np.uint8)
+            t = w[:16].copy().view(np.float64)
+            rows = w[16:16 + 4 * K * self.n_query].copy().view(np.int32)
+            one.append((t[0], t[1], rows.reshape(self.n_query, K),
+                        int(w[-4:].copy().view(np.uint32)[0])))
+        return one
+
+    def close(self):
+        self.process.stdin.close()
+        if self.process.wait() != 0:
+            raise SystemExit("filtered.py: b_select failed")
 
 
 class Hnswlib:
@@ -248,20 +258,17 @@ class SqliteVec:
 ALL = {c.name: c for c in (Hnswlib, Faiss, Usearch, SqliteVec)}
 
 
-def run_peer(system, base, query, todo, masks, limits, n_query):
-    n_query = min(n_query, 20 if system.name == "sqlite-vec" else 100)
+def measure_peer(system, base, query, f, mask, limit, k):
+    n_query = min(len(query), 20 if system.name == "sqlite-vec" else 100)
     q = query[:n_query]
-    out = []
-    for f, mask, (limit, k) in zip(todo, masks, limits):
-        for ef in system.sweep:
-            t = time.process_time()
-            labels = np.asarray(system.search(q, mask, ef, f))
-            t = (time.process_time() - t) / n_query
-            r, full = judge(base, q, mask, limit, k, labels)
-            if r >= .95:
-                break
-        out.append({"qps": 1 / t, "recall": r, "full": full, "ef": ef})
-    return out
+    for ef in system.sweep:
+        t = time.process_time()
+        labels = np.asarray(system.search(q, mask, ef, f))
+        t = (time.process_time() - t) / n_query
+        r, full = judge(base, q, mask, limit, k, labels)
+        if r >= .95:
+            break
+    return {"qps": 1 / t, "recall": r, "full": full, "ef": ef}
 
 
 # ---- Output ------------------------------------------------------------------
@@ -337,16 +344,21 @@ def main():
     todo = filters(col)
     masks = [passing(col, f, len(base)) for f in todo]
     limits = [truth(base, query, m) for m in masks]
-    ours = run_vecdb(args, col, todo, len(query), cosine)
-    peers = {}
+    systems = []
     for p in filter(None, args.peers.split(",")):
         try:
-            system = ALL[p](base, col)
+            systems.append(ALL[p](base, col))
         except (ImportError, AttributeError) as e:   # or sqlite3 loads nothing
             print(f"{p}: left out: {e}")
-            continue
-        peers[p] = run_peer(system, base, query, todo, masks, limits,
-                            len(query))
+    ours, peers = [], {s.name: [] for s in systems}
+    with tempfile.TemporaryDirectory() as tmp:
+        vecdb = Vecdb(args, col, len(query), cosine, tmp)
+        for f, mask, (limit, k) in zip(todo, masks, limits):
+            ours.append(vecdb.measure(f))
+            for s in systems:
+                peers[s.name].append(measure_peer(s, base, query, f, mask,
+                                                  limit, k))
+        vecdb.close()
     result = {"folder": name, "rows": len(base), "queries": len(query),
               "filters": []}
     plain = 1 / ours[0][0][0]
