@@ -44,9 +44,11 @@
 #define VDB_ARRAY_LEN(a) (sizeof(a)/sizeof((a)[0]))
 
 /* Deliberate bugs that the lab must find (doc/testing.md). `good` is what any
-** shipped build contains. */
-#if defined(VDB_MUTANT)
-# define MUTANT(n, bad, good) ((VDB_MUTANT==(n)) ? (bad) : (good))
+** shipped build contains; one with VDB_MUTANTS has the bug that the environment
+** names in VECDB_MUTANT. */
+#if defined(VDB_MUTANTS)
+int vdb_mutant(void);
+# define MUTANT(n, bad, good) (vdb_mutant()==(n) ? (bad) : (good))
 #else
 # define MUTANT(n, bad, good) (good)
 #endif

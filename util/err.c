@@ -7,6 +7,7 @@
 #include <stdarg.h>
 #include <stdatomic.h>
 #include <stdio.h>
+#include <stdlib.h>
 
 #include "util/common.h"
 #include "util/err.h"
@@ -106,3 +107,16 @@ void vdb_log(int rc, const char *fmt, ...){
   va_end(ap);
   fn(atomic_load(&err_log_arg), rc, msg);
 }
+
+#if defined(VDB_MUTANTS)
+int vdb_mutant(void){
+  static atomic_int n = -1;
+  int now = atomic_load_explicit(&n, memory_order_relaxed);
+  if( now<0 ){
+    const char *z = getenv("VECDB_MUTANT");
+    now = z ? (int)strtol(z, NULL, 10) : 0;
+    atomic_store_explicit(&n, now, memory_order_relaxed);
+  }
+  return now;
+}
+#endif
