@@ -252,8 +252,7 @@ static void sql_seeds(void){
   };
   for(size_t i=0; i<VDB_ARRAY_LEN(text); i++){
     for(int form=0; form<4; form++){
-      char kind[8];
-      snprintf(kind, sizeof(kind), "e%d_", form);
+      char kind[] = { 'e', (char)('0' + form), '_', 0 };
       fuzz_seed_text(kind, i, form, text[i]);
     }
   }
