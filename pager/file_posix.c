@@ -277,7 +277,7 @@ static int posix_open(void *env, const char *path, unsigned flags,
 
 static size_t os_page_size(void){
   long sz = sysconf(_SC_PAGESIZE);
-  return sz>0 ? (size_t)sz : 4096;
+  return VDB_ALWAYS(sz>0) ? (size_t)sz : 4096;      /* every system says so */
 }
 
 /* mmap that no child inherits. MAP_FAILED: errno. */

@@ -91,6 +91,9 @@ bool vt_fail(const char *file, int line, const char *fmt, ...)
 void vt_skip(const char *fmt, ...)
   __attribute__((format(printf, 1, 2), noreturn));
 void vt_stop(void) __attribute__((noreturn));      /* end the running test */
+/* End a child of fork that the test has made: as _exit, and what it covered is
+** counted. */
+void vt_exit_child(int status) __attribute__((noreturn));
 void vt_add(struct vt *t);
 
 /* A scratch folder of the running test, removed afterwards. The same string
@@ -136,6 +139,13 @@ void vt_add(struct vt *t){
 
 void vt_stop(void){
   exit(vt_now->n_failed ? VT_EXIT_FAILED : 0);   /* exit: leak check, gcov */
+}
+
+void __gcov_dump(void) __attribute__((weak));    /* of --coverage builds */
+
+void vt_exit_child(int status){
+  if( __gcov_dump ) __gcov_dump();
+  _exit(status);
 }
 
 bool vt_fail(const char *file, int line, const char *fmt, ...){

@@ -216,7 +216,7 @@ TEST(posix__a_child_of_fork_gets_misuse){
     int ok = vdb_pager_commit(p)==VECDB_MISUSE
           && vdb_pager_rollback(p)==VECDB_MISUSE;
     vdb_pager_close(p);
-    _exit(ok ? 0 : 1);
+    vt_exit_child(ok ? 0 : 1);
   }
   REQUIRE( waitpid(pid, &status, 0)==pid );
   CHECK_INT( 0, status );

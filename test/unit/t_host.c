@@ -123,3 +123,308 @@ TEST(host__may_undo_what_was_committed){
   REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
   host_destroy(h);
 }
+
+/* ---- a host that fails --------------------------------------------------- */
+
+static struct vecdb_page_store host_ops;   /* what the failing one calls */
+static struct host *host_under;
+static uint64_t n_host_call, n_host_fail;  /* calls so far; which one fails */
+static const char *host_words;
+
+static bool host_fails(void){ return ++n_host_call==n_host_fail; }
+
+static int failing_begin_read(void *arg, uint64_t *version){
+  return host_fails() ? VECDB_IOERR : host_ops.begin_read(arg, version);
+}
+static int failing_begin_write(void *arg, uint64_t *version){
+  return host_fails() ? VECDB_BUSY : host_ops.begin_write(arg, version);
+}
+/* A commit that fails is a rollback. */
+static int failing_end(void *arg, int committed){
+  if( committed && host_under->is_writing && host_fails() ){
+    host_ops.end(arg, 0);
+    return VECDB_FULL;
+  }
+  return host_ops.end(arg, committed);
+}
+static int failing_read_page(void *arg, uint32_t pgno, void *buf){
+  return host_fails() ? VECDB_IOERR : host_ops.read_page(arg, pgno, buf);
+}
+static int failing_flush(void *arg, size_t n, const uint32_t *pgno,
+                         const void *const *pages){
+  return host_fails() ? VECDB_FULL : host_ops.flush(arg, n, pgno, pages);
+}
+static int failing_free_page(void *arg, uint32_t pgno){
+  if( host_fails() ) return VECDB_IOERR;
+  if( host_under->page[pgno].p==NULL ) return VECDB_NOTFOUND;
+  return host_ops.free_page(arg, pgno);
+}
+/* What a failed free has left is replaced. */
+static int failing_extent_write(void *arg, uint64_t no, const void *p,
+                                size_t n){
+  if( no<HOST_MAX && host_under->extent[no].p ) host_ops.extent_free(arg, no);
+  return host_fails() ? VECDB_FULL : host_ops.extent_write(arg, no, p, n);
+}
+static int failing_extent_read(void *arg, uint64_t no, size_t off, void *buf,
+                               size_t n){
+  return host_fails() ? VECDB_IOERR
+                      : host_ops.extent_read(arg, no, off, buf, n);
+}
+/* A rollback of the host may have been before. */
+static int failing_extent_free(void *arg, uint64_t no){
+  if( no>=HOST_MAX || host_under->extent[no].p==NULL ) return VECDB_NOTFOUND;
+  return host_fails() ? VECDB_IOERR : host_ops.extent_free(arg, no);
+}
+static const char *failing_errmsg(void *arg){
+  VDB_UNUSED(arg);
+  return host_words;
+}
+
+static struct host *failing_host(void){
+  struct host *h = host_create();
+  host_ops = h->ops;
+  host_under = h;
+  n_host_fail = 0;
+  h->ops.begin_read = failing_begin_read;
+  h->ops.begin_write = failing_begin_write;
+  h->ops.end = failing_end;
+  h->ops.read_page = failing_read_page;
+  h->ops.flush = failing_flush;
+  h->ops.free_page = failing_free_page;
+  h->ops.extent_write = failing_extent_write;
+  h->ops.extent_read = failing_extent_read;
+  h->ops.extent_free = failing_extent_free;
+  h->ops.errmsg = failing_errmsg;
+  host_words = "said the host";
+  return h;
+}
+
+enum { N_KEPT = 20 };
+
+/* A database of N_KEPT pages full of 1 and an extent. */
+struct kept { page_no page[N_KEPT], head; };
+
+static struct kept keep_some(struct pager *p){
+  struct kept k;
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  for(int i=0; i<N_KEPT; i++) k.page[i] = put_page(p, 1);
+  k.head = create_extent(p, 1, 8192);
+  REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
+  return k;
+}
+
+static int fill_page(struct pager *p, page_no pgno, int fill){
+  struct page *pg = NULL;
+  int rc;
+  TRY( vdb_page_get(p, pgno, PAGE_BTREE_LEAF, &pg) );
+  TRY( vdb_page_write(p, pg) );
+  memset(pg->data+PAGE_CONTENT, fill, vdb_pager_usable(p)-PAGE_CONTENT);
+done:
+  vdb_page_unpin(p, pg);
+  return rc;
+}
+
+/* Pages made and freed, an extent for another, everything read again. */
+static int host_change(struct pager *p, struct kept *k){
+  static const unsigned char bytes[4096];
+  struct extent_spec spec = { 1, 64, 64, 1 };
+  struct page *pg = NULL;
+  struct extent e;
+  page_no head;
+  unsigned sp;
+  int rc;
+
+  memset(&e, 0, sizeof(e));
+  TRY( vdb_pager_begin_write(p) );
+  for(int i=0; i<N_KEPT; i++) TRY( fill_page(p, k->page[i], 2) );
+  TRY( vdb_extent_pin(p, k->head, &e) );
+  vdb_extent_unpin(p, &e);
+  TRY( vdb_pager_savepoint(p, &sp) );
+  for(int i=0; i<3; i++){
+    TRY( vdb_page_new(p, PAGE_BTREE_LEAF, &pg) );
+    rc = vdb_page_free(p, pg);
+    pg = NULL;
+    TRY( rc );
+  }
+  TRY( vdb_extent_create(p, &spec, bytes, &head) );
+  TRY( vdb_pager_rollback_to(p, sp) );
+  TRY( vdb_pager_release(p, sp) );
+  TRY( vdb_page_new(p, PAGE_BTREE_LEAF, &pg) );
+  rc = vdb_page_free(p, pg);
+  pg = NULL;
+  TRY( rc );
+  TRY( vdb_extent_free(p, k->head) );
+  TRY( vdb_extent_create(p, &spec, bytes, &head) );
+  TRY( vdb_extent_pin(p, head, &e) );
+done:
+  vdb_extent_unpin(p, &e);
+  vdb_page_unpin(p, pg);
+  return rc;
+}
+
+static int act_commit(struct pager *p, struct kept *k){
+  int rc;
+  TRY( host_change(p, k) );
+  TRY( vdb_pager_commit(p) );
+done:
+  return rc;
+}
+static int act_two_phases(struct pager *p, struct kept *k){
+  static const unsigned char uuid[16] = "host of t_host";
+  int rc;
+  TRY( host_change(p, k) );
+  TRY( vdb_pager_prepare(p, uuid, 5) );
+  TRY( vdb_pager_decide(p, true, false) );
+done:
+  return rc;
+}
+
+/* Every page has the same byte, which says before or after. */
+static int kept_fill(struct pager *p, const struct kept *k){
+  int fill = read_fill(p, k->page[0]);
+  for(int i=1; i<N_KEPT; i++) CHECK_INT( fill, read_fill(p, k->page[i]) );
+  return fill;
+}
+
+/* One run with call n of the host failing, or allocation n. */
+static bool host_run(int (*act)(struct pager *p, struct kept *k), uint64_t n,
+                     bool memory){
+  struct host *h = failing_host();
+  struct pager *p = open_host(h);
+  struct kept k = keep_some(p);
+  uint64_t n_fired;
+  int rc, fill;
+
+  h->version++;                            /* somebody else was there */
+  n_host_call = 0;
+  if( memory ) vdb_mem_fail_at(n, false);
+  else n_host_fail = n;
+  rc = act(p, &k);
+  n_fired = memory ? vdb_mem_fail_at(0, false) : n_host_call>=n;
+  n_host_fail = 0;
+  if( memory && rc!=VECDB_OK ) CHECK_RC( VECDB_NOMEM, rc );
+  if( !memory && rc!=VECDB_OK ){
+    CHECK( strstr(err.msg, "the page store cannot ")!=NULL );
+    CHECK( strstr(err.msg, "said the host")!=NULL );
+  }
+  REQUIRE_RC( VECDB_OK, vdb_pager_rollback(p) );
+  fill = kept_fill(p, &k);
+  CHECK( fill==(rc==VECDB_OK ? 2 : 1) );
+  if( fill==1 ){
+    REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
+    CHECK( extent_is(p, k.head, 1, 8192) );
+    REQUIRE_RC( VECDB_OK, vdb_pager_end_read(p) );
+  }
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  host_destroy(h);
+  return n_fired>0 && !vt_has_failed();
+}
+
+TEST(host__each_call_may_fail){
+  uint64_t n = 1;
+  while( host_run(act_commit, n, false) ) n++;
+  CHECK( n>N_KEPT );
+  for(n=1; host_run(act_two_phases, n, false); n++){}
+}
+
+TEST(host__each_allocation_may_fail){
+  for(uint64_t n=1; host_run(act_commit, n, true); n++){}
+  for(uint64_t n=1; host_run(act_two_phases, n, true); n++){}
+}
+
+TEST(host__a_failure_without_words_has_those_of_its_code){
+  struct host *h = failing_host();
+  struct pager *p = open_host(h);
+  host_words = NULL;
+  n_host_fail = n_host_call+1;
+  CHECK_RC( VECDB_IOERR, vdb_pager_begin_read(p) );
+  CHECK( strstr(err.msg, "begin to read: ")!=NULL );
+  h->ops.errmsg = NULL;
+  n_host_fail = n_host_call+1;
+  CHECK_RC( VECDB_IOERR, vdb_pager_begin_read(p) );
+  CHECK( strstr(err.msg, "begin to read: ")!=NULL );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  host_destroy(h);
+}
+
+TEST(host__a_stale_snapshot_cannot_be_written){
+  struct host *h = failing_host();
+  struct pager *p = open_host(h);
+  page_no a = create_page(p, 1);
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
+  h->version++;
+  CHECK_RC( VECDB_BUSY_SNAPSHOT, vdb_pager_begin_write(p) );
+  h->is_writing = false;                   /* a host begins its own again */
+  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(p) );
+  commit_fill(p, a, 2);
+  CHECK_INT( 2, read_fill(p, a) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  host_destroy(h);
+}
+
+/* What a host has lost, or never had, is no page and no extent. */
+TEST(host__missing_pages_and_extents_are_corrupt){
+  struct host *h = failing_host();
+  struct pager *p = open_host(h);
+  struct kept k = keep_some(p);
+  struct extent e;
+  struct census *c;
+  uint64_t n_bad = 0;
+
+  free(h->page[k.page[3]].p);
+  h->page[k.page[3]].p = NULL;
+  for(int i=0; i<HOST_MAX; i++){
+    free(h->extent[i].p);
+    h->extent[i].p = NULL;
+  }
+  h->version = 0;                          /* another history: know nothing */
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
+  CHECK_INT( -VECDB_CORRUPT, fill_of(p, k.page[3]) );
+  CHECK_RC( VECDB_CORRUPT, vdb_extent_pin(p, k.head, &e) );
+  REQUIRE_RC( VECDB_OK, vdb_census_begin(p, false, NULL, NULL, &c) );
+  CHECK( vdb_census_page(c, k.page[3], "a page") );
+  REQUIRE_RC( VECDB_OK, vdb_census_end(c, &n_bad) );
+  CHECK( n_bad>0 );
+  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(p) );
+  free(h->page[1].p);                      /* the root of a database */
+  h->page[1].p = NULL;
+  h->version++;
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
+  CHECK_INT( -VECDB_CORRUPT, fill_of(p, k.page[0]) );    /* is empty now */
+  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(p) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  host_destroy(h);
+}
+
+TEST(host__pages_that_are_no_size_are_misuse){
+  static const uint32_t bad[] = { 4000, 65568, 4050 };
+  struct host *h = host_create();
+  struct pager_config cfg;
+  struct pager *p = NULL;
+  memset(&cfg, 0, sizeof(cfg));
+  cfg.store = &h->ops;
+  for(int i=0; i<3; i++){
+    h->ops.usable_size = bad[i];
+    CHECK_RC( VECDB_MISUSE, vdb_pager_open(&cfg, &err, &p) );
+  }
+  h->ops.usable_size = HOST_PAGE;
+  h->ops.size--;
+  CHECK_RC( VECDB_MISUSE, vdb_pager_open(&cfg, &err, &p) );
+  h->ops.size++;
+  for(uint64_t n=1; n<20; n++){            /* and for want of memory */
+    int rc;
+    vdb_mem_fail_at(n, false);
+    rc = vdb_pager_open(&cfg, &err, &p);
+    vdb_mem_fail_at(0, false);
+    if( rc==VECDB_OK ) break;
+    CHECK_RC( VECDB_NOMEM, rc );
+  }
+  REQUIRE( p!=NULL );
+  CHECK_RC( VECDB_UNSUPPORTED, vdb_pager_backup(p, "b", NULL, NULL) );
+  CHECK_RC( VECDB_UNSUPPORTED, vdb_pager_replace_file(p, "b") );
+  CHECK_RC( VECDB_UNSUPPORTED, vdb_pager_begin_read_at(p, 1) );
+  CHECK_RC( VECDB_NOTFOUND, vdb_pager_decide(p, true, false) );
+  CHECK_RC( VECDB_OK, vdb_pager_checkpoint(p, 0, NULL, NULL) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  host_destroy(h);
+}

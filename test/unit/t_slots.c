@@ -248,7 +248,7 @@ TEST(slots__a_child_of_fork_does_not_give_back_its_parents){
     bool ok = vdb_pager_end_read(r)==VECDB_OK
            && vdb_pager_begin_read(r)==VECDB_MISUSE;
     vdb_pager_close(r);
-    _exit(ok ? 0 : 1);
+    vt_exit_child(ok ? 0 : 1);
   }
   child_join(pid, 0);
   commit_word(w, 2);
@@ -267,7 +267,7 @@ TEST(slots__a_child_that_ran_no_handlers_is_known_too){
   commit_word(r, 1);
   CHECK_U64( 1, read_word(r) );
   pid = (pid_t)syscall(SYS_clone, SIGCHLD, 0, 0, 0, 0);
-  if( pid==0 ) _exit(vdb_pager_begin_read(r)==VECDB_MISUSE ? 0 : 1);
+  if( pid==0 ) vt_exit_child(vdb_pager_begin_read(r)!=VECDB_MISUSE);
   child_join(pid, 0);
   CHECK_U64( 1, read_word(r) );
   close_db(r);
