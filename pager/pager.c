@@ -38,8 +38,9 @@
 #include "util/rng.h"
 #include "pager/pager_int.h"
 
+#ifndef NDEBUG
 /* Only called inside of assert. */
-static bool __attribute__((unused)) assert_pager_state(const struct pager *p){
+static bool assert_pager_state(const struct pager *p){
   switch( p->state ){
     case PAGER_NONE:
       assert( p->cache.n_dirty==0 && p->n_save==0 && !p->is_prepared );
@@ -58,6 +59,7 @@ static bool __attribute__((unused)) assert_pager_state(const struct pager *p){
   }
   return true;
 }
+#endif
 
 /* ---- what every function asks first -------------------------------------- */
 

@@ -141,10 +141,14 @@ void vt_stop(void){
   exit(vt_now->n_failed ? VT_EXIT_FAILED : 0);   /* exit: leak check, gcov */
 }
 
-void __gcov_dump(void) __attribute__((weak));    /* of --coverage builds */
+#ifdef VDB_COVERAGE
+void __gcov_dump(void);                /* of the compiler's runtime */
+#endif
 
 void vt_exit_child(int status){
-  if( __gcov_dump ) __gcov_dump();
+#ifdef VDB_COVERAGE
+  __gcov_dump();
+#endif
   _exit(status);
 }
 
