@@ -2,6 +2,7 @@
 #include <stdlib.h>
 
 #include "util/common.h"
+#include "pager/format.h"
 #include "lab/lib_fault.h"
 
 struct fault {
@@ -11,6 +12,9 @@ struct fault {
   uint64_t n_left;                /* calls until it does; 0: never */
   bool for_ever, is_on;           /* is_on: the time has come */
   enum lab_call first;            /* what failed first */
+  uint64_t n_shm_left;            /* calls until shared memory goes bad */
+  bool shm_is_bad;
+  struct vdb_file *shm;           /* the -shm file below, while it is mapped */
   uint64_t n_fired;
   uint64_t n_call[LAB_N_CALL];
 };
@@ -68,11 +72,31 @@ static bool fault_hits(struct fault *f, const struct lab_event *e){
   return f->is_on;
 }
 
+/* The word CHANGE of both copies says that nothing was published. */
+static void shm_go_bad(struct fault *f){
+  f->shm_is_bad = true;
+  f->n_fired++;
+  f->first = CALL_SHM_STORE;
+  if( f->shm==NULL ) return;
+  f->shm->ops->shm_store(f->shm, SHM_HDRA + SHMHDR_CHANGE, 0);
+  f->shm->ops->shm_store(f->shm, SHM_HDRB + SHMHDR_CHANGE, 0);
+}
+
+static void shm_watch(struct fault *f, const struct lab_event *e){
+  if( e->call==CALL_CLOSE && e->lower==f->shm ) f->shm = NULL;
+  if( f->n_shm_left>0 && --f->n_shm_left==0 ) shm_go_bad(f);
+}
+
 static int fault_before(void *arg, struct lab_event *e){
   struct fault *f = arg;
   int rc;
 
   f->n_call[e->call]++;
+  shm_watch(f, e);
+  if( f->shm_is_bad && e->call==CALL_READ ){
+    return vdb_error(e->err, VECDB_IOERR_READ, "cannot read \"%s\": injected",
+                     e->path);
+  }
   if( !fault_hits(f, e) ) return VECDB_OK;
   if( f->n_fired++==0 ) f->first = e->call;
   if( e->call==CALL_WRITE && e->n>1 ){
@@ -84,9 +108,20 @@ static int fault_before(void *arg, struct lab_event *e){
                    fault_error_name[f->error]);
 }
 
+static void fault_after(void *arg, struct lab_event *e, int rc){
+  struct fault *f = arg;
+  if( e->call==CALL_SHM_MAP && rc==VECDB_OK ) f->shm = e->lower;
+}
+
+void fault_set_shm(struct fault *f, uint64_t n){
+  f->n_shm_left = n;
+  f->shm_is_bad = false;
+  f->n_fired = 0;
+}
+
 struct fault *fault_create(const struct vecdb_file_ops *lower){
   struct fault *f = lab_alloc(sizeof(*f));
-  struct lab_hook hook = { f, fault_before, NULL };
+  struct lab_hook hook = { f, fault_before, fault_after };
   f->ops = lab_layer_create(lower, "fault", &hook);
   return f;
 }

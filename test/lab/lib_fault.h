@@ -34,6 +34,10 @@ const struct vecdb_file_ops *fault_ops(struct fault *f);
 #define CALL_ANY  LAB_N_CALL
 void fault_set(struct fault *f, enum lab_call call, enum fault_error error,
                uint64_t n, bool for_ever);
+/* At the n-th call of any kind, those on shared memory too, the published state
+** of the log is made unreadable, and no file can be read from then on: whoever
+** looks at the state next cannot have it. n=0: all is well again. */
+void fault_set_shm(struct fault *f, uint64_t n);
 uint64_t fault_fired(const struct fault *f);       /* failures since the set */
 enum lab_call fault_first(const struct fault *f);  /* the first of them */
 int fault_code(enum lab_call call);                /* what such a call returns */

@@ -10,7 +10,8 @@ static const char path_main[] = "x.vdb", path_wal[] = "x.vdb-wal";
 
 struct bytes { unsigned char *p; size_t n; bool exists; };
 
-enum failure { FAIL_MEMORY, FAIL_CALL, FAIL_CALLS_FOR_EVER, N_FAILURE };
+enum failure { FAIL_MEMORY, FAIL_CALL, FAIL_CALLS_FOR_EVER, FAIL_SHM,
+               N_FAILURE };
 
 struct sweep_state {
   const struct sweep *s;
@@ -36,7 +37,8 @@ int sweep_open_other(unsigned i, bool with_failures){
 
 static void sweep_complain(const char *what, int rc, const struct toy *t){
   static const char *const name[N_FAILURE] = {
-    "allocation", "call", "call and later ones" };
+    "allocation", "call", "call and later ones", "unreadable state from call"
+  };
   FAIL("%s, %s %llu (%s): %s (%d/%d, %s)", now.s->name, name[now.failure],
        (unsigned long long)now.n,
        now.failure!=FAIL_MEMORY && now.fault && fault_fired(now.fault)
@@ -108,6 +110,7 @@ static void files_make(void){
 
 static void failure_arm(void){
   if( now.failure==FAIL_MEMORY ) vdb_mem_fail_at(now.n, false);
+  else if( now.failure==FAIL_SHM ) fault_set_shm(now.fault, now.n);
   else fault_set(now.fault, CALL_ANY, FAULT_EIO, now.n,
                  now.failure==FAIL_CALLS_FOR_EVER);
 }
@@ -117,6 +120,7 @@ static uint64_t failure_disarm(void){
   if( now.failure==FAIL_MEMORY ) return vdb_mem_fail_at(0, false);
   n = fault_fired(now.fault);
   fault_set(now.fault, CALL_ANY, FAULT_EIO, 0, false);
+  fault_set_shm(now.fault, 0);
   return n;
 }
 
@@ -157,6 +161,7 @@ static void handle_check(void){
   rc = toy_read(&now.toy, &state, &digest);
   if( rc==VECDB_IOERR_SYNC
    && (now.failure!=FAIL_MEMORY || now.s->may_close) ) return;
+  if( now.failure==FAIL_SHM && (rc & 0xff)==VECDB_BUSY ) return;
   if( rc!=VECDB_OK ) sweep_complain("the handle cannot read", rc, &now.toy);
   else if( digest!=now.before && digest!=now.after ){
     sweep_complain("the handle reads what should not be", 0, &now.toy);
@@ -177,16 +182,22 @@ done:
   return rc;
 }
 
-/* The run up to the failure. n 0: none. Returns the code of act. */
-static int run_begin(uint64_t n, uint64_t *n_fired){
+/* Everything before the failure. */
+static void run_prepare(void){
   int rc = VECDB_OK;
-  now.n = n;
   memset(&now.toy, 0, sizeof(now.toy));
   memset(now.other, 0, sizeof(now.other));
   world_begin();
   if( !now.s->act_opens ) rc = toy_open(&now.toy, &now.cfg);
   if( rc==VECDB_OK && now.s->ready ) rc = now.s->ready(&now.toy);
   if( rc!=VECDB_OK ) sweep_complain("cannot begin", rc, &now.toy);
+}
+
+/* The run up to its end. n 0: no failure. Returns the code of act. */
+static int run_begin(uint64_t n, uint64_t *n_fired){
+  int rc;
+  now.n = n;
+  run_prepare();
   failure_arm();
   rc = now.s->act(&now.toy);
   *n_fired = failure_disarm();
@@ -230,7 +241,7 @@ static uint64_t digest_learn(bool with_act){
 
   memset(&again, 0, sizeof(again));
   if( with_act ) rc = run_begin(0, &n_fired);
-  else world_begin();
+  else run_prepare();
   if( rc!=VECDB_OK ) sweep_complain("does not work at all", rc, &now.toy);
   toy_close(&now.toy);
   for(int i=0; i<4; i++) toy_close(&now.other[i]);
@@ -251,6 +262,7 @@ void sweep_run(const struct sweep *s){
   for(int f=0; f<N_FAILURE && !vt_has_failed(); f++){
     uint64_t n = 1;
     if( f==FAIL_CALLS_FOR_EVER && s->once ) continue;
+    if( f==FAIL_SHM && !s->shm ) continue;
     now.failure = (enum failure)f;
     while( run_once(n) && !vt_has_failed() ) n++;
   }

@@ -1,5 +1,5 @@
 /* lib_sweep.h -- one thing done to a small database, once for each call in it
-** that may fail: of the file layer, and for memory.
+** that may fail: of the file layer, and for memory; or with shared memory that goes bad.
 **
 ** Used by   unit/t_fault_*.c. lab/t_fault.c does the same to whole lives of a
 **           database, of which `make check` has time for a sample; here what is
@@ -25,6 +25,7 @@ struct sweep {
   int (*act)(struct toy *t);
   bool act_opens;                 /* t is not open before act; ready has none */
   bool may_close;                 /* a failure may leave t without a file */
+  bool shm;                       /* also: the state of the log unreadable */
   bool once;                      /* without: each also failing for ever */
   uint32_t flags, sync, sz_page;  /* of t in the runs; see toy_config */
   uint64_t sz_cache, sz_wal;

@@ -182,7 +182,7 @@ TEST(fault__joining_others){
 
 TEST(fault__closing){
   struct sweep s = { .name="close", .make=make_free_tail,
-                     .act=act_open_and_close, .act_opens=true };
+                     .act=act_open_and_close, .act_opens=true, .shm=true };
   sweep_run(&s);
 }
 
@@ -271,6 +271,57 @@ TEST(fault__transactions_larger_than_the_cache){
   sweep_run(&s);
 }
 
+/* More free runs than a trunk has room for, neighbours freed apart. */
+static int make_many_free(struct toy *t){
+  struct page *pg = NULL;
+  page_no first = 0;
+  int rc;
+  TRY( toy_begin_write(t) );
+  for(int i=0; i<620; i++){
+    TRY( vdb_page_new(pager_of(t), PAGE_OVERFLOW, &pg) );
+    if( i==0 ) first = pg->pgno;
+    vdb_page_unpin(pager_of(t), pg);
+  }
+  TRY( toy_set_state(t, 1) );
+  TRY( toy_commit(t) );
+  for(page_no odd=0; odd<2; odd++){
+    TRY( toy_begin_write(t) );
+    for(page_no i=odd; i<620; i+=2){
+      TRY( vdb_page_get(pager_of(t), first+i, PAGE_OVERFLOW, &pg) );
+      TRY( vdb_page_free(pager_of(t), pg) );
+    }
+    TRY( toy_commit(t) );
+  }
+  TRY( checkpoint(t, VECDB_CHECKPOINT_TRUNCATE) );
+done:
+  return rc;
+}
+
+/* A run longer than any entry: all entries are merged. Under a savepoint each
+** trunk needs a before-image. */
+static int act_defragment(struct toy *t){
+  unsigned sp;
+  int rc;
+  TRY( toy_begin_write(t) );
+  TRY( toy_savepoint(t, &sp) );
+  TRY( toy_load(t, 21, 6) );
+  TRY( toy_release(t, sp) );
+  TRY( toy_set_state(t, 21) );
+  TRY( toy_commit(t) );
+done:
+  return rc;
+}
+
+TEST(fault__merging_the_free_list){
+  struct sweep s = { .name="defragment", .make=make_many_free,
+                     .act=act_defragment, .once=true };
+  sweep_run(&s);
+  s.name = "trim";
+  s.act = act_open_and_close;
+  s.act_opens = true;
+  sweep_run(&s);
+}
+
 TEST(fault__savepoints){
   struct sweep s = { .name="savepoints", .make=make_some, .act=act_savepoints,
                      .once=true };
@@ -281,6 +332,39 @@ TEST(fault__savepoints){
 
 static int act_passive(struct toy *t){ return checkpoint(t, 0); }
 static int act_truncate(struct toy *t){ return checkpoint(t, 3); }
+
+static int act_upgrade(struct toy *t){
+  int rc;
+  TRY( toy_begin_read(t) );
+  TRY( toy_begin_write(t) );
+  TRY( toy_set_state(t, 77) );
+  TRY( toy_commit(t) );
+done:
+  return rc;
+}
+
+/* The index of t is behind: another one has committed. */
+static int ready_behind(struct toy *t){
+  int rc;
+  TRY( read_all(t) );
+  TRY( sweep_open_other(0, false) );
+  TRY( txn(sweep_other(0), 8, 2) );
+done:
+  return rc;
+}
+
+/* All is home, but a reader of the log is there: it cannot restart. */
+static int ready_log_in_use(struct toy *t){
+  int rc;
+  TRY( sweep_open_other(0, false) );
+  TRY( sweep_open_other(1, false) );
+  TRY( toy_checkpoint(t, VECDB_CHECKPOINT_RESTART, NULL, NULL) );
+  TRY( txn(sweep_other(0), 8, 2) );
+  TRY( toy_begin_read(sweep_other(1)) );
+  TRY( toy_checkpoint(sweep_other(0), VECDB_CHECKPOINT_FULL, NULL, NULL) );
+done:
+  return rc;
+}
 
 static int ready_reader(struct toy *t){
   int rc;
@@ -301,6 +385,35 @@ TEST(fault__checkpoints){
   s.name = "checkpoint before a reader";
   s.act = act_passive;
   s.ready = ready_reader;
+  sweep_run(&s);
+}
+
+TEST(fault__following_others){
+  struct sweep s = { .name="checkpoint of others' commits", .make=make_little,
+                     .ready=ready_behind, .act=act_passive };
+  sweep_run(&s);
+  s.name = "commit into a log in use";
+  s.ready = ready_log_in_use;
+  s.act = act_commits;
+  sweep_run(&s);
+}
+
+/* The published state becomes unreadable at any moment, and the log that it
+** would be made from again, too. */
+TEST(fault__a_state_that_cannot_be_read){
+  struct sweep s = { .name="commit", .make=make_some, .act=act_commits,
+                     .once=true, .shm=true };
+  sweep_run(&s);
+  s.name = "checkpoint";
+  s.act = act_truncate;
+  sweep_run(&s);
+  s.name = "checkpoint of others' commits";
+  s.ready = ready_behind;
+  s.act = act_passive;
+  sweep_run(&s);
+  s.name = "write after reading";
+  s.ready = ready_behind;
+  s.act = act_upgrade;
   sweep_run(&s);
 }
 
@@ -365,7 +478,7 @@ done:
 
 TEST(fault__two_phase_commit){
   struct sweep s = { .name="prepare, commit", .make=make_little,
-                     .act=act_two_phase };
+                     .act=act_two_phase, .shm=true };
   sweep_run(&s);
   s.name = "prepare, abort";
   s.act = act_two_phase_back;
@@ -378,7 +491,7 @@ TEST(fault__two_phase_commit){
 
 TEST(fault__reading_at_a_token){
   struct sweep s = { .name="read at tokens", .make=make_little,
-                     .ready=ready_tokens, .act=act_read_at };
+                     .ready=ready_tokens, .act=act_read_at, .shm=true };
   sweep_run(&s);
 }
 
@@ -407,7 +520,7 @@ done:
 
 TEST(fault__commits_that_may_be_undone){
   struct sweep s = { .name="undoable commit", .make=make_little,
-                     .act=act_undoable };
+                     .act=act_undoable, .shm=true };
   sweep_run(&s);
   s.name = "rewind";
   s.make = make_undoable;
@@ -430,7 +543,8 @@ static int act_replace(struct toy *t){
 }
 
 TEST(fault__copies){
-  struct sweep s = { .name="backup", .make=make_some, .act=act_backup };
+  struct sweep s = { .name="backup", .make=make_some, .act=act_backup,
+                     .shm=true };
   sweep_run(&s);
   s.name = "replace";
   s.may_close = true;
