@@ -15,40 +15,19 @@
 #include "util/common.h"
 #include "store/filter_int.h"
 
-#include "store/filter_lex.h"
+#include "store/filter_parse.h"
 #include "util/mem.h"
-
-struct parser {
-  struct filter_lex lex;          /* the text, and the token looked at */
-  const struct schema *schema;
-  struct filter *f;
-  struct vdb_str pool;            /* bytes of literals, addressed by offset */
-  struct vdb_str word;            /* scratch: an identifier without quotes */
-  int depth;
-  struct vdb_err *err;
-};
 
 /* ---- Nodes -------------------------------------------------------------- */
 
-static int node_new(struct parser *p, enum filter_kind kind, uint32_t *out){
-  struct filter *f = p->f;
-  int rc = vdb_grow(&f->node, &f->n_node_cap, f->n_node+1, sizeof(*f->node));
-  *out = 0;
-  if( rc!=VECDB_OK ) return rc;
-  *out = (uint32_t)f->n_node++;
-  memset(&f->node[*out], 0, sizeof(*f->node));
-  f->node[*out].kind = (uint8_t)kind;
-  return VECDB_OK;
-}
-
-static struct filter_node *node_at(struct parser *p, uint32_t i){
+static struct filter_node *node_at(struct filter_parser *p, uint32_t i){
   return &p->f->node[i];
 }
 
 /* A node with children a and b (b may be 0). */
-static int node_join(struct parser *p, enum filter_kind kind, uint32_t a,
+static int node_join(struct filter_parser *p, enum filter_kind kind, uint32_t a,
                      uint32_t b, uint32_t *out){
-  int rc = node_new(p, kind, out);
+  int rc = vdb_filter_node(p, kind, out);
   if( rc!=VECDB_OK ) return rc;
   node_at(p, *out)->child = a;
   node_at(p, a)->next = b;
@@ -60,12 +39,12 @@ static bool kind_is_value(int kind){
 }
 
 /* P2: what is used as a truth value. */
-static int truth_node(struct parser *p, uint32_t *io){
+static int truth_node(struct filter_parser *p, uint32_t *io){
   if( !kind_is_value(node_at(p, *io)->kind) ) return VECDB_OK;
   return node_join(p, F_BOOL, *io, 0, io);
 }
 
-static int depth_enter(struct parser *p){
+static int depth_enter(struct filter_parser *p){
   if( ++p->depth<=FILTER_DEPTH_MAX ) return VECDB_OK;
   return vdb_error(p->err, VECDB_TOOBIG,
                    "filter: nested more than %d levels deep at byte %zu",
@@ -74,149 +53,9 @@ static int depth_enter(struct parser *p){
 
 /* ---- Operands ----------------------------------------------------------- */
 
-static int literal_new(struct parser *p, const struct vdb_value *v,
-                       uint32_t *out){
-  struct filter *f = p->f;
-  int rc = vdb_grow(&f->literal, &f->n_literal_cap, f->n_literal+1,
-                    sizeof(*f->literal));
-  if( rc!=VECDB_OK ) return rc;
-  f->literal[f->n_literal] = *v;
-  rc = node_new(p, F_CONST, out);
-  if( rc==VECDB_OK ) node_at(p, *out)->n = (uint32_t)f->n_literal++;
-  return rc;
-}
+static int parse_expr(struct filter_parser *p, uint32_t *out);
 
-static int literal_int(struct parser *p, int64_t i, uint32_t *out){
-  struct vdb_value v = { VECDB_INTEGER, i, 0, NULL, 0 };
-  return literal_new(p, &v, out);
-}
-
-static int literal_number(struct parser *p, bool is_neg, uint32_t *out){
-  struct vdb_value v = { VECDB_NULL, 0, 0, NULL, 0 };
-  char minus[32];
-  size_t n = p->lex.t.end - p->lex.t.pos;
-  if( p->lex.t.kind!=T_INT && p->lex.t.kind!=T_REAL ){
-    return vdb_flex_expected(&p->lex, "a number");
-  }
-  (void)vdb_value_from_text(p->lex.z + p->lex.t.pos, n, &v);
-  if( v.type==VECDB_INTEGER ) v.i = is_neg ? -v.i : v.i;
-  else v.r = is_neg ? -v.r : v.r;
-  if( is_neg && v.type==VECDB_REAL && n<sizeof(minus)-1 ){
-    minus[0] = '-';                               /* -9223372036854775808 */
-    memcpy(minus+1, p->lex.z + p->lex.t.pos, n);
-    (void)vdb_value_from_text(minus, n+1, &v);
-  }
-  return literal_new(p, &v, out);
-}
-
-/* Append z[i..end-1] without doubled quotes. */
-static void unquote_add(struct vdb_str *s, const char *z, size_t i,
-                        size_t end, char quote){
-  for(; i<end; i++){
-    vdb_str_addc(s, z[i]);
-    if( z[i]==quote ) i++;
-  }
-}
-
-/* Until the text is parsed, p of a literal is an offset into the pool. */
-static int literal_bytes(struct parser *p, int type, size_t off,
-                         uint32_t *out){
-  struct vdb_value v = { type, 0, 0, NULL, 0 };
-  int rc = vdb_str_rc(&p->pool);
-  if( rc!=VECDB_OK ) return rc;
-  v.i = (int64_t)off;
-  v.n = p->pool.n - off;
-  return literal_new(p, &v, out);
-}
-
-static int hex_digit(char c){
-  if( c>='0' && c<='9' ) return c-'0';
-  if( c>='a' && c<='f' ) return c-'a'+10;
-  if( c>='A' && c<='F' ) return c-'A'+10;
-  return -1;
-}
-
-static int literal_blob(struct parser *p, uint32_t *out){
-  size_t off = p->pool.n, i = p->lex.t.pos+2, end = p->lex.t.end-1;
-  for(; i<end; i+=2){
-    int hi = hex_digit(p->lex.z[i]);
-    int lo = i+1<end ? hex_digit(p->lex.z[i+1]) : -1;
-    if( hi<0 || lo<0 ) return vdb_flex_expected(&p->lex, "pairs of hex digits");
-    vdb_str_addc(&p->pool, (char)(hi*16+lo));
-  }
-  return literal_bytes(p, VECDB_BLOB, off, out);
-}
-
-static int param_node(struct parser *p, uint32_t *out){
-  size_t n = p->lex.t.end - p->lex.t.pos - 1;
-  int64_t no = (int64_t)p->f->n_param + 1;
-  int rc;
-  if( n>0 && vdb_scan_i64(p->lex.z+p->lex.t.pos+1, n, &no)!=n ) no = 0;
-  if( no<1 || no>FILTER_PARAM_MAX ){
-    return vdb_error(p->err, VECDB_RANGE, "filter: the number of a parameter "
-                     "is 1..%d, found \"%.*s\" at byte %zu", FILTER_PARAM_MAX,
-                     (int)vdb_min_sz(n+1, 30), p->lex.z+p->lex.t.pos,
-                     p->lex.t.pos+1);
-  }
-  rc = node_new(p, F_PARAM, out);
-  if( rc!=VECDB_OK ) return rc;
-  node_at(p, *out)->n = (uint32_t)no;
-  if( no>p->f->n_param ) p->f->n_param = (unsigned)no;
-  return VECDB_OK;
-}
-
-static int column_unknown(struct parser *p, const char *name){
-  const struct schema *s = p->schema;
-  const char **list = vdb_calloc((size_t)s->n_col+1, sizeof(*list));
-  const char *near;
-  if( list==NULL ) return VECDB_NOMEM;
-  for(int i=0; i<s->n_col; i++) list[i] = s->col[i].name;
-  near = vdb_nearest_word(name, list);
-  (void)vdb_error(p->err, VECDB_NOTFOUND, "filter: no column \"%.100s\" at "
-                  "byte %zu%s%.100s%s", name, p->lex.t.pos+1,
-                  near ? "; did you mean \"" : "", near ? near : "",
-                  near ? "\"?" : "");
-  vdb_free(list);
-  return VECDB_NOTFOUND;
-}
-
-static int column_number(const struct schema *s, const char *name){
-  int i = vdb_schema_find(s, name);
-  if( i<0 && s->col[0].type==VECDB_INTEGER
-   && (vdb_stricmp(name, "rowid")==0 || vdb_stricmp(name, "_rowid_")==0
-       || vdb_stricmp(name, "oid")==0) ) i = 0;
-  return i;
-}
-
-static int column_node(struct parser *p, uint32_t *out){
-  size_t i = p->lex.t.pos, end = p->lex.t.end;
-  char quote = 0;
-  int rc, column;
-  if( p->lex.t.kind==T_NAME ){
-    quote = p->lex.z[i]=='[' ? 0 : p->lex.z[i];
-    i++;
-    end--;
-  }
-  vdb_str_truncate(&p->word, 0);
-  unquote_add(&p->word, p->lex.z, i, end, quote);
-  vdb_str_addc(&p->word, 0);
-  rc = vdb_str_rc(&p->word);
-  if( rc!=VECDB_OK ) return rc;
-  column = column_number(p->schema, p->word.z);
-  if( column<0 ) return column_unknown(p, p->word.z);
-  if( p->schema->col[column].type==VECDB_VECTOR ){
-    return vdb_error(p->err, VECDB_MISMATCH, "filter: column \"%.100s\" at "
-                     "byte %zu is a vector; filters compare other columns",
-                     p->word.z, p->lex.t.pos+1);
-  }
-  rc = node_new(p, F_COLUMN, out);
-  if( rc==VECDB_OK ) node_at(p, *out)->n = (uint32_t)column;
-  return rc;
-}
-
-static int parse_expr(struct parser *p, uint32_t *out);
-
-static int parse_parens(struct parser *p, uint32_t *out){
+static int parse_parens(struct filter_parser *p, uint32_t *out){
   int rc;
   TRY( depth_enter(p) );
   TRY( vdb_flex_next(&p->lex) );
@@ -228,43 +67,12 @@ done:
   return rc;
 }
 
-static int parse_word(struct parser *p, uint32_t *out){
-  struct vdb_value null = { VECDB_NULL, 0, 0, NULL, 0 };
-  if( vdb_flex_is(&p->lex, "NULL") ) return literal_new(p, &null, out);
-  if( vdb_flex_is(&p->lex, "TRUE") ) return literal_int(p, 1, out);
-  if( vdb_flex_is(&p->lex, "FALSE") ) return literal_int(p, 0, out);
-  if( vdb_flex_is_keyword(&p->lex) ){
-    return vdb_flex_expected(&p->lex, "a column, a value or \"?N\"");
-  }
-  return column_node(p, out);
+static int parse_primary(struct filter_parser *p, uint32_t *out){
+  if( p->lex.t.kind==T_LPAREN ) return parse_parens(p, out);
+  return vdb_filter_atom(p, out);
 }
 
-static int parse_primary(struct parser *p, uint32_t *out){
-  size_t off = p->pool.n;
-  int rc;
-  switch( p->lex.t.kind ){
-    case T_LPAREN: return parse_parens(p, out);
-    case T_WORD:   rc = parse_word(p, out); break;
-    case T_NAME:   rc = column_node(p, out); break;
-    case T_PARAM:  rc = param_node(p, out); break;
-    case T_BLOB:   rc = literal_blob(p, out); break;
-    case T_INT: case T_REAL: rc = literal_number(p, false, out); break;
-    case T_TEXT:
-      unquote_add(&p->pool, p->lex.z, p->lex.t.pos+1, p->lex.t.end-1, '\'');
-      rc = literal_bytes(p, VECDB_TEXT, off, out);
-      break;
-    case T_MINUS: case T_PLUS: {
-      bool is_neg = p->lex.t.kind==T_MINUS;
-      rc = vdb_flex_next(&p->lex);
-      if( rc==VECDB_OK ) rc = literal_number(p, is_neg, out);
-      break;
-    }
-    default: return vdb_flex_expected(&p->lex, "a column, a value or \"?N\"");
-  }
-  return rc==VECDB_OK ? vdb_flex_next(&p->lex) : rc;
-}
-
-static int parse_operand(struct parser *p, uint32_t *out){
+static int parse_operand(struct filter_parser *p, uint32_t *out){
   enum filter_coll coll = COLL_NONE;
   int rc;
   TRY( parse_primary(p, out) );
@@ -283,14 +91,14 @@ done:
 
 /* ---- Comparisons -------------------------------------------------------- */
 
-static int node_compare(struct parser *p, enum filter_op op, uint32_t a,
+static int node_compare(struct filter_parser *p, enum filter_op op, uint32_t a,
                         uint32_t b, uint32_t *out){
   int rc = node_join(p, F_CMP, a, b, out);
   if( rc==VECDB_OK ) node_at(p, *out)->op = (uint8_t)op;
   return rc;
 }
 
-static int parse_relation(struct parser *p, uint32_t *out){
+static int parse_relation(struct filter_parser *p, uint32_t *out){
   int depth = p->depth, rc;
   uint32_t right;
   TRY( parse_operand(p, out) );
@@ -310,7 +118,7 @@ done:
 
 /* (x>=a AND x<=b), P3: x is a single node, so that chains of BETWEEN cannot
 ** double the tree again and again. */
-static int parse_between(struct parser *p, bool is_not, uint32_t *io){
+static int parse_between(struct filter_parser *p, bool is_not, uint32_t *io){
   uint32_t x = *io, x2, lo, hi;
   int rc;
   if( !kind_is_value(node_at(p, x)->kind) ){
@@ -322,7 +130,7 @@ static int parse_between(struct parser *p, bool is_not, uint32_t *io){
   }
   TRY( vdb_flex_next(&p->lex) );
   TRY( parse_relation(p, &hi) );
-  TRY( node_new(p, F_COLUMN, &x2) );
+  TRY( vdb_filter_node(p, F_COLUMN, &x2) );
   *node_at(p, x2) = *node_at(p, x);
   TRY( node_compare(p, OP_GE, x, lo, &lo) );
   TRY( node_compare(p, OP_LE, x2, hi, &hi) );
@@ -332,7 +140,7 @@ done:
   return rc;
 }
 
-static int parse_in(struct parser *p, bool is_not, uint32_t *io){
+static int parse_in(struct filter_parser *p, bool is_not, uint32_t *io){
   uint32_t last = *io, item;
   int rc;
   if( p->lex.t.kind!=T_LPAREN ){
@@ -359,8 +167,8 @@ done:
   return rc;
 }
 
-static int parse_like(struct parser *p, enum filter_kind kind, bool is_not,
-                      uint32_t *io){
+static int parse_like(struct filter_parser *p, enum filter_kind kind,
+                      bool is_not, uint32_t *io){
   uint32_t pattern, escape;
   int rc;
   TRY( parse_relation(p, &pattern) );
@@ -376,7 +184,7 @@ done:
 }
 
 /* x IS NULL, x IS TRUE, x IS y; "IS" has been read. */
-static int parse_is(struct parser *p, uint32_t *io){
+static int parse_is(struct filter_parser *p, uint32_t *io){
   bool is_not = false, is_true;
   uint32_t right;
   int rc;
@@ -401,7 +209,7 @@ done:
   return rc;
 }
 
-static int parse_is_null(struct parser *p, bool is_not, uint32_t *io){
+static int parse_is_null(struct filter_parser *p, bool is_not, uint32_t *io){
   int rc = node_join(p, F_NULL, *io, 0, io);
   if( rc==VECDB_OK ) node_at(p, *io)->is_not = is_not;
   return rc;
@@ -409,7 +217,8 @@ static int parse_is_null(struct parser *p, bool is_not, uint32_t *io){
 
 /* One operator of the precedence of "=", applied to *io; *more is false when
 ** there is none. */
-static int parse_equality_step(struct parser *p, uint32_t *io, bool *more){
+static int parse_equality_step(struct filter_parser *p, uint32_t *io,
+                               bool *more){
   bool is_not = false;
   uint32_t right;
   int rc = VECDB_OK;
@@ -458,7 +267,7 @@ done:
   return rc;
 }
 
-static int parse_equality(struct parser *p, uint32_t *out){
+static int parse_equality(struct filter_parser *p, uint32_t *out){
   int depth = p->depth, rc;
   bool more = true;
   TRY( parse_relation(p, out) );
@@ -473,7 +282,7 @@ done:
 
 /* ---- Logic -------------------------------------------------------------- */
 
-static int parse_not(struct parser *p, uint32_t *out){
+static int parse_not(struct filter_parser *p, uint32_t *out){
   int rc;
   if( !vdb_flex_is(&p->lex, "NOT") ) return parse_equality(p, out);
   TRY( depth_enter(p) );
@@ -487,7 +296,7 @@ done:
 }
 
 /* One or more operands joined by a keyword: one flat node. */
-static int parse_chain(struct parser *p, enum filter_kind kind,
+static int parse_chain(struct filter_parser *p, enum filter_kind kind,
                        uint32_t *out){
   const char *word = kind==F_AND ? "AND" : "OR";
   uint32_t last, item;
@@ -508,7 +317,7 @@ done:
   return rc;
 }
 
-static int parse_expr(struct parser *p, uint32_t *out){
+static int parse_expr(struct filter_parser *p, uint32_t *out){
   return parse_chain(p, F_OR, out);
 }
 
@@ -571,7 +380,7 @@ static int columns_keep(struct filter *f, const struct schema *s){
   return VECDB_OK;
 }
 
-static void literals_link(struct parser *p){
+static void literals_link(struct filter_parser *p){
   struct filter *f = p->f;
   f->pool = p->pool.z;
   p->pool.z = NULL;
@@ -601,7 +410,7 @@ unsigned vdb_filter_n_param(const struct filter *f){
 
 int vdb_filter_parse(const struct schema *schema, const char *z,
                      struct vdb_err *err, struct filter **out){
-  struct parser p = { .lex = { .z = z, .n = strlen(z), .err = err },
+  struct filter_parser p = { .lex = { .z = z, .n = strlen(z), .err = err },
                       .schema = schema, .err = err, .pool = VDB_STR_INIT,
                       .word = VDB_STR_INIT };
   uint32_t none;
@@ -614,7 +423,7 @@ int vdb_filter_parse(const struct schema *schema, const char *z,
   p.f = vdb_calloc(1, sizeof(*p.f));
   if( p.f==NULL ) return VECDB_NOMEM;
   TRY( columns_keep(p.f, schema) );
-  TRY( node_new(&p, F_CONST, &none) );                     /* node 0 */
+  TRY( vdb_filter_node(&p, F_CONST, &none) );                     /* node 0 */
   TRY( vdb_flex_next(&p.lex) );
   TRY( parse_expr(&p, &p.f->root) );
   if( p.lex.t.kind!=T_END ){
