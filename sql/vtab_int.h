@@ -21,8 +21,10 @@
 **   vtab.c         the modules: cursors, columns, transactions
 **   vtab_make.c    CREATE, connect, DROP, RENAME
 **   vtab_columns.c what columns a table has
-**   vtab_plan.c    xBestIndex; alone encodes and decodes plans
+**   vtab_plan.c    xBestIndex
+**   vtab_sentence.c alone encodes and decodes plans
 **   vtab_filter.c  xFilter: a plan and its values become engine statements
+**   vtab_request.c k, hints, JSON arguments: what a search is asked for
 **   vtab_term.c    WHERE terms become filter text, parameters and keys
 **   vtab_audit.c   recall measured against exact searches
 **   vtab_recall.c  vecdb_recall, vecdb_audits, the command calibrate
@@ -406,10 +408,16 @@ struct plan {
   int n_term, n_term_max;
   struct plan_term *terms;    /* in order of section */
 };
+void vdb_plan_init(struct plan *p);
 void vdb_plan_clear(struct plan *p);
+int vdb_plan_add(struct plan *p, int section, int col, int op, int coll,
+                 int i_con);
 const char *vdb_plan_op_name(int op);   /* " IS NOT ", "<=", .. */
 const char *vdb_plan_collation_name(int coll);
 int vdb_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info);
+/* Write the plan into idxNum and idxStr, and which values it takes. */
+int vdb_plan_encode(const struct sql_table *t, const struct plan *p,
+                    sqlite3_index_info *info);
 /* The plan that idxNum and idxStr say; i_* are positions in argv. */
 int vdb_plan_decode(const struct sql_table *t, int idx_num,
                     const char *idx_str, struct plan *out);
@@ -466,6 +474,20 @@ int vdb_cursor_filter(sqlite3_vtab_cursor *cur, int idx_num,
                       const char *idx_str, int argc, sqlite3_value **argv);
 int vdb_cursor_next(sqlite3_vtab_cursor *cur);
 void vdb_cursor_reset(struct sql_cursor *c);
+
+/* ---- What is asked for (vtab_request.c) ---------------------------------- */
+
+/* Set one hint, HINT_*, by name; NULL leaves the default. */
+int vdb_request_hint(struct sql_table *t, struct sql_request *q, int hint,
+                     sqlite3_value *v);
+/* The second argument of t(query, json). */
+int vdb_request_json(struct sql_table *t, struct sql_request *q,
+                     struct sql_bound *b, sqlite3_value *json);
+/* Narrow the window of distances by one comparison. */
+void vdb_request_distance(struct sql_request *q, int op, sqlite3_value *v);
+/* k, LIMIT and OFFSET. */
+int vdb_request_bound(struct sql_table *t, const struct plan *p,
+                      sqlite3_value **argv, struct sql_request *q);
 
 /* ---- Terms (vtab_term.c) ------------------------------------------------ */
 
