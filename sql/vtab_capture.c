@@ -5,15 +5,16 @@
 **
 ** A connection keeps in memory what it is asked, as a reader must not write.
 ** The next transaction of the connection that changes the table takes it along,
-** into a collection of the same file, "vecdb_queries_" and the table's name:
-** row 0 says the capacity (n_near) and where the ring goes on (ef), row i is
-** slot i of the ring. What a connection that never writes was asked is lost
+** into a collection of the same file, "vecdb_queries_" and the table's name;
+** each further vector column N has one of its own, "vecdb_queries/N_" and the
+** name. Row 0 says the capacity (n_near) and where the ring goes on (ef), row i
+** is slot i of the ring. What a connection that never writes was asked is lost
 ** when it closes. Connections notice that capture was switched on or off when
 ** they connect the table; the one that ran the command at once.
 **
-** Kept are queries of the first vector column with a bound on the number of
-** rows. Filters become text, values written in; those with a BLOB and
-** restrictions to a set of keys are not kept.
+** Kept are queries with a bound on the number of rows. Filters become text,
+** values written in; those with a BLOB and restrictions to a set of keys are
+** not kept.
 */
 #include "sql/vtab_audit.h"
 
@@ -30,8 +31,9 @@ struct captured {
   uint32_t ef;
 };
 
-struct sql_capture {
-  int column;                 /* vector column that is kept; -1: capture is off*/
+struct sql_capture {          /* of one vector column */
+  struct sql_capture *other;  /* of the next one */
+  int column;                 /* -1: capture is off */
   int n_max, n, next;         /* ring: n of n_max are used, next is written */
   struct captured *ring;
 };
@@ -44,16 +46,31 @@ static void captured_clear(struct captured *q){
 
 void vdb_capture_free(struct sql_capture *p){
   int i;
-  if( p==NULL ) return;
-  for(i=0; p->ring && i<p->n_max; i++) captured_clear(&p->ring[i]);
-  sqlite3_free(p->ring);
-  sqlite3_free(p);
+  while( p ){
+    struct sql_capture *other = p->other;
+    for(i=0; p->ring && i<p->n_max; i++) captured_clear(&p->ring[i]);
+    sqlite3_free(p->ring);
+    sqlite3_free(p);
+    p = other;
+  }
 }
 
 /* ---- The collection ----------------------------------------------------- */
 
-static int queries_open(struct sql_table *t, vecdb_collection **out){
-  char *name = sqlite3_mprintf("vecdb_queries_%s", t->collection);
+static int is_vector(const struct sql_table *t, int column){
+  return t->cols[column].info.role==VECDB_ROLE_VECTOR;
+}
+
+static char *queries_name(struct sql_table *t, int column){
+  if( column==vdb_audit_column(t, NULL, NULL) ){
+    return sqlite3_mprintf("vecdb_queries_%s", t->collection);
+  }
+  return sqlite3_mprintf("vecdb_queries/%d_%s", column, t->collection);
+}
+
+static int queries_open(struct sql_table *t, int column,
+                        vecdb_collection **out){
+  char *name = queries_name(t, column);
   int rc = name ? vecdb_collection_open(t->conn->eng, name, out)
                 : VECDB_NOMEM;
   sqlite3_free(name);
@@ -62,7 +79,7 @@ static int queries_open(struct sql_table *t, vecdb_collection **out){
 
 static int queries_create(struct sql_table *t, int column,
                           vecdb_collection **out){
-  char *name = sqlite3_mprintf("vecdb_queries_%s", t->collection);
+  char *name = queries_name(t, column);
   char *schema = sqlite3_mprintf("id integer primary key, v %s index=flat, at "
       "int, n_near int, ef int, +filter text", t->cols[column].info.decl);
   int rc = name && schema
@@ -120,7 +137,8 @@ static int ring_read(vecdb_collection *c, int64_t *capacity, int64_t *next){
 
 /* ---- Switching ---------------------------------------------------------- */
 
-static int capture_begin(struct sql_table *t, int column, int n_max){
+/* A ring for a column, before the others. */
+static int ring_begin(struct sql_table *t, int column, int n_max){
   struct sql_capture *p = sqlite3_malloc(sizeof(*p));
   if( p==NULL ) return SQLITE_NOMEM;
   memset(p, 0, sizeof(*p));
@@ -134,47 +152,69 @@ static int capture_begin(struct sql_table *t, int column, int n_max){
     }
     memset(p->ring, 0, sizeof(*p->ring)*(size_t)n_max);
   }
-  vdb_capture_free(t->capture);
+  p->other = t->capture;
   t->capture = p;
   return SQLITE_OK;
+}
+
+/* A ring for each vector column; n_max 0: capture is off. */
+static int capture_begin(struct sql_table *t, int n_max){
+  int i, rc = SQLITE_OK;
+  vdb_capture_free(t->capture);
+  t->capture = NULL;
+  if( n_max==0 ) return ring_begin(t, -1, 0);
+  for(i=t->n_col-1; i>=0 && rc==SQLITE_OK; i--){
+    if( is_vector(t, i) ) rc = ring_begin(t, i, n_max);
+  }
+  return rc;
 }
 
 /* The first search asks the file. */
 static void capture_look(struct sql_table *t){
   vecdb_collection *c = NULL;
   int64_t capacity = 0, next = 0;
-  int column = vdb_audit_column(t, NULL, NULL);
-  int rc = queries_open(t, &c);
+  int rc = queries_open(t, vdb_audit_column(t, NULL, NULL), &c);
   if( rc==VECDB_OK ) rc = ring_read(c, &capacity, &next);
   vecdb_collection_close(c);
-  if( rc==VECDB_OK ) capture_begin(t, column, (int)capacity);
-  else if( rc==VECDB_NOTFOUND ) capture_begin(t, -1, 0);
+  if( rc==VECDB_OK ) capture_begin(t, (int)capacity);
+  else if( rc==VECDB_NOTFOUND ) capture_begin(t, 0);
 }
 
 static int capture_off(struct sql_table *t){
-  char *name = sqlite3_mprintf("vecdb_queries_%s", t->collection);
-  int rc = name ? vecdb_drop_collection(t->conn->eng, name) : VECDB_NOMEM;
-  sqlite3_free(name);
-  if( rc!=VECDB_OK && rc!=VECDB_NOTFOUND ) return vdb_table_error(t, rc);
+  int i;
+  for(i=0; i<t->n_col; i++){
+    char *name = is_vector(t, i) ? queries_name(t, i) : NULL;
+    int rc = name ? vecdb_drop_collection(t->conn->eng, name)
+                  : is_vector(t, i) ? VECDB_NOMEM : VECDB_OK;
+    sqlite3_free(name);
+    if( rc!=VECDB_OK && rc!=VECDB_NOTFOUND ) return vdb_table_error(t, rc);
+  }
   vdb_conn_changed(t->conn);
-  return capture_begin(t, -1, 0);
+  return capture_begin(t, 0);
+}
+
+/* The collection of a ring, which does not exist. */
+static int ring_create(struct sql_table *t, struct sql_capture *p,
+                       vecdb_collection **out){
+  vecdb_stmt *s = NULL;
+  int rc = queries_create(t, p->column, out);
+  if( rc==VECDB_OK ) rc = vecdb_prepare_insert(*out, 0, &s);
+  if( rc==VECDB_OK ) rc = row_put(p, t, s, 0, NULL, p->n_max, 0);
+  vecdb_finalize(s);
+  return rc;
 }
 
 /* A ring of another size begins anew. */
 static int capture_on(struct sql_table *t, int n){
-  vecdb_collection *c = NULL;
-  vecdb_stmt *s = NULL;
-  int column = vdb_audit_column(t, NULL, NULL), rc;
-
-  rc = capture_off(t);
-  if( rc==SQLITE_OK ) rc = capture_begin(t, column, n);
-  if( rc!=SQLITE_OK ) return rc;
-  rc = queries_create(t, column, &c);
-  if( rc==VECDB_OK ) rc = vecdb_prepare_insert(c, 0, &s);
-  if( rc==VECDB_OK ) rc = row_put(t->capture, t, s, 0, NULL, n, 0);
-  if( rc!=VECDB_OK ) rc = vdb_table_error(t, rc);
-  vecdb_finalize(s);
-  vecdb_collection_close(c);
+  struct sql_capture *p;
+  int rc = capture_off(t);
+  if( rc==SQLITE_OK ) rc = capture_begin(t, n);
+  for(p=t->capture; rc==SQLITE_OK && p; p=p->other){
+    vecdb_collection *c = NULL;
+    rc = ring_create(t, p, &c);
+    if( rc!=VECDB_OK ) rc = vdb_table_error(t, rc);
+    vecdb_collection_close(c);
+  }
   return rc;
 }
 
@@ -263,8 +303,8 @@ void vdb_capture_query(struct sql_table *t, int column, int64_t k, uint32_t ef,
   struct captured q;
 
   if( t->capture==NULL ) capture_look(t);
-  p = t->capture;
-  if( p==NULL || p->column!=column || k<=0 || b->has_keys ) return;
+  for(p=t->capture; p && p->column!=column; ) p = p->other;
+  if( p==NULL || k<=0 || b->has_keys ) return;
   memset(&q, 0, sizeof(q));
   q.at = (int64_t)time(NULL);
   q.k = k;
@@ -284,8 +324,8 @@ void vdb_capture_query(struct sql_table *t, int column, int64_t k, uint32_t ef,
 /* ---- Writing ------------------------------------------------------------ */
 
 /* Oldest first. */
-static int ring_write(struct sql_table *t, vecdb_collection *c){
-  struct sql_capture *p = t->capture;
+static int ring_write(struct sql_table *t, struct sql_capture *p,
+                      vecdb_collection *c){
   int64_t capacity = 0, at = 0;
   vecdb_stmt *s = NULL;
   int i, rc = ring_read(c, &capacity, &at);
@@ -301,33 +341,37 @@ static int ring_write(struct sql_table *t, vecdb_collection *c){
   return rc;
 }
 
-/* What cannot be written is let go: the transaction is worth more. */
-void vdb_capture_flush(struct sql_table *t){
-  struct sql_capture *p = t->capture;
+/* Files of versions that kept the first column alone lack the other rings. */
+static void ring_flush(struct sql_table *t, struct sql_capture *p){
   vecdb_collection *c = NULL;
-  int i;
-
-  if( p==NULL || p->n==0 || !t->conn->in_txn || !t->conn->is_dirty
-   || t->conn->is_prepared ) return;
-  if( queries_open(t, &c)==VECDB_OK ) ring_write(t, c);
+  int i, rc = queries_open(t, p->column, &c);
+  if( rc==VECDB_NOTFOUND ) rc = ring_create(t, p, &c);
+  if( rc==VECDB_OK ) ring_write(t, p, c);
   vecdb_collection_close(c);
   for(i=0; i<p->n_max; i++) captured_clear(&p->ring[i]);
   p->n = p->next = 0;
 }
 
+/* What cannot be written is let go: the transaction is worth more. */
+void vdb_capture_flush(struct sql_table *t){
+  struct sql_capture *p;
+  if( !t->conn->in_txn || !t->conn->is_dirty || t->conn->is_prepared ) return;
+  for(p=t->capture; p; p=p->other) if( p->n>0 ) ring_flush(t, p);
+}
+
 /* ---- Reading ------------------------------------------------------------ */
 
-/* Call fn for each kept query, in the file, then in memory. */
-static int queries_each(struct sql_table *t, void *arg,
+/* Call fn for each kept query of a column, in the file, then in memory. */
+static int queries_each(struct sql_table *t, int column, void *arg,
                         int (*fn)(void *arg, const unsigned char *vec,
                                   int64_t at, int64_t k, uint32_t ef,
                                   const char *filter)){
   struct sql_capture *p = t->capture;
   vecdb_collection *c = NULL;
   vecdb_stmt *s = NULL;
-  int i, rc = queries_open(t, &c);
+  int i, rc = queries_open(t, column, &c);
 
-  if( rc==VECDB_NOTFOUND ) return VECDB_OK;
+  while( p && p->column!=column ) p = p->other;
   if( rc==VECDB_OK ) rc = vecdb_prepare_scan(c, "id > 0", &s);
   while( rc==VECDB_OK && (rc = vecdb_step(s))==VECDB_ROW ){
     const unsigned char *v = vecdb_column_vector(s, COL_V, NULL);
@@ -338,7 +382,7 @@ static int queries_each(struct sql_table *t, void *arg,
                 : vecdb_column_text(s, COL_FILTER))
            : vecdb_column_errcode(s);
   }
-  if( rc==VECDB_DONE ) rc = VECDB_OK;
+  if( rc==VECDB_DONE || rc==VECDB_NOTFOUND ) rc = VECDB_OK;
   for(i=0; p && i<p->n && rc==VECDB_OK; i++){
     const struct captured *q = &p->ring[(p->next - p->n + i + p->n_max)
                                         %p->n_max];
@@ -364,7 +408,7 @@ static int audit_take(void *arg, const unsigned char *vec, int64_t at,
 }
 
 int vdb_capture_audit(struct sql_table *t, struct audit *a){
-  return queries_each(t, a, audit_take);
+  return queries_each(t, a->column, a, audit_take);
 }
 
 struct list { struct sql_rows *r; const vecdb_column_info *ci; };
@@ -380,7 +424,8 @@ static int list_take(void *arg, const unsigned char *vec, int64_t at,
    || vdb_rows_text(l->r, 1, z)!=SQLITE_OK
    || vdb_rows_int(l->r, 2, k)!=SQLITE_OK
    || vdb_rows_int(l->r, 3, ef)!=SQLITE_OK
-   || vdb_rows_text(l->r, 4, filter)!=SQLITE_OK ) rc = VECDB_NOMEM;
+   || vdb_rows_text(l->r, 4, filter)!=SQLITE_OK
+   || vdb_rows_text(l->r, 5, l->ci->name)!=SQLITE_OK ) rc = VECDB_NOMEM;
   vecdb_free(z);
   return rc;
 }
@@ -390,16 +435,16 @@ static int queries_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
   const char *name = (const char*)sqlite3_value_text(argv[0]);
   struct sql_table *t;
   struct list l;
-  int rc, column;
+  int rc, i;
 
   (void)argc;
   SQL_TRY( vdb_table_find(vdb_rows_state(r), name ? name : "", &t, err) );
-  column = vdb_audit_column(t, NULL, err);
-  if( column<0 ) return SQLITE_ERROR;
-  l.r = r;
-  l.ci = &t->cols[column].info;
   SQL_TRY( vdb_conn_begin_read(t->conn, err) );
-  rc = queries_each(t, &l, list_take);
+  l.r = r;
+  for(i=0, rc=VECDB_OK; i<t->n_col && rc==VECDB_OK; i++){
+    l.ci = &t->cols[i].info;
+    if( is_vector(t, i) ) rc = queries_each(t, i, &l, list_take);
+  }
   rc = rc==VECDB_OK ? SQLITE_OK : vdb_conn_error(t->conn, rc, err);
   vdb_conn_end_read(t->conn);
 done:
@@ -408,5 +453,6 @@ done:
 
 const struct rows_def vdb_queries_def = {
   "vecdb_queries", "CREATE TABLE x(at INTEGER, query TEXT, k INTEGER, "
-  "ef INTEGER, filter TEXT, \"table\" HIDDEN)", 5, 1, 1, queries_fill
+  "ef INTEGER, filter TEXT, \"column\" TEXT, \"table\" HIDDEN)",
+  6, 1, 1, queries_fill
 };

@@ -104,7 +104,7 @@ static int recall_captured(struct sql_rows *r, struct sql_table *t,
   int rc, column = vdb_audit_column(t, q->column, err);
 
   memset(&a, 0, sizeof(a));
-  if( column!=vdb_audit_column(t, NULL, err) ) return SQLITE_OK;
+  if( column<0 ) return SQLITE_ERROR;
   SQL_TRY( vdb_audit_begin_captured(&a, t, column, q->k, q->n, err) );
   SQL_TRY( vdb_audit_truth(&a, t->conn->eng, t->coll, err) );
   for(a.only=0; a.only<BUCKET_N; a.only++){

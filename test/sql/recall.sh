@@ -70,7 +70,15 @@ is the_ring_is_a_ring 3 "INSERT INTO t(t) VALUES('capture=3'); CREATE TEMP TABLE
 SELECT n.value, (SELECT count(*) FROM t WHERE v MATCH (SELECT v FROM t WHERE id=n.value) AND k=2) c FROM json_each('[11,12,13,14,15]') n;
 DELETE FROM t WHERE id=4; SELECT count(*) FROM vecdb_queries('t');"
 is it_is_in_the_file 3 "SELECT count(*) FROM vecdb_queries('t');"
-is recall_of_captured 'captured|3|1' "SELECT filter_bucket, n, recall>0.5 FROM vecdb_recall('t') WHERE filter_bucket LIKE 'captured%';"
+is other_columns_are_kept_too 'v|10
+w|4
+w|5' "INSERT INTO t(t) VALUES('capture=3'); CREATE TEMP TABLE y AS
+SELECT (SELECT count(*) FROM t WHERE v MATCH (SELECT v FROM t WHERE id=9) AND k=10),
+(SELECT count(*) FROM t WHERE w MATCH '[1,1]' AND k=4), (SELECT count(*) FROM t WHERE w MATCH '[2,1]' AND k=5);
+DELETE FROM t WHERE id=6; SELECT \"column\", k FROM vecdb_queries('t');"
+is and_in_the_file 2 "SELECT count(*) FROM vecdb_queries('t') WHERE \"column\"='w';"
+is recall_of_another_column 'captured|2|1.0' "SELECT filter_bucket, n, recall FROM vecdb_recall('t', 'w') WHERE filter_bucket LIKE 'captured%';"
+is recall_of_captured 'captured|1|1' "SELECT filter_bucket, n, recall>0.5 FROM vecdb_recall('t') WHERE filter_bucket LIKE 'captured%';"
 is capture_off '0|0' "INSERT INTO t(t) VALUES('capture=0'); SELECT count(*), (SELECT count(*) FROM vecdb_recall('t') WHERE filter_bucket LIKE 'captured%') FROM vecdb_queries('t');"
 fails capture_is_checked 'capture= takes a number of queries' "INSERT INTO t(t) VALUES('capture=many');"
 is the_file_is_still_sound '' "SELECT * FROM vecdb_check('t') WHERE severity='damage';"
