@@ -88,7 +88,8 @@ struct vdb_graph_opts {
   float alpha;            /* of pruning, 1..2: a neighbour hides candidates that
                           ** are alpha times nearer to it; 0: 1 */
   uint32_t n_router;      /* entries; 0: chosen by trial */
-  uint32_t n_seed;        /* of them a search starts from, 1..64; 0: chosen */
+  uint32_t n_seed;        /* of them a search starts from, 1..64; 0: chosen;
+                          ** of more than 4 it takes the 4 nearest */
   uint32_t n_thread;      /* 0 and 1: the calling thread */
   uint64_t seed;
   const struct vdb_graph *like; /* share its space: bits, centre, projection,

@@ -490,6 +490,7 @@ static int build_run(struct graph_builder *b){
   if( b->is_probe ) goto done;
   TRY( vdb_graph_choose_bits(b, calib) );
   TRY( vdb_graph_repair(b) );
+  TRY( vdb_graph_cover(b) );
   TRY( vdb_graph_calibrate(b, calib) );
   if( b->opts->like && b->g->n_cal==0 ){
     memcpy(b->g->cal, b->opts->like->cal, sizeof(b->g->cal));

@@ -216,6 +216,10 @@ void vdb_graph_block_empty(struct graph_builder *b, uint32_t slot);
 /* graph_entry.c: entries of the router that are gone are replaced, new nodes
 ** get their share. */
 int vdb_graph_router_renew(struct graph_builder *b);
+/* One more entry. */
+int vdb_graph_router_add(struct graph_builder *b, uint32_t slot);
+/* graph_cover.c: every cluster of nodes is found from the router. */
+int vdb_graph_cover(struct graph_builder *b);
 
 /* Report progress; INTERRUPT if the caller wants so. */
 int vdb_graph_progress(struct graph_builder *b, double add);

@@ -53,7 +53,17 @@ static uint32_t count_nodes(const struct graph_builder *b){
   return n;
 }
 
-/* Tables for n entries, all of them to be set. */
+/* The first n entries of one router become those of another. */
+static void entries_copy(const struct vdb_graph *g, struct graph_router *to,
+                         const struct graph_router *from, uint32_t n){
+  size_t sz = VDB_CODE_GROUP_BYTES(g->dims_code, g->bits);
+  memcpy(to->slot, from->slot, n*sizeof(*to->slot));
+  memcpy(to->f_add, from->f_add, n*sizeof(*to->f_add));
+  memcpy(to->f_resc, from->f_resc, n*sizeof(*to->f_resc));
+  memcpy(to->code, from->code, graph_round_up(n, 32)/32*sz);
+}
+
+/* Tables for n entries; those there were are kept as far as there is room. */
 static int router_resize(struct vdb_graph *g, uint32_t n){
   struct graph_router *r = &g->router;
   struct vdb_graph fresh = { .dims_code = g->dims_code, .bits = g->bits };
@@ -64,6 +74,7 @@ static int router_resize(struct vdb_graph *g, uint32_t n){
   rc = vdb_graph_alloc(t, n);
   if( rc==VECDB_OK ){
     struct graph_router old = *r;
+    entries_copy(g, &t->router, &old, old.n<n ? old.n : n);
     *r = t->router;
     r->n_seed = old.n_seed;
     t->router = old;
@@ -120,5 +131,16 @@ int vdb_graph_router_renew(struct graph_builder *b){
 done:
   vdb_free(slot);
   vdb_free(d.is_taken);
+  return rc;
+}
+
+int vdb_graph_router_add(struct graph_builder *b, uint32_t slot){
+  struct graph_router *r = &b->g->router;
+  uint32_t n = r->n;
+  int rc = VECDB_OK;
+  if( n==r->n_pad ) TRY( router_resize(b->g, n+32) );
+  r->n = n+1;
+  TRY( vdb_graph_router_set(b, n, slot) );
+done:
   return rc;
 }

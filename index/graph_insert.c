@@ -296,13 +296,15 @@ static int insert_run(struct graph_builder *b){
   n_free = b->insert->n_free;
   if( b->insert->old->purge ){
     TRY( vdb_graph_purge(b) );
-    TRY( vdb_graph_router_renew(b) );    /* searches begin at live nodes */
+    TRY( vdb_graph_router_renew(b) );    /* searches begin at live nodes .. */
+    TRY( vdb_graph_cover(b) );           /* .. and find all that are left */
   }
   TRY( vdb_graph_progress(b, b->n_nodes/8.0) );
   n_free = b->insert->n_free - n_free;
   TRY( insert_rows(b) );
   TRY( vdb_graph_router_renew(b) );
   TRY( vdb_graph_repair(b) );
+  TRY( vdb_graph_cover(b) );
   TRY( table_renew(b, n_free + b->src->n_rows) );
 done:
   return rc;

@@ -20,6 +20,8 @@
 #define GRAPH_SUMMED     4u
 #define GRAPH_GROUP_MAX  (1u<<20)   /* bytes of a group, one block at least */
 #define GRAPH_LANES_MAX  64
+#define GRAPH_SEEDS_NEAR 4      /* of more seeds than this the nearest by true */
+#define GRAPH_SEEDS_FAR  16     /* distances are taken: so many for clusters */
 
 /* Entry points of searches, with codes relative to the centre. */
 struct graph_router {

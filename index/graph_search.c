@@ -254,6 +254,23 @@ static void results_add(struct graph_walk *w, float d2,
 
 /* ---- The walk ------------------------------------------------------------ */
 
+/* The true distances of the seeds instead of estimates. */
+static void seeds_rank(struct graph_walk *w){
+  struct vdb_pool *p = &w->seeds;
+  uint32_t id[SEEDS_MAX], n = 0;
+  for(; n<w->g->router.n_seed && p->key[n]<INFINITY; n++){
+    id[n] = p->id[n];
+    vdb_graph_walk_request_vector(w, id[n]);
+  }
+  vdb_pool_reset(p, w->g->router.n_seed);
+  for(uint32_t i=0; i<n; i++){
+    const unsigned char *block = block_get(w, id[i]);
+    if( block==NULL ) return;
+    w->g->simd->offer(p, vdb_graph_d2(w->g, &w->q, block), id[i], -INFINITY);
+  }
+  w->n_distance += n;
+}
+
 static void walk_seed(struct graph_walk *w){
   const struct vdb_graph *g = w->g;
   const struct graph_router *r = &g->router;
@@ -270,7 +287,9 @@ static void walk_seed(struct graph_walk *w){
     l.code = r->code + i/32*sz;
     g->simd->expand(&w->code, &l, &e, &w->seeds);
   }
-  for(uint32_t i=0; i<r->n_seed && w->seeds.key[i]<INFINITY; i++){
+  if( r->n_seed>GRAPH_SEEDS_NEAR ) seeds_rank(w);
+  for(uint32_t i=0; i<r->n_seed && i<GRAPH_SEEDS_NEAR
+                    && w->seeds.key[i]<INFINITY; i++){
     g->simd->offer(&w->pool, w->seeds.key[i], w->seeds.id[i], -INFINITY);
   }
   /* Every estimate was infinite or NaN: any entry will do. */

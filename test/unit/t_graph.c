@@ -208,6 +208,33 @@ TEST(graph__reaches_separated_clusters){
   vdb_free(q.x);
 }
 
+/* Clusters outnumber the entries asked for: more become entries. Other sets
+** keep to what was asked for. */
+TEST(graph__has_entries_for_clusters_that_no_edge_leads_to){
+  struct vdb_graph_opts o = { .seed = 1, .n_router = 32, .n_seed = 1,
+                              .no_calibration = true };
+  struct rows r = rows_make(MADE_CLUSTERS, 6000, 16, 5);
+  struct rows q = rows_make(MADE_CLUSTERS, 100, 16, 6);
+  struct vdb_graph_info info;
+  struct built m;
+  build(&m, &r, &o);
+  check_ok(&m);
+  vdb_graph_info(m.g, &info);
+  CHECK(info.n_router>32);
+  CHECK(recall_of(&m, &q, 32, NULL)>=0.97);
+  CHECK(recall_of(&m, &q, 128, NULL)>=0.99);
+  built_close(&m);
+  vdb_free(r.x);
+  r = rows_make(MADE_FLOATS, 1500, 16, 5);
+  build(&m, &r, &o);
+  vdb_graph_info(m.g, &info);
+  CHECK_U64(32, info.n_router);
+  CHECK_U64(1, info.n_seed);
+  built_close(&m);
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
+
 TEST(graph__queries_need_not_be_bytes_when_rows_are){
   struct vdb_graph_opts o = { .seed = 1 };
   struct rows r = rows_make(MADE_BYTES, 1500, 24, 7);
