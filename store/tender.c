@@ -123,7 +123,7 @@ static void job_end(struct tender *t, struct tender_job *j, uint64_t age,
   }else if( rc!=VECDB_OK ){
     t->n_failed++;
     t->last = *err;
-    if( t->last.rc!=rc ) vdb_error(&t->last, rc, "%s", "");
+    if( t->last.rc!=rc ) (void)vdb_error(&t->last, rc, "%s", "");
   }else{
     t->n_done++;
     j->age_futile = did ? 0 : age;
