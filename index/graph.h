@@ -9,7 +9,7 @@
 **           wrong answer, never an access outside the arrays.
 **
 ** SPACE     The index knows one distance, the square of l2, between vectors
-**           of d floats "in the index's space". The caller maps metrics to it:
+**           of d floats "in the index's space" (of bits, also Jaccard's). The caller maps metrics to it:
 **           l2: as is; cosine: unit vectors; ip: [x, sqrt(M^2 - norm2(x))],
 **           queries [q, 0]. Results carry d2 of that space; the caller
 **           computes the distance that users see from the stored row.
@@ -41,8 +41,10 @@ enum vdb_graph_nav {
   VDB_NAV_AUTO = 0,
   VDB_NAV_BYTES = 1,      /* every element is an integer of one byte: exact */
   VDB_NAV_F32 = 2,        /* the floats: exact */
-  VDB_NAV_SQ8 = 3         /* a byte per rotated dimension: results must be
+  VDB_NAV_SQ8 = 3,        /* a byte per rotated dimension: results must be
                           ** ranked again by the caller's vectors */
+  VDB_NAV_BITS = 4        /* a bit: every element is 0 or 1, exact. Taken only if
+                          ** it is asked for */
 };
 
 /* What codes of fewer dimensions are made of. */
@@ -84,6 +86,8 @@ struct vdb_graph_opts {
                           ** Fewer make blocks of quantised bytes where floats
                           ** would be taken */
   uint32_t axes;          /* VDB_AXES_*: what they are */
+  bool is_jaccard;        /* of NAV_BITS: the square distance of the space is
+                          ** Jaccard's distance, not the l2 */
   uint32_t list1, list2;  /* candidates per row in pass 1 and 2; 0: 32, 200 */
   float alpha;            /* of pruning, 1..2: a neighbour hides candidates that
                           ** are alpha times nearer to it; 0: 1 */

@@ -225,6 +225,7 @@ int vdb_graph_choose_bits(struct graph_builder *b, struct calib *c){
   uint32_t best = b->g->bits;
   double least, cost;
   int rc = VECDB_OK;
+  if( b->g->code_kind!=VDB_CODE_RESIDUAL ) return VECDB_OK;
   if( b->opts->bits || b->opts->like || b->n_nodes<BITS_NODES_MIN
    || c==NULL ) return VECDB_OK;
   TRY( vdb_graph_calib_cost(c, b->g, &b->blocks, &least) );

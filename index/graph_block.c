@@ -6,6 +6,7 @@
 ** SPACES   navigation   NAV_BYTES  byte + LO, exact       (LO = 0 or -128)
 **                       NAV_F32    as given, exact
 **                       NAV_SQ8    P(x - mu), lo + scale*byte by block
+**                       NAV_BITS   a bit per element (graph_binary.c)
 **          code         full       P(x - mu)
 **                       projected  M*x - M*mu, M of signed bytes with a scale
 **                                  per row, x of bytes: integers until the
@@ -108,12 +109,28 @@ static void block_store_bytes(const struct vdb_graph *g, unsigned char *block,
   put_u32(block+GRAPHBLOCK_UNORM2, norm2);
 }
 
+static void block_store_bits(const struct vdb_graph *g, unsigned char *block,
+                             const float *x){
+  uint8_t *bits = block + GRAPHBLOCK_SIZE, one[512];
+  uint32_t n;
+  for(size_t i=0; i<g->dims_nav; i+=512){
+    vdb_graph_bits_pack(g, x+i, 512, one, bits+i/8);
+  }
+  n = vdb_graph_bits_ones(g, bits);
+  put_f32(block+GRAPHBLOCK_SCALE, 1);
+  put_f32(block+GRAPHBLOCK_NORM2, (float)n);
+  put_u32(block+GRAPHBLOCK_USUM, n);
+  put_u32(block+GRAPHBLOCK_UNORM2, n);
+}
+
 void vdb_graph_block_vector(const struct vdb_graph *g, unsigned char *block,
                             const float *x){
   if( g->nav==VDB_NAV_SQ8 ){
     block_store_sq8(g, block, x);
   }else if( g->nav==VDB_NAV_BYTES ){
     block_store_bytes(g, block, x);
+  }else if( g->nav==VDB_NAV_BITS ){
+    block_store_bits(g, block, x);
   }else{
     unsigned char *p = block + GRAPHBLOCK_SIZE;
     for(size_t i=0; i<g->dims_nav; i++) put_f32(p+4*i, x[i]);
@@ -141,6 +158,10 @@ int vdb_graph_vector(const struct vdb_graph *g, const unsigned char *block,
                      float *vec){
   const unsigned char *p = graph_nav(block);
   if( g->nav==VDB_NAV_SQ8 ) return VECDB_MISUSE;
+  if( g->nav==VDB_NAV_BITS ){
+    vdb_graph_bits_unpack(p, g->d, vec);
+    return VECDB_OK;
+  }
   for(size_t i=0; i<g->d; i++){
     vec[i] = g->nav==VDB_NAV_F32 ? get_f32(p+4*i)
                                  : (float)((int32_t)p[i] + g->lo);
@@ -164,7 +185,11 @@ static void bytes_project(const struct vdb_graph *g, const uint8_t *u,
 
 void vdb_graph_vec_to_code(const struct vdb_graph *g, const float *x,
                            float *out, uint8_t *bytes, bool is_exact){
-  if( g->is_prefix ){
+  if( g->nav==VDB_NAV_BITS ){
+    for(size_t i=0; i<g->dims_code; i+=64){
+      vdb_graph_bits_pack(g, x+i, 64, bytes, (uint8_t*)out+i/8);
+    }
+  }else if( g->is_prefix ){
     float scale = 1, lo = (float)g->lo;
     if( !is_exact ){
       values_to_bytes(g, x, g->dims_nav, bytes, &scale, &lo);
@@ -180,7 +205,9 @@ void vdb_graph_vec_to_code(const struct vdb_graph *g, const float *x,
 
 void vdb_graph_to_code(const struct vdb_graph *g, const unsigned char *block,
                        float *out, float *tmp){
-  if( g->is_prefix ){
+  if( g->nav==VDB_NAV_BITS ){
+    memcpy(out, graph_nav(block), g->dims_code/8);
+  }else if( g->is_prefix ){
     bytes_project(g, graph_nav(block), get_f32(block+GRAPHBLOCK_SCALE),
                   get_f32(block+GRAPHBLOCK_LO), out);
   }else if( g->nav==VDB_NAV_SQ8 ){
@@ -205,13 +232,19 @@ void vdb_graph_lane_put(const struct vdb_graph *g, unsigned char *block,
   unsigned char *p = graph_lanes(g, block) + 4*lane;
   float *r = tmp, *x = tmp + g->dims_code;
   struct vdb_code_factors f;
-  g->simd->residual(o, c, g->dims_code, r);
-  f = vdb_code_encode(r, c, n2, g->dims_code, (int)g->bits, u, x);
+  if( g->nav==VDB_NAV_BITS ){
+    f = vdb_graph_bits_factors(g, (const uint8_t*)o);
+    vdb_graph_bits_put(g, lane_group(g, block, lane), lane%32,
+                       (const uint8_t*)o);
+  }else{
+    g->simd->residual(o, c, g->dims_code, r);
+    f = vdb_code_encode(r, c, n2, g->dims_code, (int)g->bits, u, x);
+    vdb_code_put(lane_group(g, block, lane), lane%32, g->dims_code,
+                 (int)g->bits, u);
+  }
   put_u32(p, slot);
   put_f32(p + 4*g->n_lanes, f.f_add);
   put_f32(p + 8*g->n_lanes, f.f_resc);
-  vdb_code_put(lane_group(g, block, lane), lane%32, g->dims_code,
-               (int)g->bits, u);
 }
 
 void vdb_graph_lane_clear(const struct vdb_graph *g, unsigned char *block,
@@ -222,6 +255,10 @@ void vdb_graph_lane_clear(const struct vdb_graph *g, unsigned char *block,
   put_u32(p, SLOT_NONE);
   put_f32(p + 4*g->n_lanes, INFINITY);
   put_f32(p + 8*g->n_lanes, 0);
+  for(size_t i=0; g->nav==VDB_NAV_BITS && i<g->dims_code/32; i++){
+    put_u32(group + 128*i + 4*(lane%32), 0);
+  }
+  if( g->nav==VDB_NAV_BITS ) return;
   /* 64 dimensions at a time. */
   for(size_t i=0; i<g->dims_code; i+=64){
     vdb_code_put(group, lane%32, 64, (int)g->bits, zero);

@@ -95,7 +95,7 @@ int vdb_graph_find(const struct graph_builder *b, struct build_worker *w,
   for(unsigned i=0; i<n; i++){
     struct graph_walk *k = &w->walk[i];
     vdb_graph_query_block(b->g, build_block(b, slot[i]), &k->q);
-    memcpy(k->xc, build_code(b, slot[i]), b->g->dims_code*sizeof(float));
+    memcpy(k->xc, build_code(b, slot[i]), b->g->len_code*sizeof(float));
     b->g->simd->prepare(&k->code, k->xc);
     TRY( vdb_graph_walk_begin(k, &b->blocks, ef, 10, -1) );
   }

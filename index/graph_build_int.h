@@ -51,7 +51,7 @@ struct graph_builder {
   unsigned char *block;         /* room for all blocks */
   const unsigned char **base;   /* by group: in `block`, or of the old index */
   struct vdb_graph_blocks blocks;
-  float *code;                  /* n_nodes*dims_code: vectors in code space */
+  float *code;                  /* n_nodes*len_code: vectors in code space */
   float *edge_d2;               /* n_nodes*n_lanes: lengths of edges */
   struct graph_near *spare;     /* n_order*BUILD_SPARE */
   uint8_t *n_spare;             /* n_order */
@@ -98,7 +98,7 @@ static inline unsigned char *build_group(const struct graph_builder *b,
   return b->block + ((size_t)i_group<<b->g->shift)*b->g->stride;
 }
 static inline float *build_code(const struct graph_builder *b, uint32_t slot){
-  return b->code + (size_t)slot*b->g->dims_code;
+  return b->code + (size_t)slot*b->g->len_code;
 }
 static inline float *build_edge_d2(const struct graph_builder *b,
                                    uint32_t slot){

@@ -150,8 +150,8 @@ static int setting_task(void *arg, size_t i_task, unsigned worker){
   while( depth_of[i_depth]<c->k ) i_depth++;
   kth = c->kth[i_depth][i_task];
   vdb_graph_query_block(c->g, calib_block(c, slot), &w->q);
-  memcpy(w->xc, c->code + i_task*c->g->dims_code,
-         c->g->dims_code*sizeof(float));
+  memcpy(w->xc, c->code + i_task*c->g->len_code,
+         c->g->len_code*sizeof(float));
   c->g->simd->prepare(&w->code, w->xc);
   TRY( vdb_graph_walk_begin(w, c->blocks, c->ef, c->k, c->stop) );
   vdb_graph_walk_avoid(w, slot);
@@ -410,7 +410,7 @@ static int codes_read(struct calib *c){
   if( tmp==NULL ) return VECDB_NOMEM;
   for(uint32_t i=0; i<c->n; i++){
     vdb_graph_to_code(c->g, calib_block(c, c->slot[i]),
-                      c->code + (size_t)i*c->g->dims_code, tmp);
+                      c->code + (size_t)i*c->g->len_code, tmp);
   }
   vdb_free_aligned(tmp);
   return VECDB_OK;
@@ -430,7 +430,7 @@ static int calib_open(struct vdb_graph *g, const struct vdb_graph_blocks *b,
   n = (size_t)c->n+1;
   c->walk = vdb_calloc(n_thread, sizeof(*c->walk));
   c->slot = vdb_malloc_array(n, sizeof(*c->slot));
-  c->code = vdb_malloc_aligned(n*g->dims_code*sizeof(float));
+  c->code = vdb_malloc_aligned(n*g->len_code*sizeof(float));
   for(int i=0; i<N_DEPTH; i++){
     c->kth[i] = vdb_malloc_array(n, sizeof(float));
     if( c->kth[i]==NULL ) return VECDB_NOMEM;

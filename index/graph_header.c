@@ -15,13 +15,39 @@
 #define HEADER_VERSION  1u
 static const char graph_magic[8] = { 'v','d','b','g','r','a','p','h' };
 
-int vdb_graph_layout(struct vdb_graph *g){
+/* Blocks of vectors whose sizes are known. */
+static int layout_block(struct vdb_graph *g){
   uint64_t sz_code, stride;
+  sz_code = (uint64_t)g->n_lanes/32
+          * VDB_CODE_GROUP_BYTES(g->dims_code, g->bits);
+  stride = GRAPHBLOCK_SIZE + g->sz_nav + 12*g->n_lanes + sz_code;
+  if( stride>(2u<<20) ) return VECDB_RANGE;
+  g->stride = (uint32_t)stride;
+  g->shift = 0;
+  while( ((uint64_t)g->stride<<(g->shift+1))<=GRAPH_GROUP_MAX ) g->shift++;
+  return VECDB_OK;
+}
+
+/* Vectors of bits: nothing is rotated, codes are the bits. */
+static int layout_bits(struct vdb_graph *g){
+  if( g->bits!=1 || g->is_prefix || g->lo!=0 ) return VECDB_RANGE;
+  g->code_kind = g->is_jaccard ? VDB_CODE_JACCARD : VDB_CODE_HAMMING;
+  g->dims_nav = graph_round_up(g->d, 512);
+  g->sz_nav = g->dims_nav/8;
+  g->dims_code = graph_round_up(g->d, 64);
+  g->len_code = graph_round_up(g->dims_code/32, 16);
+  g->rot_dims = 0;
+  return layout_block(g);
+}
+
+int vdb_graph_layout(struct vdb_graph *g){
   g->simd = vdb_code_simd();
   if( g->d<1 || g->d>VDB_GRAPH_DIMS_MAX ) return VECDB_RANGE;
   if( g->n_lanes!=32 && g->n_lanes!=64 ) return VECDB_RANGE;
   if( g->bits!=1 && g->bits!=2 && g->bits!=4 ) return VECDB_RANGE;
   if( g->n_slots>VDB_GRAPH_SLOTS_MAX ) return VECDB_TOOBIG;
+  g->code_kind = VDB_CODE_RESIDUAL;
+  if( g->nav==VDB_NAV_BITS ) return layout_bits(g);
   g->dims_nav = graph_round_up(g->d, g->nav==VDB_NAV_F32 ? 16 : 64);
   g->sz_nav = g->dims_nav * (g->nav==VDB_NAV_F32 ? 4 : 1);
   if( g->is_prefix ){
@@ -32,14 +58,8 @@ int vdb_graph_layout(struct vdb_graph *g){
     g->dims_code = graph_round_up(g->d, 64);
     g->rot_dims = g->dims_code;
   }
-  sz_code = (uint64_t)g->n_lanes/32
-          * VDB_CODE_GROUP_BYTES(g->dims_code, g->bits);
-  stride = GRAPHBLOCK_SIZE + g->sz_nav + 12*g->n_lanes + sz_code;
-  if( stride>(2u<<20) ) return VECDB_RANGE;
-  g->stride = (uint32_t)stride;
-  g->shift = 0;
-  while( ((uint64_t)g->stride<<(g->shift+1))<=GRAPH_GROUP_MAX ) g->shift++;
-  return VECDB_OK;
+  g->len_code = g->dims_code;
+  return layout_block(g);
 }
 
 /* ---- Tables -------------------------------------------------------------- */
@@ -181,7 +201,7 @@ static void header_parts(struct vdb_graph *g, struct header_io *io){
   struct graph_router *r = &g->router;
   size_t n_code = g->is_prefix ? g->dims_code : 0;
   io->off = GRAPHHDR_SIZE;
-  part_f32(io, g->mu, g->d);
+  part_f32(io, g->mu, g->nav==VDB_NAV_BITS ? 0 : g->d);
   part_bytes(io, g->sign_bits, g->rot_dims/2);
   part_bytes(io, g->proj, n_code*g->dims_nav);
   part_f32(io, g->proj_scale, n_code);
@@ -211,7 +231,8 @@ static void header_put(const struct vdb_graph *g, unsigned char *p, size_t sz){
   p[GRAPHHDR_BITS] = (unsigned char)g->bits;
   p[GRAPHHDR_FLAGS] = (unsigned char)((g->is_prefix ? GRAPH_PROJECTED : 0)
                                       | (g->is_mixed ? GRAPH_MIXED : 0)
-                                      | (g->is_summed ? GRAPH_SUMMED : 0));
+                                      | (g->is_summed ? GRAPH_SUMMED : 0)
+                                      | (g->is_jaccard ? GRAPH_JACCARD : 0));
   put_u16(p+GRAPHHDR_NLANES, (uint16_t)g->n_lanes);
   put_u16(p+GRAPHHDR_NSEED, (uint16_t)g->router.n_seed);
   put_u32(p+GRAPHHDR_LO, (uint32_t)g->lo);
@@ -253,6 +274,7 @@ static int header_get(struct vdb_graph *g, const unsigned char *p){
   g->is_prefix = (p[GRAPHHDR_FLAGS] & GRAPH_PROJECTED)!=0;
   g->is_mixed = (p[GRAPHHDR_FLAGS] & GRAPH_MIXED)!=0;
   g->is_summed = (p[GRAPHHDR_FLAGS] & GRAPH_SUMMED)!=0;
+  g->is_jaccard = (p[GRAPHHDR_FLAGS] & GRAPH_JACCARD)!=0;
   g->n_lanes = get_u16(p+GRAPHHDR_NLANES);
   g->lo = (int32_t)get_u32(p+GRAPHHDR_LO);
   g->n_cal = get_u32(p+GRAPHHDR_NCAL);
@@ -260,11 +282,12 @@ static int header_get(struct vdb_graph *g, const unsigned char *p){
   g->reuse = get_u32(p+GRAPHHDR_REUSE);
   g->n_changed = get_u32(p+GRAPHHDR_NCHANGED);
   g->router.n_seed = get_u16(p+GRAPHHDR_NSEED);
-  if( g->nav<VDB_NAV_BYTES || g->nav>VDB_NAV_SQ8
+  if( g->nav<VDB_NAV_BYTES || g->nav>VDB_NAV_BITS
+   || (g->is_jaccard && g->nav!=VDB_NAV_BITS)
    || (g->lo!=0 && g->lo!=-128) || g->n_nodes>g->n_slots
    || (g->n_nodes==0)!=(g->n_slots==0)
    || (g->is_mixed && g->n_nodes!=g->n_slots)
-   || p[GRAPHHDR_FLAGS]>(GRAPH_PROJECTED|GRAPH_MIXED|GRAPH_SUMMED)
+   || p[GRAPHHDR_FLAGS]>(GRAPH_PROJECTED|GRAPH_MIXED|GRAPH_SUMMED|GRAPH_JACCARD)
    || g->n_cal>GRAPH_CAL_MAX
    || g->router.n_seed<1 || g->router.n_seed>64 || g->reuse>2
    || !(g->stop>=-1 && g->stop<=1e6f)

@@ -59,7 +59,7 @@ static int groups_open(struct graph_builder *b){
   struct graph_insert *in = b->insert;
   uint64_t n_max = (uint64_t)in->n_old + b->src->n_rows;
   uint64_t n_group = (n_max + (1u<<g->shift)-1) >> g->shift;
-  size_t sz, per_row = (size_t)g->stride + 4*(size_t)g->dims_code
+  size_t sz, per_row = (size_t)g->stride + 4*(size_t)g->len_code
                      + 8*g->n_lanes + 32;
   if( n_max>VDB_GRAPH_SLOTS_MAX
    || !vdb_mul_sz((size_t)(n_group<<g->shift), per_row, &sz) ){
@@ -189,8 +189,10 @@ done:
 /* Has the mean moved? Over a sample of nodes by slot, summed in order. */
 static int drift_check(const struct graph_builder *b){
   uint32_t dims = b->g->dims_code, step = b->n_nodes/DRIFT_SAMPLE + 1, n = 0;
-  double *sum = vdb_calloc(dims, sizeof(*sum)), shift = 0, spread = 0;
+  double *sum, shift = 0, spread = 0;
   int rc = VECDB_OK;
+  if( b->g->code_kind!=VDB_CODE_RESIDUAL ) return VECDB_OK;
+  sum = vdb_calloc(dims, sizeof(*sum));
   if( sum==NULL ) return VECDB_NOMEM;
   for(uint32_t s=0; s<b->n_nodes; s+=step){
     const float *x = build_code(b, s);
@@ -236,10 +238,10 @@ static int insert_open(struct graph_builder *b){
   in->free = vdb_malloc_array((size_t)in->n_old+1, sizeof(uint32_t));
   b->n_order = b->src->n_rows;
   b->order = vdb_malloc_array((size_t)b->n_order+1, sizeof(*b->order));
-  b->code = vdb_malloc_aligned((size_t)b->n*b->g->dims_code*sizeof(float)+64);
+  b->code = vdb_malloc_aligned((size_t)b->n*b->g->len_code*sizeof(float)+64);
   if( !in->is_node || !in->is_new || !in->is_measured || !in->free
    || !b->order || !b->code ) TRY( VECDB_NOMEM );
-  vdb_mem_prefer_huge(b->code, (size_t)b->n*b->g->dims_code*sizeof(float));
+  vdb_mem_prefer_huge(b->code, (size_t)b->n*b->g->len_code*sizeof(float));
   TRY( vdb_graph_build_alloc(b) );
   b->n = b->n_nodes = b->blocks.n_slots = in->n_old;
   b->g->n_nodes = in->n_old;

@@ -18,6 +18,7 @@
 #define GRAPH_PROJECTED  1u     /* GRAPHHDR.FLAGS */
 #define GRAPH_MIXED      2u
 #define GRAPH_SUMMED     4u
+#define GRAPH_JACCARD    8u
 #define GRAPH_GROUP_MAX  (1u<<20)   /* bytes of a group, one block at least */
 #define GRAPH_LANES_MAX  64
 #define GRAPH_SEEDS_NEAR 4      /* of more seeds than this the nearest by true */
@@ -54,6 +55,10 @@ struct vdb_graph {
   bool is_mixed;                /* nodes, members of chains and empty blocks
                                 ** are anywhere; n_nodes is n_slots */
   bool is_summed;               /* blocks have checksums */
+  bool is_jaccard;              /* NAV_BITS */
+  uint32_t code_kind;           /* VDB_CODE_* */
+  uint32_t len_code;            /* floats that a vector of the code space takes
+                                ** in memory: dims_code, or room for bits */
   int32_t lo;                   /* NAV_BYTES: element = byte + lo */
   uint32_t reuse;               /* see GRAPHHDR.REUSE */
   uint32_t n_changed;           /* rows that came or went since `cal` */
@@ -151,7 +156,8 @@ enum graph_metric {
   GQ_F32,        /* floats against floats */
   GQ_BYTES,      /* integers of a byte on both sides: exact */
   GQ_SQ8,        /* quantised bytes on both sides */
-  GQ_WIDE        /* floats, as two signed bytes each, against bytes */
+  GQ_WIDE,       /* floats, as two signed bytes each, against bytes */
+  GQ_BITS        /* bits on both sides: exact */
 };
 
 /* One side of a distance. */
@@ -160,7 +166,9 @@ struct graph_query {
   const float *x;               /* F32: dims_nav floats */
   int8_t *hi, *lo8;             /* bytes; lo8 only for WIDE */
   uint8_t *u;                   /* BYTES, of a vector: its bytes */
-  uint32_t unorm2, usum;        /* BYTES, SQ8: of the unsigned bytes */
+  const uint8_t *bits;          /* BITS */
+  uint32_t unorm2, usum;        /* BYTES, SQ8: of the unsigned bytes; BITS:
+                                ** usum is the number of ones */
   double norm2;                 /* SQ8, WIDE: square norm */
   double scale, lo, sum;        /* SQ8: as in a block; WIDE: step of hi and
                                 ** lo8 (scale), sum of elements (sum) */
@@ -177,6 +185,23 @@ float vdb_graph_d2(const struct vdb_graph *g, const struct graph_query *q,
 /* Canonical distance of floats to an exact block; tmp: dims_nav floats. */
 float vdb_graph_d2_exact(const struct vdb_graph *g, const float *x,
                          const unsigned char *block, float *tmp);
+
+/* ---- Vectors of bits (graph_binary.c) ------------------------------------ */
+
+/* n elements, 0 or 1, to bits and back; n is a multiple of 16 for packing, `one`
+** is n bytes. */
+void vdb_graph_bits_pack(const struct vdb_graph *g, const float *x, size_t n,
+                         uint8_t *one, uint8_t *bits);
+void vdb_graph_bits_unpack(const uint8_t *bits, size_t n, float *x);
+/* Ones of a vector of the code space. */
+uint32_t vdb_graph_bits_ones(const struct vdb_graph *g, const uint8_t *bits);
+float vdb_graph_bits_d2(const struct vdb_graph *g, const struct graph_query *q,
+                        const unsigned char *block);
+/* One lane of a group, and what is said of it beside. */
+void vdb_graph_bits_put(const struct vdb_graph *g, uint8_t *group,
+                        uint32_t lane, const uint8_t *bits);
+struct vdb_code_factors vdb_graph_bits_factors(const struct vdb_graph *g,
+                                               const uint8_t *bits);
 
 /* ---- Search -------------------------------------------------------------- */
 
@@ -213,6 +238,14 @@ struct graph_walk {
   uint32_t next;                /* popped, not yet expanded */
   int rc;
 };
+
+/* Square distance of the query to the centre, where the router's codes are
+** relative to one. */
+static inline float graph_centre_d2(const struct graph_walk *w){
+  const struct vdb_graph *g = w->g;
+  if( g->code_kind!=VDB_CODE_RESIDUAL ) return 0;
+  return g->simd->dot(w->xc, w->xc, g->dims_code);
+}
 
 int vdb_graph_walk_init(struct graph_walk *w, const struct vdb_graph *g);
 void vdb_graph_walk_clear(struct graph_walk *w);

@@ -90,7 +90,7 @@ void vdb_graph_set_lane(const struct graph_builder *b, struct build_worker *w,
 
 static void code_prefetch(const struct graph_builder *b, uint32_t slot){
   const char *p = (const char*)build_code(b, slot);
-  for(size_t i=0; i<b->g->dims_code*sizeof(float); i+=64){
+  for(size_t i=0; i<b->g->len_code*sizeof(float); i+=64){
     __builtin_prefetch(p+i, 0, 2);
   }
 }

@@ -63,6 +63,7 @@ float vdb_graph_d2(const struct vdb_graph *g, const struct graph_query *q,
                            g->dims_nav);
     case GQ_SQ8:   return d2_sq8(g, q, block);
     case GQ_WIDE:  return d2_wide(g, q, block);
+    case GQ_BITS:  return vdb_graph_bits_d2(g, q, block);
   }
   return 0;
 }
@@ -87,6 +88,12 @@ void vdb_graph_query_block(const struct vdb_graph *g,
   if( g->nav==VDB_NAV_F32 ){
     q->metric = GQ_F32;
     q->x = (const float*)(const void*)u;
+    return;
+  }
+  if( g->nav==VDB_NAV_BITS ){
+    q->metric = GQ_BITS;
+    q->bits = u;
+    q->usum = get_u32(block+GRAPHBLOCK_USUM);
     return;
   }
   q->metric = g->nav==VDB_NAV_SQ8 ? GQ_SQ8 : GQ_BYTES;
@@ -142,9 +149,20 @@ static void query_wide(const struct vdb_graph *g, const float *x,
   q->norm2 = g->simd->dot(x, x, n);
 }
 
+/* q->hi has room for a byte per element. */
+static void query_bits(const struct vdb_graph *g, const float *x,
+                       struct graph_query *q){
+  uint8_t *bits = (uint8_t*)q->hi;
+  vdb_graph_bits_pack(g, x, g->dims_nav, q->u, bits);
+  q->metric = GQ_BITS;
+  q->bits = bits;
+  q->usum = vdb_graph_bits_ones(g, bits);
+}
+
 void vdb_graph_query_vector(const struct vdb_graph *g, const float *x,
                             struct graph_query *q){
   q->x = x;
   if( g->nav==VDB_NAV_F32 ) q->metric = GQ_F32;
+  else if( g->nav==VDB_NAV_BITS ) query_bits(g, x, q);
   else if( g->nav!=VDB_NAV_BYTES || !query_bytes(g, x, q) ) query_wide(g, x, q);
 }

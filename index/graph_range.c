@@ -132,6 +132,7 @@ static int lanes_queue(struct range_walk *r, const unsigned char *block,
   float far = d2>w->code.fine_below ? d2 : w->code.fine_below;
   float est[GRAPH_LANES_MAX], s = r->p->sigmas*STEP_ERROR*sqrtf(far);
   int rc = VECDB_OK;
+  if( g->code_kind!=VDB_CODE_RESIDUAL ) s = 0;     /* what is said is exact */
   g->simd->estimate(&w->code, (const uint8_t*)(f_resc + g->n_lanes), f_add,
                     f_resc, g->n_lanes, d2, est);
   for(uint32_t i=0; i<g->n_lanes && rc==VECDB_OK; i++){

@@ -73,6 +73,7 @@ int vdb_graph_walk_init(struct graph_walk *w, const struct vdb_graph *g){
   w->code.fine = vdb_malloc_aligned(VDB_CODE_TABLE_BYTES(g->dims_code));
   w->code.dims = g->dims_code;
   w->code.bits = g->bits;
+  w->code.kind = g->code_kind;
   if( !w->x || !w->xc || !w->q.u || !w->q.hi || !w->q.lo8
    || !w->code.table || !w->code.fine ) rc = VECDB_NOMEM;
   if( rc==VECDB_OK ) rc = pool_alloc(&w->seeds, SEEDS_MAX);
@@ -278,7 +279,7 @@ static void walk_seed(struct graph_walk *w){
   struct vdb_lanes l = { .n = 32 };
   struct vdb_expand e = { .bound = INFINITY, .reuse = -INFINITY,
                           .n_slots = g->n_nodes };
-  e.g_add = g->simd->dot(w->xc, w->xc, g->dims_code);
+  e.g_add = graph_centre_d2(w);
   vdb_pool_reset(&w->seeds, r->n_seed);
   for(uint32_t i=0; i<r->n_pad; i+=32){
     l.id = r->slot + i;

@@ -4,6 +4,7 @@
 **          sample, and the order depends on the set of rows alone.
 ** NAV      bytes if every element of every row is an integer in 0..255 or
 **          -128..127; floats if these are few; else quantised bytes.
+**          Vectors of bits are, if the caller says so (graph_binary.c).
 ** CODES    bits and projection as asked for, else by rule and by trial
 **          (graph_probe.c).
 ** EQUALS   rows whose stored vectors are equal byte by byte share a node, the
@@ -121,6 +122,12 @@ static int space_choose(struct graph_builder *b, float *x){
   int rc = VECDB_OK;
   if( o->nav==VDB_NAV_AUTO || o->nav==VDB_NAV_BYTES ){
     TRY( rows_are_bytes(b, x, &is_bytes, &g->lo) );
+  }
+  if( o->nav==VDB_NAV_BITS ){
+    g->nav = VDB_NAV_BITS;
+    g->is_jaccard = o->is_jaccard;
+    g->bits = 1;
+    return vdb_graph_layout(g);
   }
   g->nav = is_bytes ? VDB_NAV_BYTES
          : o->nav==VDB_NAV_F32 || o->nav==VDB_NAV_SQ8 ? o->nav
@@ -249,7 +256,7 @@ static int blocks_alloc(struct graph_builder *b){
   uint32_t n_group = (uint32_t)(((uint64_t)b->n + (1u<<g->shift)-1)
                                 >> g->shift);
   size_t sz;
-  size_t per_row = (size_t)g->stride + 4*(size_t)g->dims_code + 4*g->n_lanes
+  size_t per_row = (size_t)g->stride + 4*(size_t)g->len_code + 4*g->n_lanes
                  + BUILD_SPARE*sizeof(struct graph_near) + 36;
   if( !vdb_mul_sz(b->n, per_row, &sz) ) return VECDB_TOOBIG;
   if( b->opts->sz_memory && sz>b->opts->sz_memory ) return VECDB_TOOBIG;
@@ -422,7 +429,7 @@ static int code_task(void *arg, size_t i_task, unsigned worker){
 
 static int codes_compute(struct graph_builder *b){
   size_t n;
-  if( !vdb_mul_sz(b->n_nodes, b->g->dims_code, &n)
+  if( !vdb_mul_sz(b->n_nodes, b->g->len_code, &n)
    || !vdb_mul_sz(n, sizeof(float), &n) ) return VECDB_TOOBIG;
   b->code = vdb_malloc_aligned(n+64);
   if( b->code==NULL ) return VECDB_NOMEM;
@@ -442,6 +449,12 @@ int vdb_graph_router_set(struct graph_builder *b, uint32_t i, uint32_t slot){
   int rc = VECDB_OK;
   if( u==NULL || x==NULL ){
     rc = VECDB_NOMEM;
+  }else if( g->code_kind!=VDB_CODE_RESIDUAL ){
+    struct vdb_code_factors f = vdb_graph_bits_factors(g, (const uint8_t*)o);
+    r->slot[i] = slot;
+    r->f_add[i] = f.f_add;
+    r->f_resc[i] = f.f_resc;
+    vdb_graph_bits_put(g, r->code + i/32*sz, i%32, (const uint8_t*)o);
   }else{
     float n2 = g->simd->dot(o, o, g->dims_code);
     struct vdb_code_factors f = vdb_code_encode(o, NULL, n2, g->dims_code,
@@ -487,6 +500,7 @@ static uint32_t router_size(const struct graph_builder *b){
 static int space_share(struct vdb_graph *g, const struct vdb_graph *like){
   g->nav = like->nav;
   g->lo = like->lo;
+  g->is_jaccard = like->is_jaccard;
   g->is_prefix = like->is_prefix;
   g->dims_code = like->dims_code;
   g->bits = like->bits;
@@ -510,6 +524,7 @@ static void tables_share(struct vdb_graph *g, const struct vdb_graph *like){
 static int tables_compute(struct graph_builder *b, float *x){
   struct vdb_graph *g = b->g;
   int rc;
+  if( g->nav==VDB_NAV_BITS ) return VECDB_OK;
   TRY( mean_compute(b, x) );
   vdb_graph_draw_signs(g);
   vdb_graph_derive(g);

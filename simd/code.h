@@ -37,6 +37,9 @@
 **   bits 2,4 32 x 4 bytes for each run of 32/bits dimensions: in byte j of a
 **            lane, field f (at bit bits*f) is dimension 4f+j of the run. The
 **            query is one signed byte per dimension.
+**   bits of vectors of bits (kind), with bits 1: 32 x 4 bytes for each run of 32
+**            dimensions, the first in the lowest bit. The query is its bits;
+**            what is estimated is exact.
 **
 ** All integers and floats have the same bits on every instruction set.
 */
@@ -51,11 +54,19 @@
 #define VDB_CODE_TABLE_BYTES(dims)   (4*(size_t)(dims))
 #define VDB_CODE_GROUP_BYTES(dims, bits)   (4*(size_t)(dims)*(size_t)(bits))
 
+/* What a group holds, and what `estimate` gives: codes, by FACTORS; or the
+** bits of vectors of bits, whose distance is f_add + x, x the number of bits
+** that differ, or that by the number of bits which are set in either of the two,
+** of which f_resc is how many the lane has. */
+enum { VDB_CODE_RESIDUAL = 0, VDB_CODE_HAMMING = 1, VDB_CODE_JACCARD = 2 };
+
 /* A query made ready for codes of one width. `table` belongs to the caller
 ** and is 64-byte aligned. */
 struct vdb_code_query {
   uint8_t *table;           /* VDB_CODE_TABLE_BYTES(dims) */
   uint32_t dims, bits;
+  uint32_t kind;            /* VDB_CODE_*: what codes are of */
+  float n_one;              /* of vectors of bits: ones of the query */
   float delta, kappa;       /* see FACTORS */
   float lut_err;            /* abs(<U,q'> - what delta, kappa and ip say) is at
                             ** most this times (2^bits - 1) */
@@ -179,7 +190,10 @@ struct vdb_code_simd {
   /* Code of r: u[j] = U_j, x[j] = x_j; f as in CODES. */
   void (*quantise)(const float *r, size_t dims, int bits, float f,
                    uint8_t *u, float *x);
-  /* q->table, delta, kappa, lut_err from the rotated query. */
+  /* Of two vectors of n bytes: how many bits differ. n: a multiple of 64. */
+  uint32_t (*differ)(const uint8_t *a, const uint8_t *b, size_t n);
+  /* q->table, delta, kappa, lut_err from the rotated query; of kinds of bits
+  ** the query is dims bits, where floats would be, and n_one is set. */
   void (*prepare)(struct vdb_code_query *q, const float *query);
   /* After it, for the same query: q->fine, fine_delta, fine_kappa. */
   void (*prepare_fine)(struct vdb_code_query *q, const float *query);

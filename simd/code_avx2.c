@@ -118,6 +118,44 @@ static inline void ci_nibbles(const uint8_t *code, const uint8_t *lut,
   for(int g=0; g<4; g++) _mm256_store_si256((__m256i*)(ip+8*g), sum[g]);
 }
 
+/* Eight lanes per register; a byte counts the ones of 31 words at most. */
+static inline void ci_bits(const uint8_t *code, const uint8_t *q, size_t dims,
+                           int32_t *ip){
+  const __m256i four = _mm256_set1_epi8(15), one = _mm256_set1_epi8(1);
+  const __m256i t = _mm256_setr_epi8(0,1,1,2,1,2,2,3,1,2,2,3,2,3,3,4,
+                                     0,1,1,2,1,2,2,3,1,2,2,3,2,3,3,4);
+  __m256i sum[4];
+  CODE_UNROLL
+  for(int g=0; g<4; g++) sum[g] = _mm256_setzero_si256();
+  for(size_t d=0; d<dims; ){
+    size_t stop = dims-d>16*32 ? d+16*32 : dims;
+    __m256i s[4];
+    CODE_UNROLL
+    for(int g=0; g<4; g++) s[g] = _mm256_setzero_si256();
+    for(; d<stop; d+=32, code+=128){
+      int32_t w;
+      __m256i v;
+      memcpy(&w, q + d/8, 4);
+      v = _mm256_set1_epi32(w);
+      CODE_UNROLL
+      for(int g=0; g<4; g++){
+        __m256i z = _mm256_xor_si256(m256i_load(code + 32*g), v);
+        __m256i x = _mm256_shuffle_epi8(t, _mm256_and_si256(z, four));
+        __m256i y = _mm256_shuffle_epi8(t,
+                      _mm256_and_si256(_mm256_srli_epi16(z, 4), four));
+        s[g] = _mm256_add_epi8(s[g], _mm256_add_epi8(x, y));
+      }
+    }
+    CODE_UNROLL
+    for(int g=0; g<4; g++){
+      sum[g] = _mm256_add_epi32(sum[g], _mm256_madd_epi16(
+                 _mm256_maddubs_epi16(s[g], one), _mm256_set1_epi16(1)));
+    }
+  }
+  CODE_UNROLL
+  for(int g=0; g<4; g++) _mm256_store_si256((__m256i*)(ip+8*g), sum[g]);
+}
+
 static inline void cf_estimate(const int32_t *ip, const float *f_add,
                                const float *f_resc, float delta, float kappa,
                                float g_add, float *est){

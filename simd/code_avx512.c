@@ -127,6 +127,25 @@ static inline void ci_nibbles(const uint8_t *code, const uint8_t *lut,
   _mm512_store_si512(ip+16, hi);
 }
 
+static inline void ci_bits(const uint8_t *code, const uint8_t *q, size_t dims,
+                           int32_t *ip){
+  __m512i a = _mm512_setzero_si512(), b = a, a2 = a, b2 = a;
+  for(size_t d=0; d<dims; d+=64, code+=256){
+    __m512i v = m512i_query4((const int8_t*)q + d/8);
+    __m512i w = m512i_query4((const int8_t*)q + d/8 + 4);
+    a = _mm512_add_epi32(a, _mm512_popcnt_epi32(
+          _mm512_xor_si512(_mm512_load_si512(code), v)));
+    b = _mm512_add_epi32(b, _mm512_popcnt_epi32(
+          _mm512_xor_si512(_mm512_load_si512(code+64), v)));
+    a2 = _mm512_add_epi32(a2, _mm512_popcnt_epi32(
+           _mm512_xor_si512(_mm512_load_si512(code+128), w)));
+    b2 = _mm512_add_epi32(b2, _mm512_popcnt_epi32(
+           _mm512_xor_si512(_mm512_load_si512(code+192), w)));
+  }
+  _mm512_store_si512(ip, _mm512_add_epi32(a, a2));
+  _mm512_store_si512(ip+16, _mm512_add_epi32(b, b2));
+}
+
 static inline __m512 m512_estimate(const int32_t *ip, const float *f_add,
                                    const float *f_resc, float delta,
                                    float kappa, float g_add){

@@ -6,6 +6,7 @@
 **               `low`
 **   ci_fields   sums of a group of 2- or 4-bit codes with an s8 query
 **   ci_nibbles  sums of a group of 1-bit codes with a table of bytes
+**   ci_bits     of 32 vectors of bits, how many differ from those of a query
 **   cf_estimate the formula of code.h for 32 lanes
 **   cf_mask     bit l: est[l] < bound and id[l] < n_slots
 **   pm_find_id  position of an id in the first n entries of a pool, or n
@@ -62,6 +63,19 @@ static inline void ci_nibbles(const uint8_t *code, const uint8_t *lut,
       int l = (j>>1) + 8*(j&1);
       ip[l] += lut[z[j] & 15];
       ip[l+16] += lut[z[j] >> 4];
+    }
+  }
+}
+
+static inline void ci_bits(const uint8_t *code, const uint8_t *q, size_t dims,
+                           int32_t *ip){
+  for(int l=0; l<32; l++) ip[l] = 0;
+  for(size_t d=0; d<dims; d+=32, code+=128){
+    uint32_t v, w;
+    memcpy(&v, q + d/8, 4);
+    for(int l=0; l<32; l++){
+      memcpy(&w, code + 4*l, 4);
+      ip[l] += __builtin_popcount(v^w);
     }
   }
 }

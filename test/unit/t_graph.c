@@ -86,7 +86,7 @@ static uint64_t built_digest(const struct built *t){
   return h;
 }
 
-enum { MADE_BYTES, MADE_FLOATS, MADE_CLUSTERS };
+enum { MADE_BYTES, MADE_FLOATS, MADE_CLUSTERS, MADE_BITS };
 
 static struct rows rows_make(int kind, uint32_t n, uint32_t d, uint64_t seed){
   struct rows r = { n, d, vdb_malloc_array((size_t)n*d+1, sizeof(float)) };
@@ -100,6 +100,9 @@ static struct rows rows_make(int kind, uint32_t n, uint32_t d, uint64_t seed){
       vdb_rng_init(&c, centre*1000+j);
       if( kind==MADE_BYTES ) *x = (float)vdb_rng_below(&g, 256);
       else if( kind==MADE_FLOATS ) *x = (float)vdb_rng_gauss(&g);
+      else if( kind==MADE_BITS ){         /* a tenth differs from the centre */
+        *x = (float)(vdb_rng_below(&c, 2) ^ (vdb_rng_below(&g, 10)==0));
+      }
       else *x = (float)(100*vdb_rng_gauss(&c) + vdb_rng_gauss(&g));
     }
   }
@@ -194,6 +197,55 @@ TEST(graph__finds_neighbours_with_64_lanes){
   struct vdb_graph_opts o = { .seed = 1, .n_lanes = 64 };
   finds_neighbours(MADE_FLOATS, 20, &o, 0.97);
 }
+TEST(graph__finds_neighbours_of_bits){
+  struct vdb_graph_opts o = { .seed = 1, .nav = VDB_NAV_BITS };
+  finds_neighbours(MADE_BITS, 72, &o, 0.97);
+  o.n_lanes = 64;
+  finds_neighbours(MADE_BITS, 1000, &o, 0.97);
+}
+
+/* Jaccard's distance, in the order that the scalar function gives. */
+TEST(graph__knows_the_distance_of_jaccard){
+  struct vdb_graph_opts o = { .seed = 1, .nav = VDB_NAV_BITS,
+                              .is_jaccard = true };
+  struct vdb_graph_search p = { 10, 200, -1 };
+  struct rows r = rows_make(MADE_BITS, 1500, 136, 41);
+  struct rows q = rows_make(MADE_BITS, 20, 136, 42);
+  struct built m;
+  uint32_t n_right = 0;
+  memset(r.x, 0, 2*136*sizeof(float));            /* no ones at all */
+  memset(q.x, 0, 136*sizeof(float));
+  build(&m, &r, &o);
+  check_ok(&m);
+  for(uint32_t i=0; i<q.n; i++){
+    struct vdb_graph_hit hit[10];
+    float d[1500], sorted[1500];
+    double all[1500];
+    uint32_t n;
+    for(uint32_t j=0; j<r.n; j++){
+      uint32_t n_xor = 0, n_or = 0;
+      for(uint32_t k=0; k<136; k++){
+        bool a = r.x[j*136+k]>0, b = q.x[i*136+k]>0;
+        n_xor += a!=b;
+        n_or += a || b;
+      }
+      all[j] = d[j] = n_or ? (float)n_xor/(float)n_or : 0;
+    }
+    qsort(all, r.n, sizeof(*all), compare_doubles);
+    for(uint32_t j=0; j<r.n; j++) sorted[j] = (float)all[j];
+    REQUIRE(vdb_graph_knn(m.s, &m.b, q.x+i*136, &p, hit, &n, NULL)==VECDB_OK);
+    CHECK_U64(10, n);
+    for(uint32_t j=0; j<n; j++){
+      CHECK(hit[j].d2==d[hit[j].row]);
+      n_right += hit[j].d2<=sorted[9];
+    }
+  }
+  CHECK(n_right>=196);
+  built_close(&m);
+  vdb_free(r.x);
+  vdb_free(q.x);
+}
+
 TEST(graph__reaches_separated_clusters){
   struct vdb_graph_opts o = { .seed = 1 };
   struct rows r = rows_make(MADE_CLUSTERS, 6000, 16, 5);
@@ -476,6 +528,26 @@ TEST(graph__bytes_depend_on_neither_threads_nor_instructions){
       vdb_free(r.x);
     }
   }
+}
+
+TEST(graph__of_bits_is_the_same_everywhere){
+  static const char *const path[] = { "avx512", "avx2", "scalar" };
+  struct rows r = rows_make(MADE_BITS, 300, 1096, 43);
+  for(int jaccard=0; jaccard<2; jaccard++){
+    uint64_t want = 0;
+    for(uint32_t i=0; i<9; i++){
+      struct vdb_graph_opts o = { .seed = 1, .nav = VDB_NAV_BITS,
+                                  .is_jaccard = jaccard!=0 };
+      struct built m;
+      o.n_thread = i%3==0 ? 1 : i%3==1 ? 2 : 8;
+      if( vdb_simd_select(path[i/3])!=VECDB_OK ) continue;
+      build(&m, &r, &o);
+      if( want==0 ) want = built_digest(&m);
+      CHECK_U64(want, built_digest(&m));
+      built_close(&m);
+    }
+  }
+  vdb_free(r.x);
 }
 
 TEST(graph__a_projection_is_the_same_everywhere){
