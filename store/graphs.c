@@ -29,9 +29,9 @@
 
 /* Vectors that a graph could hold, whatever index the column has. */
 static bool column_fits(const struct schema_column *col){
-  return col->element!=VECDB_BIT &&
-         (col->metric==VECDB_L2 || col->metric==VECDB_COSINE ||
-          col->metric==VECDB_IP);
+  return col->metric==VECDB_L2 || col->metric==VECDB_COSINE ||
+         col->metric==VECDB_IP || col->metric==VECDB_HAMMING ||
+         col->metric==VECDB_JACCARD;
 }
 
 bool vdb_graphs_possible(const struct coll *c, int v){
@@ -56,6 +56,11 @@ bool vdb_graph_vec_of(const struct coll *c, int v, int type, const void *vec,
   const struct schema_column *col = &c->schema->col[c->vec_col[v]];
   float norm2, scale;
 
+  if( col->element==VECDB_BIT ){
+    const unsigned char *p = vec;
+    for(uint32_t i=0; i<col->dims; i++) out[i] = (float)(p[i/8]>>(i%8) & 1);
+    return true;
+  }
   vdb_widen(type, vec, out, col->dims);
   if( col->metric==VECDB_L2 && is_query ) return true;
   norm2 = vdb_norm2(VECDB_F32, out, col->dims);

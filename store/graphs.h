@@ -11,7 +11,8 @@
 ** besides (C7 in coll_int.h). Rows that died since are left out by the bitmap
 ** of live rows; row groups may be rewritten under a graph, since slots stay.
 **
-** SPACE     graph.h knows one distance. l2: vectors as they are. cosine: unit
+** SPACE     graph.h knows one distance. l2: vectors as they are; hamming and
+** jaccard: bits, each a float. cosine: unit
 **           vectors; zero vectors are in the side list, as are those whose
 **           norms overflow. ip: [x, pad] with pad^2 = M^2 - |x|^2, queries
 **           [q, 0]. Distances of results are

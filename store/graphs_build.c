@@ -256,6 +256,12 @@ static void options_set(const struct coll *c, int v,
   o->alpha = (float)x->alpha;
   o->n_thread = n ? n : vdb_cpu_count();
   o->seed = GRAPH_SEED;
+  if( c->schema->col[c->vec_col[v]].element==VECDB_BIT ){
+    o->nav = VDB_NAV_BITS;
+    o->is_jaccard = c->schema->col[c->vec_col[v]].metric==VECDB_JACCARD;
+    o->bits = 1;
+    o->prefix = 0;
+  }
 }
 
 /* The index of the rows, to blocks and header. */
@@ -397,11 +403,13 @@ int vdb_graphs_make_by(struct coll *c, int v, const struct graph_make *what,
                        unsigned flags){
   struct device_linker gpu = { 0 };
   struct vdb_graph_linker linker = { vdb_device_edges, &gpu };
+  /* Vectors of bits are compared faster here than lists of them are sent. */
+  bool is_bits = c->schema->col[c->vec_col[v]].element==VECDB_BIT;
   struct graph_make m = *what;
   int rc;
 
   if( !(flags & (VECDB_OPTIMIZE_GPU|VECDB_OPTIMIZE_GPU_OR_CPU))
-   || what->is_insert ){
+   || what->is_insert || is_bits ){
     return vdb_graphs_make(c, v, what);
   }
   m.linker = &linker;

@@ -6,7 +6,7 @@
 ** row that comes is inside by the distance that users see.
 **
 ** RADIUS  in the index's space: l2: squared; cosine: unit vectors q and x have
-**   square distance 2*(1 - <q,x>); ip: [q,0] and [x,pad] have |q|^2 + M^2 - 2<q,x>,
+**   square distance 2*(1 - <q,x>); hamming, jaccard: the distance itself; ip: [q,0] and [x,pad] have |q|^2 + M^2 - 2<q,x>,
 **   distances being -<q,x>. A little more is asked for, as these are rounded.
 ** COST    A walk that reads as many blocks as cost 0.4 times what comparing all
 **   rows does is given up (store/plan.c), and so is one of a query or radius that
@@ -37,6 +37,7 @@ static double radius2(const struct gsearch *g, const struct graph_seg *s,
   if( col->metric==VECDB_L2 ){
     return max<0 ? -1 : max*max*(1 + ROUND_SHARE);
   }
+  if( col->element==VECDB_BIT ) return max;
   if( col->metric==VECDB_COSINE ) return 2*max + ROUND_UNIT;
   return query2 + m2 + 2*max + ROUND_SHARE*(query2 + m2);
 }

@@ -158,11 +158,12 @@ static int offer_slot(struct gsearch *g, slot_no slot){
 /* The largest d2 of a graph's hit that has the bits which the stored row would
 ** give; there are none above 0. Blocks must hold the very vector, in the
 ** column's own space: floats, or integers, whose sums are exact, in whatever
-** order, below 2^24. */
+** order, below 2^24; bits always. */
 static float exact_below(const struct gsearch *g, const struct graph_seg *s){
   const struct schema_column *col = &g->c->schema->col[g->q->column];
   bool is_integer = col->element==VECDB_U8 || col->element==VECDB_I8;
 
+  if( s->info.nav==VDB_NAV_BITS ) return __builtin_inff();
   if( col->metric!=VECDB_L2 ) return -1;
   if( s->info.nav==VDB_NAV_F32 && col->element==VECDB_F32 ){
     return __builtin_inff();
@@ -212,7 +213,7 @@ int vdb_gsearch_offer_all(struct gsearch *g, const struct graph_seg *s,
     }
     if( !(hit[i].d2<exact) ) rc = offer_slot(g, hit[i].row);
     else{
-      rc = offer_distance(g, vdb_key_distance(VECDB_L2, hit[i].d2),
+      rc = offer_distance(g, vdb_key_distance(g->query.metric, hit[i].d2),
                           hit[i].row);
     }
   }

@@ -56,5 +56,14 @@ is with_rows_in_a_statement 3002 "INSERT INTO g(g,id,v,i) VALUES(NULL,7001,'[50,
 SELECT count(*) FROM g;"
 is in_the_transaction 3002 "BEGIN; INSERT INTO g(id,v,i) VALUES(7002,'[50,50,40,42]',3);
 INSERT INTO g(g) VALUES('rebuild'); ROLLBACK; SELECT count(*) FROM g;"
+setup "CREATE VIRTUAL TABLE b USING vecdb(file='g.vdb', id integer primary key, v bit[64]);
+BEGIN; WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM r WHERE i<8000)
+INSERT INTO b(id, v) SELECT i, vec_bit(CAST(printf('%08d', i*7919*97 % 100000007) AS BLOB)) FROM r; COMMIT;
+INSERT INTO b(b) VALUES('rebuild');"
+B="SELECT id, distance FROM b WHERE v MATCH vec_bit(CAST('00274500' AS BLOB))"
+expect bits_plan '3:KNN(v) GRAPH EF(?)' "$(plan "$B AND k=5 AND ef=9")"
+expect bits_told 'search=graph' "$(told "$B AND k=5 AND ef=9" search)"
+same bits_by_graph "$B AND k=5 AND ef=100;" "$B AND k=5 AND exact=1;"
+same bits_within "$B AND distance<=4 AND ef=100;" "$B AND distance<=4;"
 is sound '' "SELECT * FROM vecdb_check('g');"
 finish
