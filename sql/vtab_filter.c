@@ -5,19 +5,9 @@
 ** same plan runs again with other values, as in a join, the statement is
 ** kept and only bound anew.
 **
-** STREAMS  Without k, and without a LIMIT that SQLite shows, nobody says how
-**          many rows are wanted. The search then runs for BATCH_FIRST rows,
-**          and when those are used up again for BATCH_GROWTH times as many,
-**          going on behind the last (distance, key) given. So all rows come,
-**          in order, each once, and the first ones soon. The searches are
-**          exact unless ef or recall was asked for; then a row that a larger
-**          search finds before the place already reached is left out.
+** STREAMS  Without k, and without a LIMIT that SQLite shows: vtab_stream.c.
 */
 #include "sql/vtab_int.h"
-
-#define BATCH_FIRST   256
-#define BATCH_GROWTH  16
-#define BATCH_MAX     ((sqlite3_int64)1 << 40)
 
 /* ---- Cursor ------------------------------------------------------------- */
 
@@ -40,8 +30,7 @@ static void cursor_end_rows(struct sql_cursor *c){
   if( c->stmt ) vecdb_reset(c->stmt);
   vdb_mmr_free(c->mmr);
   c->mmr = NULL;
-  sqlite3_free(c->last_text_key);
-  c->last_text_key = NULL;
+  vdb_stream_end(c);
   for(i=0; i<HID_N; i++){
     sqlite3_value_free(c->echo[i]);
     c->echo[i] = NULL;
@@ -172,16 +161,17 @@ static int search_run(struct sql_cursor *c, const struct plan *p,
                       struct sql_bound *b, sqlite3_value *query){
   struct sql_table *t = cursor_table(c);
   sqlite3_int64 k = q->k, k_run;
-  int is_exact, rc;
+  int is_exact, is_stream, rc;
   char *filter = NULL;
 
   SQL_TRY( vdb_bound_finish(b, &filter) );
   if( k<0 || (q->limit>=0 && q->limit<k) ) k = q->limit;
   if( k==0 ) goto done;
-  c->is_stream = k<0 && !(q->dist_flags & VECDB_SEARCH_HAS_MAX);
+  is_stream = k<0 && !(q->dist_flags & VECDB_SEARCH_HAS_MAX);
   is_exact = q->is_exact || p->path==PATH_EXACT
           || (k<0 && q->ef==0 && q->recall<=0);
-  k_run = k>0 ? k : c->is_stream ? BATCH_FIRST : 0;
+  k_run = k>0 ? k : 0;
+  if( is_stream ) SQL_TRY( vdb_stream_begin(c, !is_exact, &k_run) );
   if( q->mmr_lambda>=0 && k>0 ){
     k_run = k<=16 ? 64 : 4*k;
   }
@@ -191,7 +181,6 @@ static int search_run(struct sql_cursor *c, const struct plan *p,
   SQL_TRY( vdb_bound_bind(t, b, c->stmt) );
   last_query(t, idx_str, filter, k, is_exact);
   vdb_capture_query(t, q->column, k, q->ef, filter, b, query);
-  c->k_batch = k_run;
   c->is_eof = 0;
   if( q->mmr_lambda>=0 ){
     if( k<0 ){
@@ -313,8 +302,8 @@ int vdb_cursor_filter(sqlite3_vtab_cursor *cur, int idx_num,
 
   (void)argc;
   cursor_end_rows(c);
-  c->is_knn = c->is_stream = 0;
-  c->n_row = c->n_batch = 0;
+  c->is_knn = 0;
+  c->n_row = 0;
   rc = vdb_plan_decode(t, idx_num, idx_str, &p);
   if( rc!=SQLITE_OK ) return rc;
   rc = vdb_conn_begin_read(t->conn, &t->base.zErrMsg);
@@ -333,61 +322,6 @@ int vdb_cursor_filter(sqlite3_vtab_cursor *cur, int idx_num,
   return rc;
 }
 
-/* True if the current row of the statement comes after the last one given. */
-static int row_is_behind(struct sql_cursor *c, double distance){
-  struct sql_table *t = cursor_table(c);
-  const char *z;
-  if( c->n_row==0 || distance>c->last_distance ) return 1;
-  if( distance<c->last_distance ) return 0;
-  if( !t->has_text_key ) return vecdb_column_int64(c->stmt, 0)>c->last_key;
-  z = vecdb_column_text(c->stmt, 0);
-  return z==NULL || c->last_text_key==NULL || strcmp(z, c->last_text_key)>0;
-}
-
-static int stream_remember(struct sql_cursor *c){
-  struct sql_table *t = cursor_table(c);
-  c->last_distance = c->distance;
-  if( t->has_text_key ){
-    const char *z = vecdb_column_text(c->stmt, 0);
-    sqlite3_free(c->last_text_key);
-    c->last_text_key = vdb_sql_strdup(z ? z : "");
-    return c->last_text_key ? SQLITE_OK : SQLITE_NOMEM;
-  }
-  c->last_key = vecdb_column_int64(c->stmt, 0);
-  return SQLITE_OK;
-}
-
-/* The running search of a stream is used up: start a larger one. */
-static int stream_grow(struct sql_cursor *c, int *is_over){
-  int rc;
-  *is_over = c->n_batch<c->k_batch || c->k_batch>=BATCH_MAX;
-  if( *is_over ) return SQLITE_OK;
-  c->k_batch *= BATCH_GROWTH;
-  c->n_batch = 0;
-  cursor_table(c)->st->last.n_run++;
-  rc = vecdb_reset(c->stmt);
-  if( rc==VECDB_OK ) rc = vecdb_search_set_k(c->stmt, (uint64_t)c->k_batch);
-  return rc==VECDB_OK ? SQLITE_OK : cursor_failed(c, rc);
-}
-
-static int stream_next(struct sql_cursor *c){
-  for(;;){
-    int is_over = 0, rc = vecdb_step(c->stmt);
-    if( rc==VECDB_ROW ){
-      c->n_batch++;
-      c->distance = vecdb_row_distance(c->stmt);
-      if( row_is_behind(c, c->distance) ) return stream_remember(c);
-      continue;
-    }
-    if( rc!=VECDB_DONE ) return cursor_failed(c, rc);
-    rc = stream_grow(c, &is_over);
-    if( rc!=SQLITE_OK || is_over ){
-      c->is_eof = 1;
-      return rc;
-    }
-  }
-}
-
 int vdb_cursor_next(sqlite3_vtab_cursor *cur){
   struct sql_cursor *c = (struct sql_cursor*)cur;
   int rc = SQLITE_OK;
@@ -396,8 +330,10 @@ int vdb_cursor_next(sqlite3_vtab_cursor *cur){
     rc = vdb_mmr_next(c, &c->is_eof);
   }else if( c->stmt==NULL || (c->signature && c->signature[0]=='P') ){
     c->is_eof = 1;                     /* a point has one row */
-  }else if( c->is_stream ){
-    rc = stream_next(c);
+  }else if( c->stream ){
+    int e;
+    rc = vdb_stream_next(c, &e);
+    if( e!=VECDB_OK ) return cursor_failed(c, e);
   }else{
     int e = vecdb_step(c->stmt);
     if( e==VECDB_ROW ){

@@ -461,12 +461,7 @@ struct sql_cursor {
   int has_text;               /* stmt has a filter */
   double distance;
   sqlite3_int64 n_row;        /* rows given so far */
-  sqlite3_int64 k_batch;      /* stream: rows the running search may give */
-  sqlite3_int64 n_batch;      /* stream: rows it has given */
-  int is_stream;              /* searches of growing k, each going on behind */
-  double last_distance;       /* stream: the last row given */
-  sqlite3_int64 last_key;
-  char *last_text_key;
+  struct sql_stream *stream;  /* searches of growing k, or NULL */
   sqlite3_value *echo[HID_N]; /* what the query said of hidden columns */
   struct sql_mmr *mmr;        /* rows in the order to give, or NULL */
 };
@@ -474,6 +469,13 @@ int vdb_cursor_filter(sqlite3_vtab_cursor *cur, int idx_num,
                       const char *idx_str, int argc, sqlite3_value **argv);
 int vdb_cursor_next(sqlite3_vtab_cursor *cur);
 void vdb_cursor_reset(struct sql_cursor *c);
+
+/* Streams (vtab_stream.c): *k rows are wanted of the search at first; the next
+** row, or an engine's error in *engine_rc. */
+int vdb_stream_begin(struct sql_cursor *c, int is_approximate,
+                     sqlite3_int64 *k);
+int vdb_stream_next(struct sql_cursor *c, int *engine_rc);
+void vdb_stream_end(struct sql_cursor *c);
 
 /* ---- What is asked for (vtab_request.c) ---------------------------------- */
 

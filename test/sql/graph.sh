@@ -65,5 +65,17 @@ expect bits_plan '3:KNN(v) GRAPH EF(?)' "$(plan "$B AND k=5 AND ef=9")"
 expect bits_told 'search=graph' "$(told "$B AND k=5 AND ef=9" search)"
 same bits_by_graph "$B AND k=5 AND ef=100;" "$B AND k=5 AND exact=1;"
 same bits_within "$B AND distance<=4 AND ef=100;" "$B AND distance<=4;"
+# Streams: what a small search missed comes after all others.
+setup "CREATE VIRTUAL TABLE h USING vecdb(file='g.vdb', id integer primary key, v float[24]);
+CREATE VIRTUAL TABLE x USING vecdb(file='g.vdb', id text primary key, v float[24]);
+BEGIN; WITH RECURSIVE r(i) AS (SELECT 1 UNION ALL SELECT i+1 FROM r WHERE i<6000)
+INSERT INTO h(id, v) SELECT i, (SELECT json_group_array(((i*(2*value+3)*7919 + i*i%1009*value*31) % 997)*0.5) FROM generate_series(1,24)) FROM r;
+INSERT INTO x(id, v) SELECT 'k' || id, v FROM h; COMMIT; INSERT INTO h(h) VALUES('rebuild'); INSERT INTO x(x) VALUES('rebuild');"
+H="v MATCH (SELECT json_group_array(250) FROM generate_series(1,24))"
+is stream_has_all '6000|6000' "SELECT count(*), count(DISTINCT id) FROM h WHERE $H AND ef=1;"
+is stream_has_all_text '6000|6000' "SELECT count(*), count(DISTINCT id) FROM x WHERE $H AND ef=1;"
+is stream_filtered '4901|4901' "SELECT count(*), count(DISTINCT id) FROM h WHERE $H AND ef=1 AND id BETWEEN 100 AND 5000;"
+is stream_one_step_back 1 "SELECT sum(d<p) FROM (SELECT distance AS d, lag(distance) OVER () AS p FROM h WHERE $H AND ef=1);"
+is stream_exact 0 "SELECT sum(d<p) FROM (SELECT distance AS d, lag(distance) OVER () AS p FROM h WHERE $H);"
 is sound '' "SELECT * FROM vecdb_check('g');"
 finish
