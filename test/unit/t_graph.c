@@ -845,10 +845,10 @@ TEST(graph__blocks_without_checksums_are_taken){
 }
 
 /* Bytes of blocks and header changed at random: an answer or an error. */
-TEST(graph__damage_gives_errors_or_answers){
-  struct vdb_graph_opts o = { .seed = 1 };
-  struct rows r = rows_make(MADE_FLOATS, 700, 20, 22);
-  struct rows q = rows_make(MADE_FLOATS, 10, 20, 23);
+static void damage_is_survived(int made, uint32_t nav, int n_round){
+  struct vdb_graph_opts o = { .seed = 1, .nav = nav, .is_jaccard = nav>0 };
+  struct rows r = rows_make(made, 700, 20, 22);
+  struct rows q = rows_make(made, 10, 20, 23);
   struct vdb_graph_search p = { 10, 40, -1 };
   struct vdb_graph_range range = { 12, 40, -1, 1, 1e9, 1u<<20 };
   struct vdb_graph_found f = { 0 };
@@ -860,7 +860,7 @@ TEST(graph__damage_gives_errors_or_answers){
   vdb_rng_init(&g, vt_seed());
   for(uint32_t i=0; i<r.n; i+=3) memcpy(r.x+i*20, r.x, 20*sizeof(float));
   build(&m, &r, &o);
-  for(int round=0; round<400; round++){
+  for(int round=0; round<n_round; round++){
     unsigned char *block = m.group[0] + vdb_rng_below(&g, 700)
                          * (m.sz_group[0]/700);
     uint32_t at = vdb_rng_below(&g, 600), kind = vdb_rng_below(&g, 3);
@@ -880,7 +880,7 @@ TEST(graph__damage_gives_errors_or_answers){
     (void)vdb_graph_check(m.g, &m.b, &rep);
     if( round%2 ) memcpy(block+at, kept, 4);
   }
-  for(int round=0; round<2000; round++){
+  for(int round=0; round<5*n_round; round++){
     struct vdb_graph *h = NULL;
     size_t at = vdb_rng_below(&g, round%2 ? GRAPHHDR_SIZE
                                           : (uint32_t)m.sz_header);
@@ -897,4 +897,11 @@ TEST(graph__damage_gives_errors_or_answers){
   built_close(&m);
   vdb_free(r.x);
   vdb_free(q.x);
+}
+
+TEST(graph__damage_gives_errors_or_answers){
+  damage_is_survived(MADE_FLOATS, 0, 400);
+}
+TEST(graph__damage_of_bits_gives_errors_or_answers){
+  damage_is_survived(MADE_BITS, VDB_NAV_BITS, 200);
 }
