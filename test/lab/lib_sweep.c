@@ -93,6 +93,10 @@ static void files_make(void){
   struct toy_config cfg;
   struct toy t;
   int rc;
+  if( now.s->torn ){
+    now.main.p = lab_alloc(now.main.n = 8192);
+    now.main.exists = true;
+  }
   if( now.s->make==NULL ) return;
   world_begin();
   cfg = now.cfg;

@@ -25,6 +25,7 @@ struct sweep {
   int (*act)(struct toy *t);
   bool act_opens;                 /* t is not open before act; ready has none */
   bool may_close;                 /* a failure may leave t without a file */
+  bool torn;                      /* the file is 8 KiB of zeros; no make */
   bool shm;                       /* also: the state of the log unreadable */
   bool once;                      /* without: each also failing for ever */
   uint32_t flags, sync, sz_page;  /* of t in the runs; see toy_config */

@@ -5,7 +5,7 @@
 #include "vt.h"
 #include "util/common.h"
 #include "pager/extent.h"
-#include "pager/pager.h"
+#include "pager/pager_int.h"
 #include "lab/lib_sweep.h"
 
 static const unsigned char host[16] = "host of sweeps";
@@ -157,6 +157,21 @@ TEST(fault__opening_a_new_file){
   sweep_run(&s);
 }
 
+/* What a creation left that a power cut tore: zeros. */
+static int act_create_again(struct toy *t){
+  int rc;
+  TRY( toy_open(t, sweep_config()) );
+  TRY( txn(t, 9, 1) );
+done:
+  return rc;
+}
+
+TEST(fault__making_a_torn_file_again){
+  struct sweep s = { .name="create again", .act=act_create_again,
+                     .act_opens=true, .torn=true };
+  sweep_run(&s);
+}
+
 TEST(fault__opening_a_file_with_a_log){
   struct sweep s = { .name="open", .make=make_some, .act=act_open,
                      .act_opens=true };
@@ -271,22 +286,45 @@ TEST(fault__transactions_larger_than_the_cache){
   sweep_run(&s);
 }
 
-/* More free runs than a trunk has room for, neighbours freed apart. */
+enum { WORD_MANY = 6 };             /* the first page of make_many_free */
+
+static bool is_kept(page_no i){ return i<800 && i%3!=0; }
+
+static int many_digest(struct toy *t, uint64_t *digest){
+  VDB_UNUSED(t); VDB_UNUSED(digest);
+  return VECDB_OK;
+}
+static int many_census(struct toy *t, struct census *c){
+  uint64_t first = 0;
+  int rc;
+  TRY( vdb_root_get(pager_of(t), (enum root_word)WORD_MANY, &first) );
+  for(page_no i=0; first && i<800; i++){
+    if( is_kept(i) ) vdb_census_page(c, (page_no)first+i, "kept");
+  }
+done:
+  return rc;
+}
+static const struct toy_extra extra_many = { many_digest, many_census };
+
+/* More free runs than a trunk has room for: single pages, and at the end some
+** neighbours, freed apart. */
 static int make_many_free(struct toy *t){
   struct page *pg = NULL;
   page_no first = 0;
   int rc;
   TRY( toy_begin_write(t) );
-  for(int i=0; i<620; i++){
+  for(int i=0; i<840; i++){
     TRY( vdb_page_new(pager_of(t), PAGE_OVERFLOW, &pg) );
     if( i==0 ) first = pg->pgno;
     vdb_page_unpin(pager_of(t), pg);
   }
+  TRY( vdb_root_set(pager_of(t), (enum root_word)WORD_MANY, first) );
   TRY( toy_set_state(t, 1) );
   TRY( toy_commit(t) );
   for(page_no odd=0; odd<2; odd++){
     TRY( toy_begin_write(t) );
-    for(page_no i=odd; i<620; i+=2){
+    for(page_no i=0; i<840; i++){
+      if( i<800 ? is_kept(i) || odd : i%2!=odd ) continue;
       TRY( vdb_page_get(pager_of(t), first+i, PAGE_OVERFLOW, &pg) );
       TRY( vdb_page_free(pager_of(t), pg) );
     }
@@ -314,11 +352,62 @@ done:
 
 TEST(fault__merging_the_free_list){
   struct sweep s = { .name="defragment", .make=make_many_free,
-                     .act=act_defragment, .once=true };
+                     .act=act_defragment, .once=true, .extra=&extra_many };
   sweep_run(&s);
   s.name = "trim";
   s.act = act_open_and_close;
   s.act_opens = true;
+  sweep_run(&s);
+}
+
+/* Images of more pages than the cache holds go to a file, and come back. */
+static int act_undo_file(struct toy *t){
+  unsigned sp;
+  int rc;
+  TRY( toy_begin_write(t) );
+  TRY( toy_savepoint(t, &sp) );
+  TRY( toy_change(t, 31, 16) );
+  TRY( toy_savepoint(t, &sp) );
+  TRY( toy_change(t, 32, 12) );
+  TRY( toy_rollback_to(t, 0) );
+  TRY( toy_set_state(t, 31) );
+  TRY( toy_commit(t) );
+done:
+  return rc;
+}
+
+static int make_large(struct toy *t){
+  return txn(t, 12, 60);
+}
+
+/* A cache far smaller than can be asked for: a few pages, an image or two. */
+static int ready_small(struct toy *t){
+  pager_of(t)->cfg.sz_cache = 2*4096;
+  pager_of(t)->cache.sz_max = 9*4300;
+  return VECDB_OK;
+}
+
+/* What was prepared is changed, and the change taken back. */
+static int act_change_prepared(struct toy *t){
+  unsigned sp;
+  int rc;
+  TRY( prepare(t, 3, 2) );
+  TRY( toy_savepoint(t, &sp) );
+  TRY( toy_change(t, 41, 25) );
+  TRY( toy_rollback_to(t, sp) );
+  TRY( toy_load(t, 42, 2) );
+  TRY( toy_prepare(t, host, 3) );
+  TRY( toy_decide(t, true) );
+done:
+  return rc;
+}
+
+TEST(fault__images_beyond_the_cache){
+  struct sweep s = { .name="undo file", .make=make_large, .ready=ready_small,
+                     .act=act_undo_file, .once=true };
+  sweep_run(&s);
+  s.name = "undo of what was prepared";
+  s.act = act_change_prepared;
   sweep_run(&s);
 }
 
