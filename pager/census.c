@@ -221,9 +221,6 @@ int vdb_census_end(struct census *c, uint64_t *n_bad){
     vdb_census_report(c, 2, "free list", "%s", vdb_error_text(p->err));
     rc = VECDB_OK;
   }
-  if( rc==VECDB_OK && p->store->ops->check ){
-    rc = p->store->ops->check(p->store, c);
-  }
   if( rc==VECDB_OK ) rc = c->rc;
   if( rc==VECDB_OK && c->n_bad==0 ) report_leaks(c);
   *n_bad = c->n_bad;

@@ -333,9 +333,7 @@ bool vdb_life_close_begin(struct page_store *s){
   struct fstore *fs = fstore_of(s);
   struct log_state st;
 
-  if( fs->mode!=FSTORE_SHARED || s->is_readonly || fs->main==NULL ){
-    return false;
-  }
+  if( fs->mode!=FSTORE_SHARED || s->is_readonly ) return false;
   if( !close_alone(fs) ) return false;
   fs->is_last = true;
   (void)vdb_undo_settle(fs);
@@ -375,7 +373,7 @@ done:
 /* A reader has nothing to bring home. Alone it removes -shm, which the next
 ** opener would make anew; that it may not is no failure. */
 static void life_finish_reader(struct fstore *fs){
-  if( fs->mode!=FSTORE_SHARED || fs->shm==NULL || fs->main==NULL ) return;
+  if( fs->mode!=FSTORE_SHARED || fs->shm==NULL ) return;
   if( !close_alone(fs) || !vdb_fstore_path_is_ours(fs) ) return;
   fs->ops->shm_store(fs->shm, SHM_MAGIC, 0);
   (void)fs->ops->unlink(fs->ops->env, fs->path_shm, NULL);

@@ -137,9 +137,10 @@ void vdb_pager_forget(struct pager *p, page_no pgno){
   else vdb_pcache_drop(&p->cache, vdb_pcache_find(&p->cache, pgno));
 }
 
-/* P2: the snapshot is of another state than the last one. */
+/* P2: the snapshot is of another state than the last one; stores count from 1,
+** so the first one is. */
 static void version_follow(struct pager *p){
-  if( p->snap.version!=p->version_snap || p->version==0 ){
+  if( p->snap.version!=p->version_snap ){
     p->version_snap = p->snap.version;
     vdb_pager_touch(p);
   }
@@ -355,7 +356,7 @@ int vdb_pager_rollback(struct pager *p){
 /* ---- two-phase commit ---------------------------------------------------- */
 
 bool vdb_pager_is_shared(const struct pager *p){
-  return p->cfg.path!=NULL && p->cfg.store==NULL;
+  return p->cfg.path!=NULL;
 }
 
 bool vdb_pager_is_hosted(const struct pager *p){
@@ -415,7 +416,7 @@ static int prepare_take_back(struct pager *p){
   bool was_prepared = p->is_prepared, in_doubt = false;
   int rc = VECDB_OK;
 
-  TRY( vdb_pager_rollback(p) );
+  TRY_ALWAYS( vdb_pager_rollback(p) );      /* in a child we are not here */
   if( !was_prepared ) goto done;
   TRY( vdb_pager_in_doubt(p, &in_doubt, host, &token) );
   if( in_doubt ){
@@ -534,9 +535,7 @@ static int config_check(struct pager *p){
 
 static int store_open(struct pager *p){
   if( p->cfg.store ) return vdb_store_outside_open(p, &p->store);
-  if( p->cfg.path==NULL || (p->cfg.open_flags & VECDB_OPEN_MEMORY) ){
-    return vdb_store_mem_open(p, &p->store);
-  }
+  if( p->cfg.path==NULL ) return vdb_store_mem_open(p, &p->store);
   return vdb_store_file_open(p, &p->store);
 }
 
@@ -555,21 +554,18 @@ static void pager_free(struct pager *p){
 int vdb_pager_open(const struct pager_config *cfg, struct vdb_err *err,
                    struct pager **out){
   struct pager *p = vdb_calloc(1, sizeof(*p));
+  bool is_file = cfg->path && cfg->store==NULL
+              && !(cfg->open_flags & VECDB_OPEN_MEMORY);
   int rc = VECDB_OK;
 
   *out = NULL;
   if( p==NULL ) return VECDB_NOMEM;
   p->cfg = *cfg;
-  if( cfg->store || (cfg->open_flags & VECDB_OPEN_MEMORY) ) p->cfg.path = NULL;
-  p->cfg.path = vdb_strdup(p->cfg.path);
+  p->cfg.path = is_file ? vdb_strdup(cfg->path) : NULL;
   p->err = err ? err : &p->err_own;
   p->ops = cfg->file ? cfg->file : &vdb_file_posix;
   p->pid = p->ops->pid(p->ops->env);
-  if( cfg->path && cfg->store==NULL
-      && !(cfg->open_flags & VECDB_OPEN_MEMORY) && p->cfg.path==NULL ){
-    rc = VECDB_NOMEM;
-    goto done;
-  }
+  if( is_file && p->cfg.path==NULL ) TRY( VECDB_NOMEM );
   TRY( pager_set_name(p, cfg->store ? cfg->path : p->cfg.path) );
   TRY( config_check(p) );
   TRY( vdb_extents_init(p) );

@@ -157,7 +157,7 @@ static int root_grow(struct parray *a, struct page *root, uint64_t n_page){
   struct page *pg = NULL;
   int rc = VECDB_OK;
 
-  while( vdb_parray_reach(a, a->height)<n_page && rc==VECDB_OK ){
+  while( vdb_parray_reach(a, a->height)<n_page ){
     unsigned char *d;
     TRY( vdb_page_write(a->p, root) );
     d = root->data;
@@ -167,7 +167,7 @@ static int root_grow(struct parray *a, struct page *root, uint64_t n_page){
              vdb_pager_usable(a->p) - PAGE_CONTENT);
       memset(d + PARRAYDIR_SIZE, 0, 4*(size_t)a->fanout);
       put_u16(d + PARRAYDIR_USED, 0);
-      TRY( vdb_parray_set_entry(a, root, 0, pg->pgno) );
+      TRY_ALWAYS( vdb_parray_set_entry(a, root, 0, pg->pgno) );   /* empty */
       vdb_page_unpin(a->p, pg);
       pg = NULL;
     }

@@ -76,7 +76,8 @@ struct page_store_ops {
                        size_t sz);
   int  (*extent_read)(struct page_store *s, uint64_t no, size_t off,
                       void *buf, size_t n);
-  /* Bytes in place, until extent_unmap(*pin). UNSUPPORTED: read them. */
+  /* Bytes in place, until extent_unmap(*pin). UNSUPPORTED: read them; a store
+  ** that never says so needs no extent_read. */
   int  (*extent_map)(struct page_store *s, uint64_t no, size_t sz,
                      const unsigned char **out, void **pin);
   void (*extent_unmap)(struct page_store *s, void *pin);
@@ -106,7 +107,6 @@ struct page_store_ops {
                  vdb_progress_cb progress, void *arg);
   int  (*replace)(struct page_store *s, const char *path_new);
   void (*stats)(struct page_store *s, struct pager_stats *out);
-  int  (*check)(struct page_store *s, struct census *c);   /* its own parts */
   /* After a commit, without a transaction: a good moment for upkeep. */
   void (*after_commit)(struct page_store *s);
   /* Alone with the file at the end: what to do before the last checkpoint.

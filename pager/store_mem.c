@@ -138,14 +138,6 @@ static struct mem_extent *mem_extent_find(struct page_store *s, uint64_t no,
   return &m->extent[no];
 }
 
-static int mem_extent_read(struct page_store *s, uint64_t no, size_t off,
-                           void *buf, size_t n){
-  struct mem_extent *e = mem_extent_find(s, no, off+n);
-  if( e==NULL ) return VECDB_CORRUPT;
-  memcpy(buf, e->p+off, n);
-  return VECDB_OK;
-}
-
 static int mem_extent_map(struct page_store *s, uint64_t no, size_t sz,
                           const unsigned char **out, void **pin){
   struct mem_extent *e = mem_extent_find(s, no, sz);
@@ -184,7 +176,6 @@ static const struct page_store_ops mem_ops = {
   .commit = mem_commit,
   .rollback = mem_nothing,
   .extent_write = mem_extent_write,
-  .extent_read = mem_extent_read,
   .extent_map = mem_extent_map,
   .extent_unmap = mem_extent_unmap,
   .extent_free = mem_extent_free,
