@@ -283,6 +283,9 @@ TEST(parray__a_scan_can_be_stopped_anywhere){
                                           &n_run) );
     n_all = 1000-n_run;
     CHECK( n_all>=5 );
+    n_run = 0;
+    CHECK_RC( VECDB_INTERRUPT, vdb_parray_scan(p, root, 5000, UINT64_MAX,
+                                               count_runs, &n_run) );
     for(int n=0; n<n_all; n++){
       int left = n;
       CHECK_RC( VECDB_INTERRUPT, vdb_parray_scan(p, root, 0, 9000, count_runs,
@@ -463,4 +466,202 @@ TEST(census__running_out_of_memory_is_its_result){
   vdb_mem_fail_at(0, false);
   CHECK_RC( VECDB_NOMEM, vdb_census_end(c, &n_bad) );
   REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+}
+
+/* ---- parts of the pager by themselves ------------------------------------ */
+
+TEST(pgset__counts_a_member_once){
+  struct pgset s = { NULL, 0, 0 };
+  for(int k=0; k<2; k++){
+    for(page_no i=1; i<100; i++) REQUIRE_RC( VECDB_OK, vdb_pgset_add(&s, i) );
+  }
+  CHECK_U64( 99, s.n );
+  CHECK( vdb_pgset_has(&s, 99) && !vdb_pgset_has(&s, 100) );
+  vdb_pgset_clear(&s);
+}
+
+/* A page may become clean while somebody holds it; it can go afterwards. */
+TEST(pcache__a_page_in_use_is_in_no_list_when_clean){
+  struct pcache pc;
+  struct cpage *cp = NULL;
+  REQUIRE_RC( VECDB_OK, vdb_pcache_init(&pc, 4096, 100000) );
+  REQUIRE_RC( VECDB_OK, vdb_pcache_add(&pc, 7, &cp) );
+  vdb_pcache_set_dirty(&pc, cp);
+  vdb_pcache_set_clean(&pc, cp);
+  vdb_pcache_set_clean(&pc, cp);
+  CHECK( pc.lru.first==NULL && pc.dirty.first==NULL );
+  vdb_pcache_unpin(&pc, cp);
+  CHECK( pc.lru.first==cp );
+  vdb_pcache_clear(&pc);
+}
+
+/* ---- extents in memory --------------------------------------------------- */
+
+/* A directory page that names an extent the store has not got. */
+TEST(extent__in_memory_a_wrong_number_is_corrupt){
+  struct pager *p = open_mem();
+  struct page *pg = NULL;
+  struct extent e;
+  page_no head;
+  static const uint64_t wrong[] = { 0, 5, 99999 };
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  for(size_t i=0; i<VDB_ARRAY_LEN(wrong); i++){
+    head = create_extent(p, 1, 8192);
+    REQUIRE_RC( VECDB_OK, vdb_page_get(p, head, PAGE_EXTENT, &pg) );
+    REQUIRE_RC( VECDB_OK, vdb_page_write(p, pg) );
+    put_u64(pg->data + EXTENT_START, wrong[i]);
+    vdb_page_unpin(p, pg);
+    CHECK_RC( VECDB_CORRUPT, vdb_extent_pin(p, head, &e) );
+    CHECK( strstr(err.msg, "does not exist")!=NULL );
+    REQUIRE_RC( VECDB_OK, vdb_extent_free(p, head) );
+  }
+  head = create_extent(p, 1, 4096);        /* there, but shorter than said */
+  REQUIRE_RC( VECDB_OK, vdb_page_get(p, head, PAGE_EXTENT, &pg) );
+  REQUIRE_RC( VECDB_OK, vdb_page_write(p, pg) );
+  put_u32(pg->data + EXTENT_NREC, 128);
+  put_u32(pg->data + EXTENT_NCRC, 2);
+  vdb_page_unpin(p, pg);
+  CHECK_RC( VECDB_CORRUPT, vdb_extent_pin(p, head, &e) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+}
+
+/* A file that grows is mapped anew; what was held stays where it is. */
+TEST(extent__held_ones_stay_while_the_file_grows){
+  struct pager *p = open_db();
+  struct extent held[4];
+  page_no head[4];
+  for(int i=0; i<4; i++){
+    REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+    head[i] = create_extent(p, (uint64_t)i, 128*1024);
+    REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
+    REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
+    REQUIRE_RC( VECDB_OK, vdb_extent_hold(p, head[i], &held[i]) );
+    REQUIRE_RC( VECDB_OK, vdb_pager_end_read(p) );
+  }
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
+  for(int i=0; i<4; i++) CHECK( extent_is(p, head[i], (uint64_t)i, 128*1024) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(p) );
+  for(int i=0; i<4; i++) vdb_extent_unpin(p, &held[(i*3)%4]);
+  end_world();
+}
+
+/* ---- savepoints, spilling ------------------------------------------------ */
+
+TEST(spill__goes_on_in_batches){
+  struct pager_config cfg = config();
+  struct pager *p;
+  page_no page[700];
+  cfg.sz_cache = 2<<20;
+  p = open_with(&cfg);
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  for(int i=0; i<700; i++) page[i] = put_page(p, (unsigned char)i);
+  for(int i=0; i<700; i++) CHECK_INT( i&0xff, fill_of(p, page[i]) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
+  for(int i=0; i<700; i+=50) CHECK_INT( i&0xff, read_fill(p, page[i]) );
+  end_world();
+}
+
+/* Pages that a host would undo by itself stay here: the cache grows. */
+TEST(spill__spares_what_a_shared_savepoint_needs){
+  struct host *h = host_create();
+  struct pager_config cfg;
+  struct pager *p = NULL;
+  struct pager_stats st;
+  page_no page[90];
+  unsigned n;
+  memset(&cfg, 0, sizeof(cfg));
+  cfg.store = &h->ops;
+  cfg.sz_cache = 1;
+  REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &p) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  for(int i=0; i<50; i++) page[i] = put_page(p, 1);
+  REQUIRE_RC( VECDB_OK, vdb_pager_savepoint(p, &n) );
+  vdb_pager_share_savepoint(p, n);
+  vdb_pager_share_savepoint(p, n+1);       /* there is none */
+  for(int i=50; i<90; i++) page[i] = put_page(p, 2);
+  for(int i=0; i<50; i++) CHECK_INT( 1, fill_of(p, page[i]) );
+  for(int i=0; i<50; i++) CHECK( h->page[page[i]].p==NULL );
+  CHECK_RC( VECDB_OK, vdb_pager_stats(p, &st) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_rollback_to(p, n) );
+  for(int i=0; i<50; i++) CHECK_INT( 1, fill_of(p, page[i]) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
+  CHECK_RC( VECDB_MISUSE, vdb_pager_release(p, 0) );
+  CHECK_RC( VECDB_MISUSE, vdb_pager_rollback_to(p, 0) );
+  CHECK_RC( VECDB_MISUSE, vdb_pager_prepare(p, (unsigned char*)
+                                            "0123456789abcde", 1) );
+  for(int i=0; i<50; i++) CHECK_INT( 1, read_fill(p, page[i]) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  host_destroy(h);
+}
+
+/* A root page of a host that says there are no pages. */
+TEST(host__a_page_count_below_the_root_is_corrupt){
+  struct host *h = host_create();
+  struct pager_config cfg;
+  struct pager *p = NULL;
+  memset(&cfg, 0, sizeof(cfg));
+  cfg.store = &h->ops;
+  REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &p) );
+  (void)create_page(p, 1);
+  put_u32(h->page[1].p + ROOT_NPAGE, 1);
+  vdb_page_seal(h->page[1].p, HOST_PAGE, 1, 2);
+  h->version++;
+  CHECK_RC( VECDB_CORRUPT, vdb_pager_begin_read(p) );
+  CHECK_RC( VECDB_CORRUPT, vdb_pager_begin_write(p) );
+  CHECK_INT( PAGER_NONE, vdb_pager_state(p) );
+  h->page[1].p[100] ^= 1;
+  h->version++;
+  CHECK_RC( VECDB_CORRUPT_CHECKSUM, vdb_pager_begin_read(p) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  host_destroy(h);
+}
+
+/* ---- waiting ------------------------------------------------------------- */
+
+TEST(lock__waiting_ends_when_interrupted){
+  static volatile int stop = 1;
+  struct pager_config cfg = config();
+  struct pager *p = open_db(), *q;
+  int64_t begin = world->now_ms(world->env);
+  cfg.busy_ms = 100000;
+  cfg.interrupted = &stop;
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  q = open_with(&cfg);
+  CHECK_RC( VECDB_BUSY, vdb_pager_begin_write(q) );
+  CHECK( world->now_ms(world->env)<begin+1000 );
+  end_world();
+}
+
+/* ---- backup -------------------------------------------------------------- */
+
+static int backup_progress(void *arg, const char *phase, const char *unit,
+                           uint64_t done, uint64_t total){
+  int *left = arg;
+  CHECK_STR( "backup", phase );
+  CHECK_STR( "pages", unit );
+  CHECK( done<total );
+  return --*left<0;
+}
+
+TEST(backup__can_be_stopped){
+  static volatile int stop;
+  struct pager_config cfg = config();
+  struct pager *p;
+  int left = 99;
+  cfg.interrupted = &stop;
+  p = open_with(&cfg);
+  add_pages(p, 700);                       /* more than is copied at once */
+  CHECK_RC( VECDB_OK, vdb_pager_backup(p, "a.vdb", backup_progress, &left) );
+  CHECK_INT( 96, left );
+  left = 1;
+  CHECK_RC( VECDB_INTERRUPT, vdb_pager_backup(p, "b.vdb", backup_progress,
+                                              &left) );
+  CHECK( !exists("b.vdb") );
+  stop = 1;
+  CHECK_RC( VECDB_INTERRUPT, vdb_pager_backup(p, "b.vdb", NULL, NULL) );
+  CHECK( !exists("b.vdb") );
+  stop = 0;
+  CHECK_RC( VECDB_OK, vdb_pager_backup(p, "b.vdb", NULL, NULL) );
+  end_world();
 }
