@@ -130,6 +130,14 @@ static int cursor_reuse(struct sql_cursor *c, char *signature){
   return SQLITE_OK;
 }
 
+/* For signatures: printing the decimals of a number takes longer than much of
+** a search. */
+static sqlite3_uint64 real_bits(double x){
+  sqlite3_uint64 u;
+  memcpy(&u, &x, sizeof(u));
+  return u;
+}
+
 static int prepare_search(struct sql_cursor *c, const struct sql_request *q,
                           sqlite3_int64 k, int is_exact, const char *filter){
   struct sql_table *t = cursor_table(c);
@@ -144,9 +152,10 @@ static int prepare_search(struct sql_cursor *c, const struct sql_request *q,
   opt.min_distance = q->dist_min;
   opt.max_distance = q->dist_max;
   opt.filter = filter;
-  rc = cursor_reuse(c, sqlite3_mprintf("K%d|%x|%u|%!.17g|%!.17g|%!.17g|%s",
-      opt.column, opt.flags, opt.ef, opt.recall, opt.min_distance,
-      opt.max_distance, filter ? filter : ""));
+  rc = cursor_reuse(c, sqlite3_mprintf("K%d|%x|%u|%llx|%llx|%llx|%s",
+      opt.column, opt.flags, opt.ef, real_bits(opt.recall),
+      real_bits(opt.min_distance), real_bits(opt.max_distance),
+      filter ? filter : ""));
   if( rc!=SQLITE_OK ) return rc;
   if( c->stmt==NULL ){
     rc = vecdb_prepare_search(t->coll, &opt, &c->stmt);
