@@ -25,8 +25,9 @@ struct vdb_hit { float distance; slot_no slot; };
 typedef int (*vdb_tie_fn)(void *arg, slot_no a, slot_no b);  /* <0: a first */
 
 struct vdb_topk {
-  struct vdb_hit *hit;    /* heap of n, capacity n_cap grows up to k */
+  struct vdb_hit *hit;    /* heap of n, capacity n_cap grows up to k .. */
   size_t n, n_cap, k;
+  bool is_up;             /* .. or, while fewer, a list in order */
   vdb_tie_fn tie; void *tie_arg;
 };
 void vdb_topk_init(struct vdb_topk *t, size_t k, vdb_tie_fn tie, void *arg);

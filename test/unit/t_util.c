@@ -618,6 +618,28 @@ TEST(topk__equals_sorting_everything){
   }
 }
 
+/* In order, and in order but for one at each place. */
+TEST(topk__takes_what_is_in_order_as_it_is){
+  for(slot_no n=0; n<12; n++) for(size_t k=0; k<14; k++){
+    for(slot_no odd=0; odd<=n; odd++){
+      struct vdb_topk top;
+      slot_no n_want = n<k ? n : (slot_no)k;
+      vdb_topk_init(&top, k, NULL, NULL);
+      for(int round=0; round<2; round++){         /* it may be emptied */
+        top.n = 0;
+        for(slot_no i=0; i<n; i++){
+          slot_no at = i<odd ? i : i==n-1 ? odd : i+1;
+          REQUIRE_RC( VECDB_OK, vdb_topk_push(&top, (float)(at/2), at) );
+        }
+        vdb_topk_sort(&top);
+        REQUIRE_U64( n_want, top.n );
+        for(slot_no i=0; i<n_want; i++) REQUIRE_U64( i, top.hit[i].slot );
+      }
+      vdb_topk_clear(&top);
+    }
+  }
+}
+
 TEST(topk__ties_are_for_the_caller_to_decide){
   struct vdb_topk top;
   int n_asked = 0;
