@@ -215,6 +215,9 @@ struct vdb_graph_blocks {
   const uint64_t *filter; /* bitmap by row: only these; NULL: all */
   uint32_t n_row;         /* bits in the bitmaps; other rows do not qualify */
   const struct vdb_graph_within *within;   /* NULL: walk through all */
+  const float *limit;     /* by query: d2 of the k-th result so far, of other
+                          ** graphs; walks that cannot beat it end early and
+                          ** find fewer. NULL: none. Not for walks within */
   /* Bitmap by slot: blocks whose checksum was right. Searches check the others
   ** (has_sums) when they come to them, and set their bits; threads may share
   ** it. NULL: nothing is checked. */

@@ -223,6 +223,10 @@ struct graph_walk {
   struct vdb_graph_hit *hit;    /* k+1 */
   uint32_t n_hit, n_hit_alloc;
   float worst;                  /* d2 a result must not exceed */
+  float limit;                  /* no use in nodes that seem farther: +inf, or
+                                ** what graphs asked before have found */
+  float best;                   /* least d2 met, .. */
+  uint32_t hop_best;            /* .. and the step that met it */
   /* Slots expanded so far: epoch<<32 | slot, open addressing. */
   uint64_t *seen;
   uint32_t n_seen, seen_mask, epoch;

@@ -25,6 +25,11 @@
 ** owner of the block. It moves up if the new one is smaller and below the k-th
 ** result: near the end estimates decide, before it only costs time.
 **
+** LIMIT     Where other graphs have been asked before, k results are known, and a
+**           walk is over once it makes no progress among nodes that are farther
+**           than those: it stands where the query is nearest, and there is
+**           nothing for it there.
+**
 ** LAG       The memory traffic is the cost. So the node to be expanded after x is
 **           chosen before x is expanded, and its whole block requested, which
 **           then arrives while x is worked on. What x brings cannot be next but
@@ -42,6 +47,8 @@
 #define SEEDS_MAX  64           /* router entries a walk starts from */
 #define TAIL_EF    30           /* below it, the best that were not expanded */
 #define TAIL_MORE  8            /* are ranked by their true distance too */
+#define BEYOND_HOPS   5         /* steps without progress beyond the limit */
+#define BEYOND_FACTOR 1.21f     /* of the limit: what estimates are trusted */
 
 /* ---- Buffers ------------------------------------------------------------- */
 
@@ -315,6 +322,7 @@ static bool walk_pop(struct graph_walk *w){
   for(;;){
     uint32_t i = pool_waiting(w, p->first);
     if( i>=w->ef || p->key[i]>walk_bound(w) ) return false;
+    if( p->key[i]>w->limit && w->n_hop-w->hop_best>=BEYOND_HOPS ) return false;
     w->next = vdb_pool_take(p, i);
     if( seen_add(w, w->next) ) return w->rc==VECDB_OK;       /* G1 */
   }
@@ -335,6 +343,10 @@ static void walk_expand(struct graph_walk *w){
       w->trace[w->n_trace].d2 = d2;
       w->trace[w->n_trace++].slot = w->next;
     }
+  }
+  if( d2<w->best ){
+    w->best = d2;
+    w->hop_best = w->n_hop;
   }
   e.g_add = d2;
   e.reuse = g->reuse==1 ? w->worst : g->reuse==0 ? -INFINITY : INFINITY;
@@ -383,7 +395,8 @@ int vdb_graph_walk_begin(struct graph_walk *w, const struct vdb_graph_blocks *b,
   w->stop_factor = stop<0 ? INFINITY : (1+stop)*(1+stop);
   w->has_fine = false;
   w->n_hit = w->n_trace = w->n_hop = w->n_distance = 0;
-  w->worst = INFINITY;
+  w->worst = w->limit = w->best = INFINITY;
+  w->hop_best = 0;
   w->rc = VECDB_OK;
   vdb_pool_reset(&w->pool, n_pool);
 done:
@@ -544,10 +557,14 @@ static uint32_t search_spare(const struct graph_walk *w){
 }
 
 static int query_begin(struct graph_walk *w, const struct vdb_graph_blocks *b,
-                       const float *query, const struct vdb_graph_search *p){
+                       const float *query, const struct vdb_graph_search *p,
+                       size_t i_query){
   uint32_t ef = p->ef<p->k ? p->k : p->ef;
+  int rc;
   vdb_graph_walk_query(w, query);
-  return vdb_graph_walk_begin(w, b, ef, p->k + search_spare(w), p->stop);
+  rc = vdb_graph_walk_begin(w, b, ef, p->k + search_spare(w), p->stop);
+  if( b->limit ) w->limit = b->limit[i_query]*BEYOND_FACTOR;
+  return rc;
 }
 
 static int query_end(struct vdb_graph_searcher *s, struct graph_walk *w,
@@ -579,7 +596,7 @@ int vdb_graph_knn(struct vdb_graph_searcher *s,
     vdb_graph_walk_query(w, query);
     TRY( vdb_graph_walk_within(w, b, p, p->k + search_spare(w)) );
   }else{
-    TRY( query_begin(w, b, query, p) );
+    TRY( query_begin(w, b, query, p, 0) );
     TRY( vdb_graph_walk_run(w) );
   }
   TRY( query_end(s, w, p, hit, n_hit) );
@@ -646,7 +663,7 @@ int vdb_graph_knn_many(struct vdb_graph_searcher *s,
         if( walk_step(w) ) continue;
       }else if( i_next<n ){
         i_query[i] = i_next++;
-        TRY( query_begin(w, b, query + i_query[i]*s->g->d, p) );
+        TRY( query_begin(w, b, query + i_query[i]*s->g->d, p, i_query[i]) );
         walk_seed(w);
         is_open[i] = true;
         n_open++;

@@ -26,11 +26,13 @@ struct gbatch {
   size_t n_max;                        /* of any block */
   uint32_t k;                          /* hits per query of this graph */
   struct vdb_graph_search p;
+  bool has_limit;                      /* this graph goes by them */
   struct vdb_graph_within within;      /* b may refer to it */
   struct vdb_graph_blocks b;
   struct vdb_graph_hit *hit;           /* n_max*k */
   uint32_t *n_found;                   /* by query */
   bool *is_short;                      /* by query */
+  float *limit;                        /* by query, vdb_gsearch_limit */
   struct vdb_graph_searcher **searcher;/* by worker */
   float **vec;                         /* by worker: TASK_QUERIES vectors */
 };
@@ -47,6 +49,7 @@ static int walk_task(void *arg, size_t i_task, unsigned worker){
   struct vdb_fpmode fp = vdb_fpmode_enter();
   size_t at = i_task*TASK_QUERIES, n = vdb_min_sz(TASK_QUERIES, t->n-at);
   uint32_t d = vdb_graph_dims(c, t->g.v);
+  struct vdb_graph_blocks b = t->b;
   float *vec = t->vec[worker];
   int rc = VECDB_INTERRUPT;
 
@@ -58,7 +61,8 @@ static int walk_task(void *arg, size_t i_task, unsigned worker){
     memset(vec + i*d, 0, d*sizeof(*vec));
     t->is_short[at+i] = true;
   }
-  rc = vdb_graph_knn_many(t->searcher[worker], &t->b, vec, n, &t->p,
+  b.limit = t->has_limit ? t->limit+at : NULL;
+  rc = vdb_graph_knn_many(t->searcher[worker], &b, vec, n, &t->p,
                           t->hit + at*t->k, t->n_found + at);
 done:
   vdb_fpmode_leave(fp);
@@ -71,6 +75,7 @@ static int batch_graph(struct gbatch *t){
 
   t->k = vdb_gsearch_k(g, t->s);
   t->p = (struct vdb_graph_search){ t->k, g->plan->ef, g->plan->stop };
+  t->has_limit = vdb_gsearch_has_limit(g, t->s);
   TRY( vdb_graph_hold_all(g->c, t->s) );
   vdb_gsearch_blocks(g, t->s, &t->b);
   TRY( vdb_gsearch_within(g, t->s, &t->within, &t->b) );
@@ -100,8 +105,11 @@ static int batch_join(struct gbatch *t, size_t i, struct vdb_hit *out,
   uint32_t n = vdb_gsearch_finite(hit, t->n_found[i]);
   int rc = VECDB_OK;
 
-  if( !t->is_short[i] ) t->is_short[i] = vdb_gsearch_is_short(g, t->s, n);
+  if( !t->is_short[i] && !(t->has_limit && t->limit[i]<__builtin_inff()) ){
+    t->is_short[i] = vdb_gsearch_is_short(g, t->s, n);
+  }
   if( t->is_short[i] ) return VECDB_OK;
+  vdb_gsearch_limit(g, t->s, hit, n, &t->limit[i]);
   TRY( vdb_gsearch_query(g, batch_query(t, i)) );
   TRY( vdb_gsearch_offer_hits(g, out, *n_out) );
   TRY( vdb_gsearch_offer(g, t->s, hit, n) );
@@ -137,6 +145,7 @@ static int batch_block(struct gbatch *t, struct vdb_hit *hit, size_t *n_hit){
   int rc = VECDB_OK;
 
   memset(t->is_short, 0, t->n*sizeof(*t->is_short));
+  for(size_t j=0; j<t->n; j++) t->limit[j] = __builtin_inff();
   TRY( batch_rest(t, hit, n_hit) );
   for(size_t i=0; i<list->n; i++){
     t->s = &list->seg[i];
@@ -160,9 +169,11 @@ static int batch_alloc(struct gbatch *t, size_t nq){
   t->hit = vdb_malloc_array(t->n_max*k, sizeof(*t->hit));
   t->n_found = vdb_calloc(t->n_max, sizeof(*t->n_found));
   t->is_short = vdb_calloc(t->n_max, sizeof(*t->is_short));
+  t->limit = vdb_calloc(t->n_max, sizeof(*t->limit));
   t->searcher = vdb_calloc(t->n_thread, sizeof(*t->searcher));
   t->vec = vdb_calloc(t->n_thread, sizeof(*t->vec));
-  if( !t->hit || !t->n_found || !t->is_short || !t->searcher || !t->vec ){
+  if( !t->hit || !t->n_found || !t->is_short || !t->limit || !t->searcher
+   || !t->vec ){
     return VECDB_NOMEM;
   }
   for(unsigned w=0; w<t->n_thread; w++){
@@ -182,6 +193,7 @@ static void batch_free(struct gbatch *t){
   vdb_free(t->hit);
   vdb_free(t->n_found);
   vdb_free(t->is_short);
+  vdb_free(t->limit);
 }
 
 int vdb_graphs_batch(struct session *ss, struct coll *c,

@@ -38,6 +38,13 @@ void vdb_gsearch_blocks(const struct gsearch *g, const struct graph_seg *s,
 int  vdb_gsearch_within(struct gsearch *g, struct graph_seg *s,
                         struct vdb_graph_within *in,
                         struct vdb_graph_blocks *b);
+/* The k-th of a graph's n hits limits what graphs after it need to find;
+** limits begin with +inf. Graphs measure alike, but for ip, where M may differ:
+** does it count for the next one? */
+void vdb_gsearch_limit(const struct gsearch *g, const struct graph_seg *s,
+                       const struct vdb_graph_hit *hit, uint32_t n,
+                       float *limit);
+bool vdb_gsearch_has_limit(const struct gsearch *g, const struct graph_seg *s);
 /* Of n hits, those at a distance that is a number: they come first. */
 uint32_t vdb_gsearch_finite(const struct vdb_graph_hit *hit, uint32_t n);
 /* Did a graph find fewer than are needed although more of its rows qualify? */

@@ -100,6 +100,22 @@ void vdb_gsearch_blocks(const struct gsearch *g, const struct graph_seg *s,
   b->n_row = (uint32_t)g->r->n_slot;
 }
 
+bool vdb_gsearch_has_limit(const struct gsearch *g, const struct graph_seg *s){
+  const struct graph_seg *first = g->c->graphs->list[g->v].seg;
+  return s->norm_max==first->norm_max && !g->plan->is_within
+      && g->q->window==NULL;
+}
+
+void vdb_gsearch_limit(const struct gsearch *g, const struct graph_seg *s,
+                       const struct vdb_graph_hit *hit, uint32_t n,
+                       float *limit){
+  float d;
+
+  if( n<g->k || !vdb_gsearch_has_limit(g, s) ) return;
+  d = __builtin_sqrtf(hit[g->k-1].d2) + hit[g->k-1].err;
+  if( d*d<*limit ) *limit = d*d;
+}
+
 uint32_t vdb_gsearch_finite(const struct vdb_graph_hit *hit, uint32_t n){
   while( n>0 && !(hit[n-1].d2<__builtin_inff()) ) n--;
   return n;
@@ -281,31 +297,36 @@ int vdb_gsearch_begin_walk(struct gsearch *g, struct graph_seg *s,
 /* Candidates of one graph, with more and more effort. *is_short: still too few.
 ** `hit` has room for what it is asked for. */
 static int graph_ask(struct gsearch *g, struct graph_seg *s, const float *vec,
-                     struct vdb_graph_hit *hit, bool *is_short){
+                     struct vdb_graph_hit *hit, float *limit, bool *is_short){
   struct graph_loader l;
   struct vdb_graph_search p = { vdb_gsearch_k(g, s), g->plan->ef,
                                 g->plan->stop };
   struct vdb_graph_stats stats = { .n_hop = 0 };
   struct vdb_graph_within in;
   struct vdb_graph_blocks b;
+  bool is_limited;
   uint32_t n = 0;
   int rc = VECDB_OK;
 
   vdb_gsearch_blocks(g, s, &b);
   TRY( vdb_gsearch_begin_walk(g, s, &l, &b) );
   TRY( vdb_gsearch_within(g, s, &in, &b) );
+  is_limited = *limit<__builtin_inff() && vdb_gsearch_has_limit(g, s);
+  if( is_limited ) b.limit = limit;
   for(int i=0; ; i++){
     rc = vdb_graph_knn(s->searcher, &b, vec, &p, hit, &n, &stats);
     TRY( rc==VECDB_CORRUPT_INDEX ? vdb_graph_rc(g->c, rc) : rc );
     g->ss->n_distance += stats.n_distance;
     vdb_search_note_walk(g->ss, &stats);
     n = vdb_gsearch_finite(hit, n);
-    *is_short = stats.gave_up || vdb_gsearch_is_short(g, s, n);
+    *is_short = stats.gave_up
+             || (!is_limited && vdb_gsearch_is_short(g, s, n));
     if( !*is_short ) break;
     if( b.within || i==EF_RETRIES || p.ef>=VDB_GRAPH_EF_MAX/2 ) return VECDB_OK;
     p.ef *= 2;
     p.stop = -1;
   }
+  vdb_gsearch_limit(g, s, hit, n, limit);
   TRY( vdb_gsearch_offer(g, s, hit, n) );
   TRY( vdb_gsearch_offer_side(g, s) );
 done:
@@ -317,13 +338,14 @@ static int graphs_ask(struct gsearch *g, const float *vec, bool *is_short){
   struct graph_list *list = &g->c->graphs->list[g->v];
   size_t n = vdb_gsearch_k_max(g);
   struct vdb_graph_hit few[HITS_FEW], *hit = few;
+  float limit = __builtin_inff();
   int rc = VECDB_OK;
 
   *is_short = false;
   if( n>HITS_FEW ) hit = vdb_malloc_array(n, sizeof(*hit));
   if( hit==NULL ) return VECDB_NOMEM;
   for(size_t i=0; i<list->n && !*is_short; i++){
-    TRY( graph_ask(g, &list->seg[i], vec, hit, is_short) );
+    TRY( graph_ask(g, &list->seg[i], vec, hit, &limit, is_short) );
   }
 done:
   if( hit!=few ) vdb_free(hit);

@@ -251,3 +251,27 @@ TEST(graph_keep__goes_when_the_index_is_another){
   keep_good(c, 0.97);
   vecdb_close(db);
 }
+
+/* Graphs beside the first one are asked for what can beat its answer alone: what
+** is found is as good, by one search and by many at once. */
+TEST(graph_keep__asks_small_graphs_for_what_can_win){
+  vecdb *db = api_memory();
+  vecdb_collection *c = g_table(db, KEEP_SCHEMA, VECDB_F32, 3000);
+  vecdb_search_options o = g_options(G_K, 40);
+  static float q[60*G_DIMS];
+  static int64_t key[60*G_K];
+  static float distance[60*G_K];
+  static struct answer one;
+  g_fill(c, VECDB_F32, 3000, 3150);              /* a graph of its own */
+  CHECK_U64(3150, g_graph_rows(c));
+  keep_good(c, 0.97);
+  for(uint64_t i=0; i<60; i++) g_vector(3000+i*2, q + i*G_DIMS);
+  OK(db, vecdb_search_many(c, &o, 60, VECDB_F32, q, 0, key, distance, NULL));
+  for(uint64_t i=0; i<60; i++){
+    g_search(c, &o, VECDB_F32, q + i*G_DIMS, &one);
+    CHECK_U64(G_K, one.n);
+    CHECK_MEM(one.key, key + i*G_K, G_K*8);
+    CHECK(one.distance[0]<=0);                   /* rows of the small graph */
+  }
+  vecdb_close(db);
+}
