@@ -4,6 +4,7 @@
 */
 #include <dirent.h>
 #include <pthread.h>
+#include <signal.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -267,6 +268,54 @@ TEST(background__works_beside_other_processes){
   bg_wait(db);
   CHECK_U64(1920, g_graph_rows(c));
   bg_good(c, 1920);
+  OK(db, vecdb_close(db));
+}
+
+/* A process that dies in the middle leaves a database that is sound, and the
+** next one goes on. */
+TEST(background__dies_with_its_process){
+  const char *path = vt_path("t.vdb");
+  vecdb *db = bg_open(path, NULL);
+  vecdb_collection *c = g_table(db, BG_SCHEMA, VECDB_F32, BG_FEW);
+  vecdb_collection_stats st = { .size = sizeof(st) };
+  uint64_t n = BG_FEW;
+  OK(db, vecdb_close(db));
+  if( BG_IS_TSAN ) SKIP("ThreadSanitizer starts no thread after a fork");
+  for(uint64_t round=0; round<5; round++){
+    int fd[2], status;
+    char one;
+    pid_t pid;
+    REQUIRE( pipe(fd)==0 );
+    pid = fork();
+    REQUIRE( pid>=0 );
+    if( pid==0 ){
+      db = bg_open(path, NULL);
+      c = api_collection(db, "t", NULL);
+      for(uint64_t at=10000*(round+1); ; at+=110){
+        g_fill(c, VECDB_F32, at, at+110);
+        if( write(fd[1], "x", 1)!=1 ) _exit(1);
+      }
+    }
+    for(uint64_t i=0; i<2+round; i++) REQUIRE( read(fd[0], &one, 1)==1 );
+    usleep((useconds_t)(1000*round*round));
+    kill(pid, SIGKILL);
+    CHECK_INT(pid, waitpid(pid, &status, 0));
+    close(fd[0]);
+    close(fd[1]);
+    db = bg_open(path, NULL);
+    c = api_collection(db, "t", NULL);
+    OK(db, vecdb_collection_stat(c, &st));
+    CHECK( st.n_row>=n+110*(2+round) && (st.n_row-n)%110==0 );
+    n = st.n_row;
+    OK(db, vecdb_check(db, 0, NULL, NULL));      /* nothing leaks */
+    OK(db, vecdb_close(db));
+  }
+  db = bg_open(path, NULL);
+  c = api_collection(db, "t", NULL);
+  g_fill(c, VECDB_F32, 900000, 900110);
+  bg_wait(db);
+  CHECK_U64(n+110, g_graph_rows(c));
+  bg_good(c, n+110);
   OK(db, vecdb_close(db));
 }
 
