@@ -4,8 +4,9 @@
 ** torch on the same): rows are attached once, then batches of Q queries, k = 10
 ** and 100, 5 times at least and 20 where they are short, with queries of their
 ** own. Up to 100 queries of each configuration are compared with the CPU, bit
-** for bit; where they differ there is no number. Then lists of 65 neighbours of
-** all rows, as a graph is built from, for the first size.
+** for bit; where they differ there is no number. Then the device's part of a
+** graph, for the first size: lists of 64 neighbours, edges. Goals are those of
+** one H200.
 **
 ** Usage: b_gpu [-n rows] [-q] [-o FILE]     -n: one size instead of all, 128
 ** dimensions; -q: few batches. Without a GPU it says so and measures nothing.
@@ -19,7 +20,7 @@
 #include "util/pool.h"
 #include "bench/clock.h"
 
-enum { K_MAX = 100, TIES = 32, CHECKED = 100, Q_MAX = 10000 };
+enum { K_MAX = 100, TIES = 32, CHECKED = 100, Q_MAX = 10000, LIST = 64 };
 
 
 static void *allocate(size_t sz){
@@ -73,9 +74,14 @@ static int fetch(void *arg, uint32_t first, uint32_t n, void *dst){
   return 0;
 }
 
-static int ask(const float *q, size_t nq, size_t k){
+static vdb_gpu_source source(void){
   vdb_gpu_source src = { sizeof(src), VECDB_L2, VECDB_F32, (uint32_t)dim,
                          (uint32_t)n_rows, 0, fetch, NULL };
+  return src;
+}
+
+static int ask(const float *q, size_t nq, size_t k){
+  vdb_gpu_source src = source();
   vdb_gpu_knn a = { sizeof(a), (uint32_t)nq, (uint32_t)k,
                     (uint32_t)(k+TIES), q, NULL, NULL, NULL, got_row,
                     got_distance, got_n };
@@ -105,6 +111,13 @@ static bool is_right(const float *q, size_t nq, size_t k, double *cpu){
   return right;
 }
 
+/* Milliseconds wanted of an H200; 0: no goal. */
+static double goal_of(size_t nq, size_t k){
+  if( n_rows!=1000000 || k!=10 ) return 0;
+  if( dim==768 ) return nq==10000 ? 45 : 0;
+  return dim!=128 ? 0 : nq==1 ? 0.17 : nq==100 ? 0.25 : nq==10000 ? 10 : 0;
+}
+
 static void measure(size_t nq, size_t k){
   char name[48];
   double cpu = 0, total = 0;
@@ -125,25 +138,64 @@ static void measure(size_t nq, size_t k){
     total += t;
     record(name, 1e3*t);
   }
-  figure(name, median(name), "ms", GOAL_NONE, 0);
+  figure(name, median(name), "ms", goal_of(nq, k)>0 ? AT_MOST : GOAL_NONE,
+         goal_of(nq, k));
   printf("%-52s %12.4g times that\n", "  the CPU, all its threads",
          1e3*cpu/median(name));
 }
 
-static void lists(void){
+/* The answers for rows first.. become their lists, without the rows. */
+static void lists_keep(uint32_t *near, size_t first, size_t n){
+  enum { CAP = LIST+1+TIES };
+  for(size_t i=0; i<n; i++){
+    uint32_t *out = near + (first+i)*LIST, m = 0;
+    uint32_t n_got = got_n[i]==VDB_GPU_LEFT ? 0 : got_n[i];
+    for(uint32_t j=0; j<n_got && m<LIST; j++){
+      if( got_row[i*CAP+j]!=first+i ) out[m++] = got_row[i*CAP+j];
+    }
+    while( m<LIST ) out[m++] = VDB_GPU_NONE;
+  }
+}
+
+static int lists_ask(uint32_t *near){
   enum { BLOCK = 4096 };
-  double t0 = wall_seconds();
   int code = VDB_GPU_OK;
   for(size_t i=0; i<n_rows && code==VDB_GPU_OK; i+=BLOCK){
     size_t n = n_rows-i<BLOCK ? n_rows-i : BLOCK;
-    code = ask(rows + i*dim, n, 65);
+    code = ask(rows + i*dim, n, LIST+1);
+    if( code==VDB_GPU_OK ) lists_keep(near, i, n);
   }
-  if( code==VDB_GPU_OK ) figure("lists of 64 neighbours",
-                                wall_seconds()-t0, "s", GOAL_NONE, 0);
-  else printf("lists: %s\n", vdb_gpu_why(code));
+  return code;
 }
 
-static void one_size(size_t n, size_t d, bool is_quick, bool has_lists){
+/* The device's part of a graph: lists of all rows, edges chosen from them. */
+static void graph(void){
+  enum { LANES = 32 };
+  uint32_t *near = allocate(n_rows*LIST*sizeof(*near));
+  uint32_t *edge = allocate(n_rows*LANES*sizeof(*edge));
+  vdb_gpu_source src = source();
+  vdb_gpu_edges e = { .size = sizeof(e), .n_lane = LANES, .k = LIST,
+                      .n_spare = 48, .n_entry = 256, .alpha2 = 1,
+                      .near = near, .edge = edge };
+  double t0 = wall_seconds(), t1, t2;
+  int code = lists_ask(near);
+  t1 = wall_seconds();
+  if( code==VDB_GPU_OK ) code = vdb_gpu_piece_edges(piece, &src, &e);
+  t2 = wall_seconds();
+  if( code==VDB_GPU_OK ){
+    bool has_goal = n_rows==1000000 && dim==128;
+    figure("lists of 64 neighbours", t1-t0, "s", GOAL_NONE, 0);
+    figure("edges, 32 lanes", t2-t1, "s", GOAL_NONE, 0);
+    figure("graph, the device's part", t2-t0, "s",
+           has_goal ? AT_MOST : GOAL_NONE, 1.5);
+  }else{
+    printf("graph: %s\n", vdb_gpu_why(code));
+  }
+  free(near);
+  free(edge);
+}
+
+static void one_size(size_t n, size_t d, bool is_quick, bool has_graph){
   static const size_t nq[] = { 1, 4, 16, 64, 100, 256, 1000, 4000, 10000 };
   double t0;
   n_rows = n;
@@ -161,7 +213,7 @@ static void one_size(size_t n, size_t d, bool is_quick, bool has_lists){
     measure(nq[i], 10);
     if( nq[i]==1 || nq[i]==100 || nq[i]==1000 ) measure(nq[i], K_MAX);
   }
-  if( has_lists ) lists();
+  if( has_graph ) graph();
   vdb_gpu_piece_destroy(piece);
   free(rows);
   free(queries);

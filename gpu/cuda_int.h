@@ -1,9 +1,10 @@
 /* cuda_int.h -- what the files of the CUDA plugin share.
 **
 ** LAYOUT  Rows lie on the device as they were given (x), in order. Where tensor
-**   cores may be used there is a copy in fp16 (x16), of rows in the order of
-**   visits (rules.h): the copy at position p is that of row visit(p). Lists and
-**   blocks of 128 rows go by positions.
+**   cores may be used there is a copy of them, in fp16 or, of bytes under l2 and
+**   ip, as they are, in the order of visits (rules.h): the copy at position p is
+**   that of row visit(p). Copies are padded with zeros to whole slices of 128
+**   bytes. Lists and blocks of 128 rows go by positions.
 ** LISTS   Each query of a block of queries has a list of (position, value),
 **   a count of entries, a threshold tau and a flag, which says that the list
 **   overflowed: then it means nothing.
@@ -22,11 +23,14 @@
 
 enum { WARP = 32, BLOCK_THREADS = 256, BLOCK_WARPS = BLOCK_THREADS/WARP,
        TILE = 128,                 /* queries and rows of a filter's tile */
-       SLICE = 64,                 /* dimensions of a step */
+       SLICE_ROW = 128,            /* bytes of a row that a step reads */
        CAPACITY_MIN = 256, CAP_OUT_MAX = 4096 };
 #define ROW_NONE  0xffffffffu
 #define UPLOAD_BYTES  ((size_t)16<<20)     /* of a pinned buffer */
 #define LISTS_BYTES   ((uint64_t)1<<30)    /* of the lists of a block */
+
+/* What copies are made of. */
+enum { COPY_HALF = 0, COPY_S8 = 1, COPY_U8 = 2 };
 
 /* Metrics as rules.h counts them. */
 enum { RULE_L2 = 0, RULE_IP = 1, RULE_COSINE = 2 };
@@ -61,11 +65,13 @@ struct vdb_gpu_rows {
   uint64_t sz;
   uint32_t step;                   /* of visits */
   void *x;
-  /* The copy; x16 is NULL where rows are only scanned. */
-  uint32_t n_pad, d_pad;
+  /* The copy; NULL where rows are only scanned. */
+  uint32_t n_pad, d_pad;           /* d_pad: dimensions of a copy */
+  int kind;                        /* COPY_ */
+  uint32_t sz_copy;                /* bytes of a row in it */
   float scale;                     /* s */
   float *mu;                       /* d_pad */
-  uint16_t *x16;                   /* n_pad x d_pad */
+  unsigned char *copy;             /* n_pad x sz_copy */
   float *nx;                       /* n_pad: |b|^2 for l2, else 0 */
   float2 *block;                   /* n_pad/128: B, R */
 };
@@ -83,7 +89,7 @@ struct dev_lists {
 /* Queries of a block as the filter reads them, all n_pad long. */
 struct dev_queries {
   const void *raw;                 /* n x sz_vec */
-  uint16_t *a16;                   /* n_pad x d_pad */
+  unsigned char *copy;             /* n_pad x sz_copy */
   float *a, *lin, *z, *f;          /* rules_band, and the factor of dots */
   float c, k;                      /* the same for all */
 };
@@ -115,7 +121,9 @@ int vdb_cuda_step(vdb_gpu_device *d);
 int vdb_cuda_sync(vdb_gpu_device *d);
 int vdb_cuda_to_device(vdb_gpu_device *d, void *to, const void *from,
                        size_t n);
-/* Waits until it is there. */
+/* The second waits until it is there. */
+int vdb_cuda_to_host_later(vdb_gpu_device *d, void *to, const void *from,
+                           size_t n);
 int vdb_cuda_to_host(vdb_gpu_device *d, void *to, const void *from, size_t n);
 int vdb_cuda_zero(vdb_gpu_device *d, void *p, size_t n);
 #define DEV_TRY(expr) do{ if( (code = (expr))!=VDB_GPU_OK ) goto done; }while(0)
@@ -136,7 +144,7 @@ int vdb_cuda_attach(vdb_gpu_device *d, const vdb_gpu_source *src,
 void vdb_cuda_detach(vdb_gpu_rows *r);
 int vdb_cuda_estimate(vdb_gpu_device *d, const vdb_gpu_source *src,
                       uint64_t *bytes);
-/* Fill q->a16 and so on of n queries; flag[i] is set where the filter cannot
+/* Fill q->copy and so on of n queries; flag[i] is set where the filter cannot
 ** be used. */
 int vdb_cuda_prepare(vdb_gpu_rows *r, const dev_queries *q, uint32_t n,
                      uint32_t *flag);

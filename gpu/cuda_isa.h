@@ -28,6 +28,26 @@ static __device__ __forceinline__ void dev_mma(float c[4],
                  "r"(b[0]), "r"(b[1]));
 }
 
+/* c += a*b: 16 x 32 times 32 x 8 bytes, with a sign or without, sums in ints. */
+static __device__ __forceinline__ void dev_mma_s8(int c[4],
+                                                  const uint32_t a[4],
+                                                  const uint32_t b[2]){
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.s8.s8.s32 "
+               "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]),
+                 "r"(b[0]), "r"(b[1]));
+}
+static __device__ __forceinline__ void dev_mma_u8(int c[4],
+                                                  const uint32_t a[4],
+                                                  const uint32_t b[2]){
+  asm volatile("mma.sync.aligned.m16n8k32.row.col.s32.u8.u8.s32 "
+               "{%0,%1,%2,%3}, {%4,%5,%6,%7}, {%8,%9}, {%0,%1,%2,%3};"
+               : "+r"(c[0]), "+r"(c[1]), "+r"(c[2]), "+r"(c[3])
+               : "r"(a[0]), "r"(a[1]), "r"(a[2]), "r"(a[3]),
+                 "r"(b[0]), "r"(b[1]));
+}
+
 /* Four 8 x 8 matrices of halves; lane i names row i%8 of matrix i/8. */
 static __device__ __forceinline__ void dev_ldmatrix(uint32_t r[4],
                                                     const void *row){

@@ -7,12 +7,16 @@
 **   the chunks of the filter, and again, for those that overflow even so, with
 **   chunks of half a list, which leave more than k entries only when that many
 **   rows are equally far. Those stay unanswered.
+** WAITS   Once per block of queries, for the answers; whether lists overflowed
+**   comes with them.
 ** LIMITS  A launch of the filter is kept below about LAUNCH_WORK products, a
 **   few ten milliseconds; between launches the caller may cancel.
 */
 #include "gpu/cuda_int.h"
 
 #define FILTER_FROM  5u
+#define FEW_CAPACITY 4096u             /* of lists, and growth of chunks, where */
+#define FEW_GROWTH   64u               /* each round counts: few queries */
 #define LAUNCH_WORK  ((uint64_t)5<<42)
 #define QUERIES_MAX  16384u
 
@@ -42,7 +46,7 @@ static void work_free(knn_work *w){
   dev_array_free(d, w->l.flag, n_pad);
   dev_array_free(d, w->l.tau, n_pad);
   vdb_cuda_free(d, (void*)w->dq.raw, n*w->r->sz_vec);
-  dev_array_free(d, w->dq.a16, n_pad*w->r->d_pad);
+  dev_array_free(d, w->dq.copy, n_pad*w->r->sz_copy);
   dev_array_free(d, w->dq.a, n_pad);
   dev_array_free(d, w->dq.lin, n_pad);
   dev_array_free(d, w->dq.z, n_pad);
@@ -67,7 +71,7 @@ static int work_alloc(knn_work *w){
   DEV_TRY( vdb_cuda_alloc(d, &raw, n*w->r->sz_vec) );
   w->dq.raw = raw;
   if( w->has_filter ){
-    DEV_TRY( dev_array(d, &w->dq.a16, n_pad*w->r->d_pad) );
+    DEV_TRY( dev_array(d, &w->dq.copy, n_pad*w->r->sz_copy) );
     DEV_TRY( dev_array(d, &w->dq.a, n_pad) );
     DEV_TRY( dev_array(d, &w->dq.lin, n_pad) );
     DEV_TRY( dev_array(d, &w->dq.z, n_pad) );
@@ -115,8 +119,12 @@ static bool chunk_next(const knn_work *w, dev_visit *v, uint32_t growth){
 }
 
 static uint32_t chunk_growth(const knn_work *w){
-  uint32_t g = w->r->d->growth;
-  return g ? g : rules_growth(w->cap, w->l.k);
+  uint32_t g = w->r->d->growth, most = w->cap/(4*w->l.k);
+  if( g ) return g;
+  if( w->has_filter || w->cap<FEW_CAPACITY || most<=16 ){
+    return rules_growth(w->cap, w->l.k);
+  }
+  return most<FEW_GROWTH ? most : FEW_GROWTH;
 }
 
 /* A chunk in launches that are not too long. */
@@ -167,63 +175,90 @@ done:
   return code;
 }
 
-/* Lists that overflowed: their numbers to the device, *n of them. */
-static int lists_flagged(knn_work *w, uint32_t *n){
-  uint32_t *flag = w->host, *which = w->host + w->n_block;
+/* ---- A block of queries -------------------------------------------------- */
+
+/* Queries by way of a pinned buffer, which is free between blocks. */
+static int queries_upload(knn_work *w, uint32_t first){
+  vdb_gpu_device *d = w->r->d;
+  const char *from = (const char*)w->q->queries + (size_t)first*w->r->sz_vec;
+  size_t sz = (size_t)w->l.n*w->r->sz_vec;
+  if( sz<=UPLOAD_BYTES ){
+    memcpy(d->pinned[1], from, sz);
+    from = (const char*)d->pinned[1];
+  }
+  return vdb_cuda_to_device(d, (void*)w->dq.raw, from, sz);
+}
+
+/* Answers and flags of the block to the host, with one wait if they fit a
+** pinned buffer; *n_flagged lists overflowed. */
+static int block_results(knn_work *w, uint32_t first, uint32_t *n_flagged){
+  vdb_gpu_device *d = w->r->d;
+  const vdb_gpu_knn *q = w->q;
+  size_t sz_n = (size_t)w->l.n*4, sz = sz_n*w->cap_out;
+  struct { void *to; const void *from; size_t sz; } part[] = {
+    { q->n + first, w->n_out, sz_n },
+    { w->host, w->l.flag, sz_n },
+    { q->row + (size_t)first*q->cap, w->row, sz },
+    { q->distance + (size_t)first*q->cap, w->distance, sz } };
+  bool is_small = 2*(sz_n+sz)<=UPLOAD_BYTES;
+  char *at = (char*)d->pinned[0];
   int code;
-  *n = 0;
-  DEV_TRY( vdb_cuda_to_host(w->r->d, flag, w->l.flag, w->l.n*4) );
-  for(uint32_t i=0; i<w->l.n; i++) if( flag[i] ) which[(*n)++] = i;
-  if( *n ) DEV_TRY( vdb_cuda_to_device(w->r->d, w->which, which, *n*4) );
+  DEV_TRY( vdb_cuda_output(w->r, &w->l, w->cap_out, w->row, w->distance,
+                           w->n_out) );
+  for(int i=0; i<4; i++){
+    DEV_TRY( vdb_cuda_to_host_later(d, is_small ? at : part[i].to,
+                                    part[i].from, part[i].sz) );
+    at += part[i].sz;
+  }
+  DEV_TRY( vdb_cuda_sync(d) );
+  at = (char*)d->pinned[0];
+  for(int i=0; i<4 && is_small; at+=part[i++].sz){
+    memcpy(part[i].to, at, part[i].sz);
+  }
+  *n_flagged = 0;
+  for(uint32_t i=0; i<w->l.n; i++) *n_flagged += w->host[i]!=0;
 done:
   return code;
 }
 
-/* ---- A block of queries -------------------------------------------------- */
-
-static int block_results(knn_work *w, uint32_t first){
-  vdb_gpu_device *d = w->r->d;
-  const vdb_gpu_knn *q = w->q;
-  size_t at = (size_t)first*q->cap, n_cell = (size_t)w->l.n*w->cap_out;
+/* Lists that overflowed are made again, by scanning. */
+static int flagged_scan(knn_work *w, uint32_t first, uint32_t growth,
+                        uint32_t *n_flagged){
+  uint32_t *which = w->host + w->n_block, n = 0;
   int code;
-  DEV_TRY( vdb_cuda_output(w->r, &w->l, w->cap_out, w->row, w->distance,
-                           w->n_out) );
-  DEV_TRY( vdb_cuda_to_host(d, q->n + first, w->n_out, w->l.n*4) );
-  DEV_TRY( vdb_cuda_to_host(d, q->row + at, w->row, n_cell*4) );
-  DEV_TRY( vdb_cuda_to_host(d, q->distance + at, w->distance, n_cell*4) );
-  for(uint32_t i=0; i<w->l.n; i++){
-    if( q->n[first+i]==VDB_GPU_LEFT ) d->stats.n_left++;
-    else if( w->has_filter ) d->stats.n_survivor += q->n[first+i];
-  }
+  for(uint32_t i=0; i<w->l.n; i++) if( w->host[i] ) which[n++] = i;
+  DEV_TRY( vdb_cuda_to_device(w->r->d, w->which, which, n*4) );
+  DEV_TRY( lists_scan(w, w->which, n, growth) );
+  DEV_TRY( block_results(w, first, n_flagged) );
 done:
   return code;
 }
 
 static int block_search(knn_work *w, uint32_t first, uint32_t n){
   vdb_gpu_device *d = w->r->d;
-  uint32_t n_flagged = n;
+  uint32_t n_flagged = 0;
   int code;
   w->l.n = n;
   w->l.n_pad = (n + TILE-1)/TILE*TILE;
-  DEV_TRY( vdb_cuda_to_device(d, (void*)w->dq.raw, (const char*)w->q->queries
-                              + (size_t)first*w->r->sz_vec,
-                              (size_t)n*w->r->sz_vec) );
+  DEV_TRY( queries_upload(w, first) );
   if( w->has_filter ){
-    d->stats.n_query += n;
     DEV_TRY( lists_filter(w) );
-    DEV_TRY( lists_flagged(w, &n_flagged) );
+    DEV_TRY( block_results(w, first, &n_flagged) );
+    d->stats.n_query += n;
     d->stats.n_overflow += n_flagged;
-    if( n_flagged ) DEV_TRY( lists_scan(w, w->which, n_flagged,
-                                        chunk_growth(w)) );
+    d->stats.n_scan += n_flagged;
+    if( n_flagged ) DEV_TRY( flagged_scan(w, first, chunk_growth(w),
+                                          &n_flagged) );
   }else{
     DEV_TRY( lists_scan(w, NULL, n, chunk_growth(w)) );
+    DEV_TRY( block_results(w, first, &n_flagged) );
+    d->stats.n_scan += n;
   }
-  d->stats.n_scan += n_flagged;
-  if( n_flagged ){
-    DEV_TRY( lists_flagged(w, &n_flagged) );
-    if( n_flagged ) DEV_TRY( lists_scan(w, w->which, n_flagged, 0) );
+  if( n_flagged ) DEV_TRY( flagged_scan(w, first, 0, &n_flagged) );
+  for(uint32_t i=first; i<first+n; i++){
+    if( w->q->n[i]==VDB_GPU_LEFT ) d->stats.n_left++;
+    else if( w->has_filter ) d->stats.n_survivor += w->q->n[i];
   }
-  DEV_TRY( block_results(w, first) );
 done:
   return code;
 }
@@ -232,11 +267,14 @@ static void work_shape(knn_work *w){
   vdb_gpu_device *d = w->r->d;
   const vdb_gpu_knn *q = w->q;
   uint64_t n;
+  w->has_filter = w->r->copy!=NULL && d->path!=1
+               && (q->n_query>=FILTER_FROM || d->path==2);
   w->cap = d->capacity ? d->capacity : rules_capacity(q->k);
   if( w->cap<CAPACITY_MIN ) w->cap = CAPACITY_MIN;
+  if( d->capacity==0 && q->n_query<FILTER_FROM && w->cap<FEW_CAPACITY ){
+    w->cap = FEW_CAPACITY;
+  }
   w->cap_out = q->cap;
-  w->has_filter = w->r->x16!=NULL && d->path!=1
-               && (q->n_query>=FILTER_FROM || d->path==2);
   n = LISTS_BYTES/(w->cap*sizeof(dev_entry));
   if( n>QUERIES_MAX ) n = QUERIES_MAX;
   w->n_block = q->n_query<n ? q->n_query : (uint32_t)n;

@@ -44,6 +44,28 @@ static __device__ __forceinline__ float entry_error(const lists_args &g,
   return rules_band_at(e, br.x, br.y);
 }
 
+/* The bin of 256 in which the k-th falls, by the thread whose bin it is; with
+** k there, and how many of that are left for the bin. */
+static __device__ __forceinline__ void bin_choose(const uint32_t *hist,
+                                                  uint32_t k,
+                                                  uint32_t *chosen,
+                                                  uint32_t *left){
+  __shared__ uint32_t n_warp[BLOCK_WARPS];
+  uint32_t lane = threadIdx.x%WARP, warp = threadIdx.x/WARP;
+  uint32_t mine = hist[threadIdx.x], sum = mine;
+  for(uint32_t h=1; h<WARP; h*=2){
+    uint32_t below = __shfl_up_sync(0xffffffffu, sum, h);
+    if( lane>=h ) sum += below;
+  }
+  if( lane==WARP-1 ) n_warp[warp] = sum;
+  __syncthreads();
+  for(uint32_t w=0; w<warp; w++) sum += n_warp[w];
+  if( sum>=k && sum-mine<k ){
+    *chosen = threadIdx.x;
+    *left = k - (sum-mine);
+  }
+}
+
 /* The k-th smallest key of n entries, 0xffffffff if there are not so many. */
 static __device__ uint32_t list_kth(const lists_args &g, uint32_t i,
                                     const dev_entry *entry, uint32_t n){
@@ -63,12 +85,7 @@ static __device__ uint32_t list_kth(const lists_args &g, uint32_t i,
       }
     }
     __syncthreads();
-    if( threadIdx.x==0 ){
-      uint32_t c = 0;
-      while( c<255 && hist[c]<k ) k -= hist[c++];
-      chosen = c;
-      left = k;
-    }
+    bin_choose(hist, k, &chosen, &left);
     __syncthreads();
     prefix = prefix<<8 | chosen;
     k = left;

@@ -61,13 +61,15 @@ int vdb_cuda_to_device(vdb_gpu_device *d, void *to, const void *from,
                                           d->stream));
 }
 
+int vdb_cuda_to_host_later(vdb_gpu_device *d, void *to, const void *from,
+                           size_t n){
+  if( n==0 ) return VDB_GPU_OK;
+  return vdb_cuda_code(d, cudaMemcpyAsync(to, from, n, cudaMemcpyDeviceToHost,
+                                          d->stream));
+}
+
 int vdb_cuda_to_host(vdb_gpu_device *d, void *to, const void *from, size_t n){
-  int code = VDB_GPU_OK;
-  if( n>0 ){
-    code = vdb_cuda_code(d, cudaMemcpyAsync(to, from, n,
-                                            cudaMemcpyDeviceToHost,
-                                            d->stream));
-  }
+  int code = vdb_cuda_to_host_later(d, to, from, n);
   return code==VDB_GPU_OK ? vdb_cuda_sync(d) : code;
 }
 

@@ -4,7 +4,8 @@
 ** is copied. Then, where the filter can be used: their extent (the largest
 ** element decides the scale, the norms whether the bounds of rules.h hold),
 ** for l2 the mean of some rows as centre, and the copies, norms and residuals,
-** in double precision so that their own error vanishes in the slack of e.
+** in double precision so that their own error vanishes in the slack of e. Bytes
+** under l2 and ip are copied as they are; nothing is lost, nothing to measure.
 ** Norms and residuals are rounded up by 2^-20.
 */
 #include "gpu/cuda_int.h"
@@ -18,7 +19,9 @@ struct rows_args {
   int rule;
   float scale;
   float *mu;
-  uint16_t *x16;
+  int kind;
+  uint32_t sz_copy;
+  unsigned char *copy;
   float *nx;
   float2 *block;
 };
@@ -112,6 +115,18 @@ static __device__ void vector_copy(const rows_args &g, const void *x,
   *lost2 = warp_sum(b);
 }
 
+/* The same of bytes, which are copied as they are. */
+static __device__ void bytes_copy(const rows_args &g, const unsigned char *x,
+                                  unsigned char *out, double *norm2){
+  double a = 0;
+  for(uint32_t i=threadIdx.x%WARP; i<g.sz_copy; i+=WARP){
+    double e = i<g.d ? (double)element_float(g.type, x, i) : 0;
+    out[i] = i<g.d ? x[i] : 0;
+    a += e*e;
+  }
+  *norm2 = warp_sum(a);
+}
+
 /* 1/|x| for cosine (0 for the zero vector), else 1. */
 static __device__ double vector_unit(const rows_args &g, const void *x,
                                      double *norm2){
@@ -128,11 +143,16 @@ static __device__ double vector_unit(const rows_args &g, const void *x,
 static __global__ void __launch_bounds__(BLOCK_THREADS) k_copy(rows_args g){
   uint32_t p = (blockIdx.x*BLOCK_THREADS + threadIdx.x)/WARP;
   const unsigned char *x;
-  double norm2, lost2, unit;
+  unsigned char *out = g.copy + (size_t)p*g.sz_copy;
+  double norm2, lost2 = 0, unit;
   if( p>=g.n ) return;                     /* a whole warp */
   x = g.x + (size_t)rules_visit(p, g.step, g.n)*g.sz_vec;
-  unit = vector_unit(g, x, &norm2);
-  vector_copy(g, x, g.scale, unit, g.x16 + (size_t)p*g.d_pad, &norm2, &lost2);
+  if( g.kind==COPY_HALF ){
+    unit = vector_unit(g, x, &norm2);
+    vector_copy(g, x, g.scale, unit, (uint16_t*)(void*)out, &norm2, &lost2);
+  }else{
+    bytes_copy(g, x, out, &norm2);
+  }
   if( threadIdx.x%WARP==0 ){
     g.nx[p] = g.rule==RULE_L2 ? (float)norm2 : 0;
     atomicMax((uint32_t*)&g.block[p/TILE].x,
@@ -142,6 +162,22 @@ static __global__ void __launch_bounds__(BLOCK_THREADS) k_copy(rows_args g){
   }
 }
 
+/* A query of bytes; the same in all lanes. */
+static __device__ void bytes_prepare(const rows_args &g, const dev_queries &q,
+                                     uint32_t i, uint32_t *flag){
+  const unsigned char *x = (const unsigned char*)q.raw + (size_t)i*g.sz_vec;
+  struct rules_band e;
+  double norm2;
+  bytes_copy(g, x, q.copy + (size_t)i*g.sz_copy, &norm2);
+  if( threadIdx.x%WARP!=0 ) return;
+  e = rules_band_exact(g.rule, g.d, (float)(sqrt(norm2)*UP));
+  q.a[i] = e.a;
+  q.lin[i] = e.lin;
+  q.z[i] = 0;
+  q.f[i] = g.rule==RULE_L2 ? 2 : 1;
+  flag[i] = 0;
+}
+
 /* A warp per query. The scale t is that of the query itself. */
 static __global__ void __launch_bounds__(BLOCK_THREADS)
 k_prepare(rows_args g, dev_queries q, uint32_t n, uint32_t n_pad,
@@ -149,14 +185,18 @@ k_prepare(rows_args g, dev_queries q, uint32_t n, uint32_t n_pad,
   uint32_t i = (blockIdx.x*BLOCK_THREADS + threadIdx.x)/WARP;
   uint32_t lane = threadIdx.x%WARP;
   const unsigned char *x = (const unsigned char*)q.raw + (size_t)i*g.sz_vec;
-  uint16_t *out = q.a16 + (size_t)i*g.d_pad;
+  uint16_t *out = (uint16_t*)(void*)(q.copy + (size_t)i*g.sz_copy);
   double unit, raw2, norm2, lost2, ratio;
   float most = 0, t, z = 0;
   struct rules_band e;
   if( i>=n_pad ) return;
   if( i>=n ){
-    for(uint32_t j=lane; j<g.d_pad; j+=WARP) out[j] = 0;
+    for(uint32_t j=lane; j<g.sz_copy/2; j+=WARP) out[j] = 0;
     if( lane==0 ) q.a[i] = q.lin[i] = q.z[i] = q.f[i] = 0;
+    return;
+  }
+  if( g.kind!=COPY_HALF ){
+    bytes_prepare(g, q, i, flag);
     return;
   }
   unit = vector_unit(g, x, &raw2);
@@ -206,7 +246,7 @@ static bool source_fits(const vdb_gpu_source *s){
 }
 
 static uint64_t copy_bytes(const vdb_gpu_rows *r){
-  return (uint64_t)r->n_pad*r->d_pad*2 + (uint64_t)r->n_pad*4
+  return (uint64_t)r->n_pad*r->sz_copy + (uint64_t)r->n_pad*4
        + (uint64_t)r->n_pad/TILE*sizeof(float2) + (uint64_t)r->d_pad*4;
 }
 
@@ -215,7 +255,10 @@ static void rows_shape(vdb_gpu_rows *r, const vdb_gpu_source *src){
   r->rule = rule_of_metric(src->metric);
   r->sz_vec = src->dim*element_bytes(src->type);
   r->n_pad = round_up(src->n_rows, TILE);
-  r->d_pad = round_up(src->dim, SLICE);
+  r->kind = r->rule==RULE_COSINE ? COPY_HALF : src->type==VECDB_I8 ? COPY_S8
+          : src->type==VECDB_U8 ? COPY_U8 : COPY_HALF;
+  r->sz_copy = round_up(src->dim*(r->kind==COPY_HALF ? 2 : 1), SLICE_ROW);
+  r->d_pad = r->kind==COPY_HALF ? r->sz_copy/2 : r->sz_copy;
   r->step = rules_step(src->n_rows ? src->n_rows : 1);
 }
 
@@ -231,11 +274,11 @@ int vdb_cuda_estimate(vdb_gpu_device *d, const vdb_gpu_source *src,
 }
 
 static void copy_drop(vdb_gpu_rows *r){
-  dev_array_free(r->d, r->x16, (uint64_t)r->n_pad*r->d_pad);
+  dev_array_free(r->d, r->copy, (uint64_t)r->n_pad*r->sz_copy);
   dev_array_free(r->d, r->nx, r->n_pad);
   dev_array_free(r->d, r->block, r->n_pad/TILE);
   dev_array_free(r->d, r->mu, r->d_pad);
-  r->x16 = NULL;
+  r->copy = NULL;
   r->nx = NULL;
   r->block = NULL;
   r->mu = NULL;
@@ -279,7 +322,8 @@ static int rows_upload(vdb_gpu_rows *r, const vdb_gpu_source *src){
 static rows_args args_of_rows(const vdb_gpu_rows *r){
   rows_args g = { (const unsigned char*)r->x, r->src.type, r->src.n_rows,
                   r->src.dim, r->n_pad, r->d_pad, r->step, r->sz_vec,
-                  r->rule, r->scale, r->mu, r->x16, r->nx, r->block };
+                  r->rule, r->scale, r->mu, r->kind, r->sz_copy, r->copy, r->nx,
+                  r->block };
   return g;
 }
 
@@ -317,22 +361,22 @@ done:
 
 static int rows_copy(vdb_gpu_rows *r){
   vdb_gpu_device *d = r->d;
-  bool usable;
+  bool usable = true;
   int code;
   if( r->src.n_rows==0 ) return VDB_GPU_OK;
   DEV_TRY( dev_array(d, &r->mu, r->d_pad) );
   DEV_TRY( dev_array(d, &r->nx, r->n_pad) );
   DEV_TRY( dev_array(d, &r->block, r->n_pad/TILE) );
-  DEV_TRY( dev_array(d, &r->x16, (uint64_t)r->n_pad*r->d_pad) );
-  DEV_TRY( rows_measure(r, &usable) );
+  DEV_TRY( dev_array(d, &r->copy, (uint64_t)r->n_pad*r->sz_copy) );
+  if( r->kind==COPY_HALF ) DEV_TRY( rows_measure(r, &usable) );
   if( !usable ){
     copy_drop(r);
     return VDB_GPU_OK;
   }
   DEV_TRY( vdb_cuda_zero(d, r->nx, r->n_pad*sizeof(float)) );
   DEV_TRY( vdb_cuda_zero(d, r->block, r->n_pad/TILE*sizeof(float2)) );
-  DEV_TRY( vdb_cuda_zero(d, r->x16 + (size_t)r->src.n_rows*r->d_pad,
-                         (size_t)(r->n_pad - r->src.n_rows)*r->d_pad*2) );
+  DEV_TRY( vdb_cuda_zero(d, r->copy + (size_t)r->src.n_rows*r->sz_copy,
+                         (size_t)(r->n_pad - r->src.n_rows)*r->sz_copy) );
   DEV_LAUNCH(k_copy, dim3((r->src.n_rows + BLOCK_WARPS-1)/BLOCK_WARPS),
              dim3(BLOCK_THREADS), 0, d->stream, args_of_rows(r));
   DEV_TRY( vdb_cuda_step(d) );

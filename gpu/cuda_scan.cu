@@ -4,11 +4,12 @@
 ** The 32 partial sums of a canonical sum (simd/simd.h) are the 32 lanes of a
 ** warp: lane i adds elements i, i+32, .. in order, and shuffles fold. So rows
 ** are read where they lie, 128 bytes at a time, and the bits are those of the
-** CPU. A warp has four rows under way, of one query or of four.
+** CPU. A warp has eight rows under way for one query, four for four queries: a
+** multiprocessor needs some 24 KiB on the way to be kept busy by 4 TB/s.
 */
 #include "gpu/cuda_int.h"
 
-enum { ROWS = 4, MANY = 4 };
+enum { MANY = 4, ROWS_OF_ONE = 8, ROWS_OF_MANY = 4 };
 
 struct scan_args {
   dev_lists l;
@@ -53,7 +54,8 @@ static __device__ __forceinline__ void distance_keep(const scan_args &g,
 /* The sums of NQ queries and ROWS rows from position p on: lane i*ROWS+r takes
 ** that of query i and row r, so that the last steps are done side by side.
 ** my_list and my_qq belong to the lane's query. */
-template<int TYPE, int NQ, typename T> static __device__ __forceinline__ void
+template<int TYPE, int NQ, int ROWS, typename T>
+static __device__ __forceinline__ void
 tile_keep(const scan_args &g, const T (*s)[ROWS], const T *xx,
           uint32_t my_list, float my_qq, uint32_t p){
   uint32_t lane = threadIdx.x%WARP, pos = p + lane%ROWS;
@@ -76,7 +78,7 @@ tile_keep(const scan_args &g, const T (*s)[ROWS], const T *xx,
   distance_keep(g, my_list, pos, visit_row(g.v, pos), v);
 }
 
-template<int TYPE, int NQ> static __global__ void
+template<int TYPE, int NQ, int ROWS> static __global__ void
 __launch_bounds__(BLOCK_THREADS, 2) k_scan(scan_args g){
   typedef dev_element<TYPE> E;
   typedef typename E::sum T;
@@ -128,7 +130,7 @@ __launch_bounds__(BLOCK_THREADS, 2) k_scan(scan_args g){
         for(int r=0; r<ROWS; r++) xx[r] = sum_step(false, b[r], b[r], xx[r]);
       }
     }
-    tile_keep<TYPE, NQ>(g, s, xx, my_list, my_qq, p);
+    tile_keep<TYPE, NQ, ROWS>(g, s, xx, my_list, my_qq, p);
   }
 }
 
@@ -171,13 +173,14 @@ template<int TYPE> static void scan_launch(vdb_gpu_rows *r,
     return;
   }
   n_y = g.n==1 ? 1 : (g.n + MANY-1)/MANY;
-  n_x = (n_row + BLOCK_WARPS*ROWS-1)/(BLOCK_WARPS*ROWS);
+  n_x = BLOCK_WARPS*(g.n==1 ? ROWS_OF_ONE : ROWS_OF_MANY);
+  n_x = (n_row + n_x-1)/n_x;
   if( n_x>8*r->d->n_unit ) n_x = 8*r->d->n_unit;
   if( g.n==1 ){
-    DEV_LAUNCH((k_scan<TYPE, 1>), dim3(n_x, n_y), dim3(BLOCK_THREADS), 0,
+    DEV_LAUNCH((k_scan<TYPE, 1, ROWS_OF_ONE>), dim3(n_x, n_y), dim3(BLOCK_THREADS), 0,
                r->d->stream, g);
   }else{
-    DEV_LAUNCH((k_scan<TYPE, MANY>), dim3(n_x, n_y), dim3(BLOCK_THREADS), 0,
+    DEV_LAUNCH((k_scan<TYPE, MANY, ROWS_OF_MANY>), dim3(n_x, n_y), dim3(BLOCK_THREADS), 0,
                r->d->stream, g);
   }
 }

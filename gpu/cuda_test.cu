@@ -4,7 +4,8 @@
 ** drivers, compilers and chips differ. So, once, when it is opened: a few
 ** hundred vectors, each metric, the filter and the scan against sums that this
 ** file makes in plain C in the canonical order. It takes milliseconds; any
-** difference is INTERNAL, and the CPU goes on alone.
+** difference is INTERNAL, and the CPU goes on alone. Bytes are whole numbers here,
+** whose sums are exact in any order.
 **
 ** BOUND   Rows of large numbers that cancel and small ones that remain put the
 **   error of the tensor cores' sums near what rules.h assumes: were it more,
@@ -16,6 +17,7 @@ enum { N = 300, D = 150, NQ = 6, K = 5, CAP = 16 };
 
 struct test_data {
   int d;                           /* dimensions of this round, at most D */
+  uint32_t type;
   float x[N][D], q[NQ][D];
   uint32_t row[2][NQ*CAP], n[2][NQ];
   float distance[2][NQ*CAP];
@@ -27,8 +29,9 @@ static float test_number(uint32_t *state){
 }
 
 /* Even rows: noise. Odd ones: pairs that cancel, small rests. */
-static void test_fill(test_data *t){
+static void test_fill(test_data *t, uint32_t type){
   uint32_t state = 12345;
+  t->type = type;
   for(int i=0; i<N; i++) for(int j=0; j<D; j++){
     float x = test_number(&state);
     if( i%2 && j%2 ) x = -t->x[i][j-1] + x*0x1p-9f;
@@ -37,13 +40,27 @@ static void test_fill(test_data *t){
   for(int i=0; i<NQ; i++) for(int j=0; j<D; j++){
     t->q[i][j] = j%2 ? t->q[i][j-1] : test_number(&state);
   }
+  if( type==VECDB_F32 ) return;
+  for(int i=0; i<N+NQ; i++) for(int j=0; j<D; j++){
+    float *x = i<N ? &t->x[i][j] : &t->q[i-N][j];
+    *x = rintf(*x*50) + (type==VECDB_U8 ? 120 : 0);
+  }
+}
+
+/* A vector as the device takes it. */
+static void test_put(const test_data *t, const float *x, void *dst, size_t i){
+  if( t->type==VECDB_F32 ){
+    memcpy((float*)dst + i*t->d, x, sizeof(float)*t->d);
+    return;
+  }
+  for(int j=0; j<t->d; j++){
+    ((unsigned char*)dst)[i*t->d+j] = (unsigned char)(int)x[j];
+  }
 }
 
 static int test_fetch(void *arg, uint32_t first, uint32_t n, void *dst){
   const test_data *t = (const test_data*)arg;
-  for(uint32_t i=0; i<n; i++){
-    memcpy((float*)dst + i*t->d, t->x[first+i], sizeof(float)*t->d);
-  }
+  for(uint32_t i=0; i<n; i++) test_put(t, t->x[first+i], dst, i);
   return 0;
 }
 
@@ -97,15 +114,15 @@ static bool test_is_right(const test_data *t, int rule, int way){
 
 static int test_metric(vdb_gpu_device *d, test_data *t, uint32_t metric,
                        uint32_t dim){
-  vdb_gpu_source src = { sizeof(src), metric, VECDB_F32, dim, N, 0,
+  vdb_gpu_source src = { sizeof(src), metric, t->type, dim, N, 0,
                          test_fetch, t };
   vdb_gpu_rows *r = NULL;
   float q_some[NQ*D];
   int code;
   t->d = (int)dim;
-  for(int i=0; i<NQ; i++) memcpy(q_some + i*dim, t->q[i], dim*sizeof(float));
+  for(int i=0; i<NQ; i++) test_put(t, t->q[i], q_some, (size_t)i);
   DEV_TRY( vdb_cuda_attach(d, &src, &r) );
-  if( r->x16==NULL ) code = VDB_GPU_INTERNAL;
+  if( r->copy==NULL ) code = VDB_GPU_INTERNAL;
   for(int way=0; way<2 && code==VDB_GPU_OK; way++){
     vdb_gpu_knn q = { sizeof(q), NQ, K, CAP, q_some, NULL, NULL, NULL,
                       t->row[way], t->distance[way], t->n[way] };
@@ -124,9 +141,13 @@ int vdb_cuda_test(vdb_gpu_device *d){
   static const uint32_t dim[] = { D, 100, D-7 };   /* streamed, staying */
   test_data *t = (test_data*)d->cfg.alloc(sizeof(*t));
   int code = t ? VDB_GPU_OK : VDB_GPU_NOMEM;
-  if( t ) test_fill(t);
+  if( t ) test_fill(t, VECDB_F32);
   for(int i=0; i<3 && code==VDB_GPU_OK; i++){
     code = test_metric(d, t, metric[i], dim[i]);
+  }
+  for(uint32_t type=VECDB_I8; type<=VECDB_U8 && code==VDB_GPU_OK; type++){
+    test_fill(t, type);
+    code = test_metric(d, t, metric[type==VECDB_U8 ? 0 : 1], dim[0]);
   }
   if( t ) d->cfg.release(t);
   memset(&d->stats, 0, sizeof(d->stats));

@@ -126,6 +126,11 @@ static inline T __shfl_down_sync(unsigned, T x, unsigned d){
   return emu_shuffle(x, lane+d<32 ? lane+d : lane);
 }
 template<typename T>
+static inline T __shfl_up_sync(unsigned, T x, unsigned d){
+  unsigned lane = threadIdx.x%32;
+  return emu_shuffle(x, lane>=d ? lane-d : lane);
+}
+template<typename T>
 static inline T __shfl_xor_sync(unsigned, T x, unsigned m){
   return emu_shuffle(x, (threadIdx.x%32)^m);
 }
@@ -193,6 +198,33 @@ static inline void dev_mma(float c[4], const uint32_t a[4],
     }
     c[j] = sum;
   }
+}
+/* mma.m16n8k32 of bytes: as above, four bytes where there were two halves. */
+template<typename T> static inline int emu_byte_at(uint64_t regs, int i){
+  return (T)(regs>>(8*i));
+}
+template<typename T> static inline void emu_mma_bytes(int c[4],
+                                                      const uint32_t a[4],
+                                                      const uint32_t b[2]){
+  uint64_t in[6] = { a[0], a[1], a[2], a[3], b[0], b[1] };
+  const uint64_t (*t)[8] = emu_exchange(in, 6);
+  int lane = (int)(threadIdx.x%32), g = lane/4, q = lane%4;
+  for(int j=0; j<4; j++){
+    int row = g + (j>=2 ? 8 : 0), col = 2*q + j%2;
+    for(int k=0; k<32; k++){
+      uint64_t ra = t[(row%8)*4 + (k%16)/4][(row>=8) + 2*(k>=16)];
+      uint64_t rb = t[col*4 + (k%16)/4][4 + (k>=16)];
+      c[j] += emu_byte_at<T>(ra, k%4)*emu_byte_at<T>(rb, k%4);
+    }
+  }
+}
+static inline void dev_mma_s8(int c[4], const uint32_t a[4],
+                              const uint32_t b[2]){
+  emu_mma_bytes<int8_t>(c, a, b);
+}
+static inline void dev_mma_u8(int c[4], const uint32_t a[4],
+                              const uint32_t b[2]){
+  emu_mma_bytes<uint8_t>(c, a, b);
 }
 /* ldmatrix.x4: lane i brings the address of row i%8 of matrix i/8. */
 static inline void dev_ldmatrix(uint32_t r[4], const void *row){
@@ -325,6 +357,7 @@ template<typename F> static inline void emu_launch(dim3 grid, dim3 block,
   vdb_emu_run(grid, block, sz, emu_call<F>, &f);
 }
 #define DEV_LAUNCH(kernel, grid, block, sz, stream, ...) \
-  emu_launch((grid), (block), (sz), [=](){ kernel(__VA_ARGS__); })
+  ((void)(stream), emu_launch((grid), (block), (sz), \
+                              [=](){ kernel(__VA_ARGS__); }))
 #define DEV_SHARED  (vdb_emu_smem)
 #endif

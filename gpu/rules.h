@@ -30,6 +30,11 @@
 **             Z                       products that vanish: d 2^-149 s^2
 **             c                       2 for l2, else 1
 **
+**           Bytes under l2 and ip are their own copies, and tensor cores add
+**           their products exactly, so that R, ra and G vanish (s = t = 1,
+**           mu = 0): |b|^2 and the sums are below 2^31, and are rounded to
+**           floats as counted in K and h.
+**
 **           a is meant in units of b where the scales differ (l2: the product
 **           is multiplied by 2s/t afterwards, which is exact). The whole is
 **           increased by 2^-10 of itself for the roundings of e.
@@ -89,6 +94,14 @@ RULES_FN struct rules_band rules_band_of(int metric, uint32_t dim, float a,
   e.lin = c*ra + c*G*(a+ra) + h*a;
   e.k = metric==0 ? g + 36*0x1p-24f : 0;
   e.z = z;
+  return e;
+}
+
+/* The same for copies and sums that are exact. */
+RULES_FN struct rules_band rules_band_exact(int metric, uint32_t dim,
+                                            float a){
+  struct rules_band e = rules_band_of(metric, dim, a, 0, 0);
+  e.lin = metric==0 ? 0 : (rules_canon_error(dim) + 8*0x1p-24f)*a;
   return e;
 }
 

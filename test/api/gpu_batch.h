@@ -17,6 +17,7 @@ static vecdb_collection *c;
 static struct vdb_rng rng;
 static size_t n_dim;
 static int element;
+static const char *const metrics[] = { "l2", "cosine", "ip" };
 
 /* A number between -1 and 1, roughly normal. */
 static inline float noise(void){

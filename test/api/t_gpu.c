@@ -11,8 +11,6 @@
 
 /* ---- Shapes -------------------------------------------------------------- */
 
-static const char *const metrics[] = { "l2", "cosine", "ip" };
-
 TEST(gpu__numbers_of_queries_and_results){
   static const size_t nq[] = { 1, 4, 5, 17, 128, 129, 1000 };
   static const size_t k[] = { 1, 10, 100, 256, 257 };

@@ -6,8 +6,6 @@
 #define GPU_PLUGIN_NAME "libvecdb_gpu_emu.so"
 #include "api/gpu_batch.h"
 
-static const char *const metrics[] = { "l2", "cosine", "ip" };
-
 static void begin_shape(int type, size_t d, const char *metric){
   FILE *f = fopen(gpu_plugin(), "r");
   if( f==NULL ) SKIP("the compiler does no C++");

@@ -311,7 +311,7 @@ TEST(gpu_edges__faults){
     CHECK(n>1 && n<100);
     p[i]->api->control(p[i]->dev, VDB_GPU_FAIL_ALLOC, 0);
     CHECK_INT(VDB_GPU_OK, edges_of(p[i], &e));
-    p[i]->api->control(p[i]->dev, VDB_GPU_FAIL_LAUNCH, i ? 8 : 2);
+    p[i]->api->control(p[i]->dev, VDB_GPU_FAIL_LAUNCH, 4);
     CHECK_INT(VDB_GPU_DEVICE_LOST, edges_of(p[i], &e));
   }
   end();

@@ -130,6 +130,19 @@ TEST(gpu_load__the_cuda_plugin_without_a_driver){
   CHECK(code==VDB_GPU_NO_DEVICE || code==VDB_GPU_DRIVER_OLD);
 }
 
+/* What nvcc and ptxas left: no spills and no stack on any architecture, nothing
+** that a user's machine need not have. */
+TEST(gpu_load__the_cuda_plugin_as_compiled){
+  const char *build = getenv("VECDB_BUILD");
+  char path[4096], command[9000];
+  if( build==NULL ) build = ".";
+  snprintf(path, sizeof(path), "%s/libvecdb_gpu.so", build);
+  if( access(path, R_OK)!=0 ) SKIP("built without nvcc");
+  snprintf(command, sizeof(command), "'%s/tools/gpu-objects' '%s/obj/gpu' "
+           "'%s'", VDB_SRCDIR, build, path);
+  CHECK_INT(0, system(command));
+}
+
 /* ---- Pieces -------------------------------------------------------------- */
 
 static int fetch_ones(void *arg, uint32_t first, uint32_t n, void *dst){
