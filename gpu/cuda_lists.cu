@@ -94,7 +94,7 @@ static __device__ uint32_t list_kth(const lists_args &g, uint32_t i,
   return prefix;
 }
 
-static __global__ void __launch_bounds__(BLOCK_THREADS) k_cut(lists_args g){
+static __global__ void __launch_bounds__(BLOCK_THREADS, 4) k_cut(lists_args g){
   __shared__ uint32_t n_warp[BLOCK_WARPS];
   uint32_t i = list_of_block(g), n, n_kept = 0, kth;
   uint32_t lane = threadIdx.x%WARP, warp = threadIdx.x/WARP;

@@ -179,7 +179,7 @@ static __device__ void bytes_prepare(const rows_args &g, const dev_queries &q,
 }
 
 /* A warp per query. The scale t is that of the query itself. */
-static __global__ void __launch_bounds__(BLOCK_THREADS)
+static __global__ void __launch_bounds__(BLOCK_THREADS, 4)
 k_prepare(rows_args g, dev_queries q, uint32_t n, uint32_t n_pad,
           uint32_t *flag){
   uint32_t i = (blockIdx.x*BLOCK_THREADS + threadIdx.x)/WARP;
