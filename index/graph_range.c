@@ -151,7 +151,7 @@ static bool is_inside(const struct range_walk *r, float d2,
   return err>0 && sqrtf(d2) - err<=r->radius;
 }
 
-static int node_look(struct range_walk *r, uint32_t slot){
+static int range_look(struct range_walk *r, uint32_t slot){
   struct graph_walk *w = r->w;
   const unsigned char *block = vdb_graph_walk_block(w, slot);
   float d2;
@@ -212,12 +212,12 @@ static int range_run(struct range_walk *r, const struct vdb_graph_blocks *b){
   w->b = b;
   if( rc!=VECDB_OK ) goto done;
   TRY( slots_expanded(w, &slot, &n) );
-  for(uint32_t i=0; i<n; i++) TRY( node_look(r, slot[i]) );
+  for(uint32_t i=0; i<n; i++) TRY( range_look(r, slot[i]) );
   while( r->any && r->n_queue>0 && !limits_passed(r) ){
     uint32_t next = queue_pop(r);
     if( r->n_queue>0 ) vdb_graph_walk_request(w, (uint32_t)r->queue[0]);
     w->n_hop++;
-    TRY( node_look(r, next) );
+    TRY( range_look(r, next) );
   }
   r->out->gave_up = limits_passed(r);
 done:
