@@ -190,3 +190,39 @@ TEST(view__a_read_only_handle_shares_with_writers){
   CHECK( !exists("t.vdb-wal") );
   end_world();
 }
+
+/* ---- races --------------------------------------------------------------- */
+
+static struct pager *racer;            /* commits whenever a slot was set */
+static page_no racer_page;
+static int n_race;
+
+static void commit_after_slot(struct lab_event *e, int rc){
+  if( e->call!=CALL_SHM_STORE || e->off<SHM_SLOTS || n_race<=0 ) return;
+  VDB_UNUSED(rc);
+  n_race--;
+  commit_fill(racer, racer_page, (unsigned char)n_race);
+}
+
+/* A state that is no longer the newest when its slot is set is given up; a
+** reader that is always too late says so instead of looking for ever. */
+TEST(snapshot__a_state_that_is_overtaken_is_taken_anew){
+  struct pager *r;
+  racer = open_db();
+  racer_page = create_page(racer, 1);
+  r = open_watched();
+  for(int n=1; n<6; n+=4){
+    n_race = n;
+    on_after = commit_after_slot;
+    CHECK_INT( 0, read_fill(r, racer_page) );
+    on_after = NULL;
+    CHECK_INT( 0, n_race );
+  }
+  n_race = 1<<30;
+  on_after = commit_after_slot;
+  CHECK_RC( VECDB_BUSY, vdb_pager_begin_read(r) );
+  on_after = NULL;
+  CHECK( strstr(err.msg, "it changes too quickly")!=NULL );
+  CHECK_INT( (int)(unsigned char)n_race, read_fill(r, racer_page) );
+  end_world();
+}
