@@ -220,14 +220,19 @@ static bool bits_fit(const struct graph_builder *b, uint32_t bits){
       && now<=b->opts->sz_memory && more<=b->opts->sz_memory-now;
 }
 
+bool vdb_graph_bits_tried(const struct graph_builder *b){
+  const struct vdb_graph_opts *o = b->opts;
+  if( b->g->code_kind!=VDB_CODE_RESIDUAL ) return false;
+  return !o->bits && !o->like && !b->is_probe && b->n>=BITS_NODES_MIN
+      && (!o->no_calibration || o->n_router==0);
+}
+
 int vdb_graph_choose_bits(struct graph_builder *b, struct calib *c){
   static const uint32_t width[] = { 1, 2, 4 };
   uint32_t best = b->g->bits;
   double least, cost;
   int rc = VECDB_OK;
-  if( b->g->code_kind!=VDB_CODE_RESIDUAL ) return VECDB_OK;
-  if( b->opts->bits || b->opts->like || b->n_nodes<BITS_NODES_MIN
-   || c==NULL ) return VECDB_OK;
+  if( !vdb_graph_bits_tried(b) || c==NULL ) return VECDB_OK;
   TRY( vdb_graph_calib_cost(c, b->g, &b->blocks, &least) );
   least *= BITS_BETTER;
   for(size_t i=0; i<VDB_ARRAY_LEN(width); i++){

@@ -181,7 +181,8 @@ int vdb_graph_calib_cost(const struct calib *c, struct vdb_graph *g,
                          const struct vdb_graph_blocks *b, double *cost);
 /* The graph that c belongs to has codes of other bits now. */
 void vdb_graph_calib_recoded(struct calib *c);
-/* graph_bits.c */
+/* graph_bits.c: will bits be chosen by a trial, once the graph is there? */
+bool vdb_graph_bits_tried(const struct graph_builder *b);
 int vdb_graph_choose_bits(struct graph_builder *b, struct calib *c);
 int vdb_graph_calibrate(struct graph_builder *b, struct calib *c);
 /* graph_write.c: final order, blocks and header to the sink. */
