@@ -56,8 +56,11 @@ static float neighbour_d2(const struct graph_builder *b,
 
 static bool walk_lost(const struct graph_builder *b,
                       const struct graph_walk *k, uint32_t slot){
-  float d2 = k->n_hit ? k->hit[0].d2 : INFINITY;
-  if( !(d2>0) || k->hit[0].slot==slot ) return false;
+  float d2 = INFINITY;
+  if( k->n_hit>0 ){
+    d2 = k->hit[0].d2;
+    if( !(d2>0) || k->hit[0].slot==slot ) return false;
+  }
   return d2>LOST_FAR*neighbour_d2(b, &k->q, slot);
 }
 

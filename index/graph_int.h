@@ -282,6 +282,8 @@ int vdb_graph_pool_alloc(struct vdb_pool *p, uint32_t n);
 void vdb_graph_walk_offer(struct graph_walk *w, float d2,
                           const unsigned char *block, uint32_t slot);
 bool vdb_graph_walk_see(struct graph_walk *w, uint32_t slot);
+/* Give back a table of slots that is larger than searches need as a rule. */
+void vdb_graph_walk_shrink(struct graph_walk *w);
 int vdb_graph_walk_run_many(struct graph_walk *w, unsigned n);
 
 /* e->is_fine: is the owner of a block, at distance d2, so near that the query

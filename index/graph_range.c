@@ -35,6 +35,7 @@
 #define STEP_ERROR   0.3f       /* 1/sqrt(12), and a little */
 #define ERR_SIGMAS   5.0f       /* of quantised vectors: beyond it, not inside */
 #define WIDE_SLACK   1.01f      /* rounded queries: those are computed again */
+#define SEEN_PLACES  4u         /* of the walk's table for each slot, at most */
 
 struct range_walk {
   struct graph_walk *w;
@@ -193,10 +194,12 @@ static int slots_expanded(const struct graph_walk *w, uint32_t **out,
   return VECDB_OK;
 }
 
+/* Room that earlier queries have left in tables does not count: whether a walk
+** is given up would depend on them. */
 static bool limits_passed(const struct range_walk *r){
   size_t sz = r->n_queue_cap*sizeof(*r->queue)
-            + r->out->n_cap*sizeof(*r->out->hit)
-            + ((size_t)r->w->seen_mask+1)*sizeof(*r->w->seen);
+            + r->out->n*sizeof(*r->out->hit)
+            + (size_t)r->w->n_seen*SEEN_PLACES*sizeof(*r->w->seen);
   return r->w->n_hop>r->p->n_hop_most || sz>r->p->sz_most;
 }
 
@@ -236,5 +239,6 @@ int vdb_graph_walk_range(struct graph_walk *w,
   if( r.err_share>1 ) r.err_share = 1;
   rc = range_run(&r, b);
   vdb_free(r.queue);
+  vdb_graph_walk_shrink(w);
   return rc;
 }

@@ -47,6 +47,7 @@
 #define SEEDS_MAX  64           /* router entries a walk starts from */
 #define TAIL_EF    30           /* below it, the best that were not expanded */
 #define TAIL_MORE  8            /* are ranked by their true distance too */
+#define SEEN_KEEP  65536u       /* places in the table from query to query */
 #define BEYOND_HOPS   5         /* steps without progress beyond the limit */
 #define BEYOND_FACTOR 1.21f     /* of the limit: what estimates are trusted */
 
@@ -167,6 +168,11 @@ static bool seen_add(struct graph_walk *w, uint32_t slot){
   w->seen[i] = v;
   if( ++w->n_seen>w->seen_mask/2 ) w->rc = seen_resize(w, 2*(w->seen_mask+1));
   return true;
+}
+void vdb_graph_walk_shrink(struct graph_walk *w){
+  if( w->seen==NULL || w->seen_mask<SEEN_KEEP ) return;
+  vdb_free(w->seen);
+  w->seen = NULL;                /* seen_reset makes another */
 }
 void vdb_graph_walk_avoid(struct graph_walk *w, uint32_t slot){
   (void)seen_add(w, slot);

@@ -113,12 +113,16 @@ static struct tender_job *job_next(struct tender *t){
   return j;
 }
 
+/* A job that ended early because it had to. Whatever it was waiting for may have
+** said BUSY instead of INTERRUPT. */
+static bool job_was_held(struct tender *t, int rc){
+  return rc!=VECDB_OK && __atomic_load_n(&t->interrupted, __ATOMIC_RELAXED);
+}
+
 static void job_end(struct tender *t, struct tender_job *j, uint64_t age,
                     int rc, const struct vdb_err *err, bool did){
-  bool is_held = rc==VECDB_INTERRUPT && t->interrupted;
-
   t->is_working = false;
-  if( is_held ){
+  if( job_was_held(t, rc) ){
     j->is_asked = true;
   }else if( rc!=VECDB_OK ){
     t->n_failed++;
@@ -151,7 +155,7 @@ static void *tender_main(void *arg){
     interrupt_set(t, 0);
     pthread_mutex_unlock(&tenders_mutex);
     rc = job_run(t, j->name, &err, &did);
-    if( rc!=VECDB_OK && rc!=VECDB_INTERRUPT ){
+    if( rc!=VECDB_OK && !job_was_held(t, rc) ){
       vdb_log(rc, "optimize=background of \"%.100s\": %s", j->name,
               vdb_error_text(&err));
     }

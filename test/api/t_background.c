@@ -179,6 +179,30 @@ TEST(background__can_be_stopped_in_its_work){
   OK(db, vecdb_close(db));
 }
 
+/* The thread waits for the lock that the test holds: who needs to be alone with
+** the file interrupts it, and it waits again. */
+TEST(background__can_be_held_while_it_waits){
+  const char *path = vt_path("t.vdb");
+  vecdb *a = bg_open(path, NULL), *b;
+  vecdb_collection *ca = g_table(a, BG_SCHEMA, VECDB_F32, BG_FEW), *cb;
+  uint64_t n = BG_FEW+250;
+  b = bg_open(path, NULL);
+  cb = api_collection(b, "t", NULL);
+  OK(b, vecdb_set(b, "busy_ms", 1));
+  g_fill(cb, VECDB_F32, BG_FEW, BG_FEW+125);
+  bg_wait(b);
+  g_fill(ca, VECDB_F32, BG_FEW+125, n);
+  OK(a, vecdb_begin(a, VECDB_WRITE));
+  usleep(300000);
+  CHECK_RC(VECDB_BUSY, vecdb_vacuum(b));
+  OK(a, vecdb_rollback(a));
+  bg_wait(a);
+  CHECK_U64(0, bg_info(a).n_failed);
+  CHECK_U64(n, g_graph_rows(cb));
+  OK(a, vecdb_close(a));
+  OK(b, vecdb_close(b));
+}
+
 /* Commits while the thread is at something long make graphs of their rows. */
 TEST(background__commits_help_where_it_is_outrun){
   vecdb *db = bg_open(vt_path("t.vdb"), NULL);

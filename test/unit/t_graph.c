@@ -414,6 +414,30 @@ TEST(graph__within_a_distance_finds_the_same_everywhere){
   vdb_free(q.x);
 }
 
+/* What a walk may keep does not count what a greater one has left behind. */
+TEST(graph__within_a_distance_forgets_how_much_there_was){
+  struct vdb_graph_opts o = { .seed = 1 };
+  struct rows r = rows_make(MADE_BYTES, 3000, 24, 36);
+  struct vdb_graph_range all = { 1e9f, 10, -1, 1, 1e9, SIZE_MAX };
+  struct vdb_graph_range few = { 1, 10, -1, 1, 1e9, 32768 };
+  struct vdb_graph_found f = { 0 }, more = { 0 };
+  struct vdb_graph_stats st;
+  struct built m;
+  build(&m, &r, &o);
+  CHECK_RC(VECDB_OK, vdb_graph_within_distance(m.s, &m.b, r.x, &few, &f, &st));
+  CHECK(!f.gave_up && f.n==1);
+  CHECK_RC(VECDB_OK, vdb_graph_within_distance(m.s, &m.b, r.x, &all, &more,
+                                               &st));
+  CHECK(!more.gave_up);
+  CHECK_U64(3000, more.n);
+  CHECK_RC(VECDB_OK, vdb_graph_within_distance(m.s, &m.b, r.x, &few, &f, &st));
+  CHECK(!f.gave_up && f.n==1);
+  vdb_free(f.hit);
+  vdb_free(more.hit);
+  built_close(&m);
+  vdb_free(r.x);
+}
+
 TEST(graph__gives_up_on_a_distance_that_holds_too_much){
   struct vdb_graph_opts o = { .seed = 1 };
   struct rows r = rows_make(MADE_BYTES, 900, 24, 35);
