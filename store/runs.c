@@ -233,6 +233,18 @@ static void run_trim(struct flat_run *run, slot_no from){
   run->n_codes = 0;
 }
 
+/* The block of keys where the delta begins may have been fetched for the rows
+** before it; now the rest of it can be had as well. */
+static void tie_forget(struct coll_hold *h, slot_no first){
+  struct tie_block *b;
+  uint64_t block = first/TIE_BLOCK;
+
+  pthread_mutex_lock(&h->lock);
+  b = h->tie ? &h->tie[block%TIE_CACHE] : NULL;
+  if( b && b->block==block ) b->block = UINT64_MAX;
+  pthread_mutex_unlock(&h->lock);
+}
+
 /* Complete the run of the delta. Its rows are those of the opening, unless the
 ** transaction itself has sealed them meanwhile. */
 static int delta_open(struct coll_hold *h, struct flat_run *run){
@@ -246,6 +258,7 @@ static int delta_open(struct coll_hold *h, struct flat_run *run){
   }
   h->mirror = c->mirror;
   h->mirror->n_ref++;
+  tie_forget(h, h->mirror->first);
   run->vecs = h->mirror->vec[h->v];
 done:
   return rc;

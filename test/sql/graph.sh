@@ -77,5 +77,12 @@ is stream_has_all_text '6000|6000' "SELECT count(*), count(DISTINCT id) FROM x W
 is stream_filtered '4901|4901' "SELECT count(*), count(DISTINCT id) FROM h WHERE $H AND ef=1 AND id BETWEEN 100 AND 5000;"
 is stream_one_step_back 1 "SELECT sum(d<p) FROM (SELECT distance AS d, lag(distance) OVER () AS p FROM h WHERE $H AND ef=1);"
 is stream_exact 0 "SELECT sum(d<p) FROM (SELECT distance AS d, lag(distance) OVER () AS p FROM h WHERE $H);"
+# Equal distances go by the key, rows that came after the graph included.
+setup "CREATE VIRTUAL TABLE tie USING vecdb(file='g.vdb', id integer primary key, v float[2]);
+WITH RECURSIVE r(i) AS (SELECT 0 UNION ALL SELECT i+1 FROM r WHERE i<2999)
+INSERT INTO tie SELECT 4000-i, vec_f32('['||((3000-i)/2)||',0]') FROM r;
+INSERT INTO tie(tie) VALUES('rebuild'); INSERT INTO tie VALUES(5001,'[1,0]'),(5000,'[1,0]');"
+is ties_beside_a_graph '1001,1002,1003,5000,5001|graph' "SELECT group_concat(id), (SELECT value FROM vecdb_last_query WHERE key='search')
+  FROM (SELECT id FROM tie WHERE v MATCH '[0,0]' AND k=5 AND ef=20);"
 is sound '' "SELECT * FROM vecdb_check('g');"
 finish
