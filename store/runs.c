@@ -82,12 +82,32 @@ done:
   return rc;
 }
 
+/* Refer to the mirror, which is current. The block of keys where the delta
+** begins may have been fetched for the rows before it. */
+static void hold_mirror(struct coll_hold *h){
+  struct tie_block *b;
+  uint64_t block;
+
+  if( h->mirror!=NULL ) return;
+  h->mirror = h->c->mirror;
+  h->mirror->n_ref++;
+  if( h->tie==NULL ) return;
+  block = h->mirror->first/TIE_BLOCK;
+  b = &h->tie[block%TIE_CACHE];
+  if( b->block==block ) b->block = UINT64_MAX;
+}
+
 static int tie_int(struct coll_hold *h, slot_no slot, int64_t *key){
   struct tie_block *b;
   uint64_t block = slot/TIE_BLOCK;
   int rc = VECDB_OK;
 
   *key = 0;
+  if( slot>=h->c->s.delta_first && h->mirror==NULL ){
+    rc = vdb_delta_sync(h->c);
+    if( rc!=VECDB_OK ) return rc;
+    hold_mirror(h);
+  }
   if( h->tie==NULL ){
     h->tie = vdb_malloc_array(TIE_CACHE, sizeof(*h->tie));
     if( h->tie==NULL ) return VECDB_NOMEM;
@@ -233,18 +253,6 @@ static void run_trim(struct flat_run *run, slot_no from){
   run->n_codes = 0;
 }
 
-/* The block of keys where the delta begins may have been fetched for the rows
-** before it; now the rest of it can be had as well. */
-static void tie_forget(struct coll_hold *h, slot_no first){
-  struct tie_block *b;
-  uint64_t block = first/TIE_BLOCK;
-
-  pthread_mutex_lock(&h->lock);
-  b = h->tie ? &h->tie[block%TIE_CACHE] : NULL;
-  if( b && b->block==block ) b->block = UINT64_MAX;
-  pthread_mutex_unlock(&h->lock);
-}
-
 /* Complete the run of the delta. Its rows are those of the opening, unless the
 ** transaction itself has sealed them meanwhile. */
 static int delta_open(struct coll_hold *h, struct flat_run *run){
@@ -256,9 +264,9 @@ static int delta_open(struct coll_hold *h, struct flat_run *run){
   if( c->mirror->first!=run->slot_base || c->mirror->n<run->n_rows ){
     return VECDB_ABORT;
   }
-  h->mirror = c->mirror;
-  h->mirror->n_ref++;
-  tie_forget(h, h->mirror->first);
+  pthread_mutex_lock(&h->lock);
+  hold_mirror(h);
+  pthread_mutex_unlock(&h->lock);
   run->vecs = h->mirror->vec[h->v];
 done:
   return rc;

@@ -84,5 +84,7 @@ INSERT INTO tie SELECT 4000-i, vec_f32('['||((3000-i)/2)||',0]') FROM r;
 INSERT INTO tie(tie) VALUES('rebuild'); INSERT INTO tie VALUES(5001,'[1,0]'),(5000,'[1,0]');"
 is ties_beside_a_graph '1001,1002,1003,5000,5001|graph' "SELECT group_concat(id), (SELECT value FROM vecdb_last_query WHERE key='search')
   FROM (SELECT id FROM tie WHERE v MATCH '[0,0]' AND k=5 AND ef=20);"
+is ties_of_sums '1001,1002,1003,5000,5001' "SELECT group_concat(id)
+  FROM vecdb_multi('tie', '{\"k\":5, \"parts\":[{\"column\":\"v\", \"query\":[0,0]}]}');"
 is sound '' "SELECT * FROM vecdb_check('g');"
 finish
