@@ -313,6 +313,7 @@ int vdb_store_rewind(struct store *st, uint64_t token, uint64_t newest){
   rc = vdb_pager_rewind(st->p, token, newest);
   vdb_tender_release(st);
   for(struct coll *c=st->coll; c!=NULL; c=c->next) vdb_coll_drop_caches(c);
+  st->n_undo++;                          /* for what statements keep, too */
   return rc;
 }
 

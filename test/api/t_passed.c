@@ -99,6 +99,31 @@ TEST(passed__forgets_what_was_undone){
   OK(db, vecdb_close(db));
 }
 
+static void put_by_host(int64_t id, int64_t n, uint64_t token, int decision){
+  static const unsigned char host[16] = { 1, 2, 3 };
+  OK(db, vecdb_begin(db, VECDB_WRITE));
+  put(id, n);
+  OK(db, vecdb_prepare_commit(db, host, token));
+  OK(db, vecdb_decide(db, decision));
+}
+
+/* A host takes commits back that it has lost. */
+TEST(passed__forgets_what_a_host_takes_back){
+  vecdb_stmt *s;
+  table_open(vt_path("t.vdb"));
+  put_by_host(1, 1, 1, 1);
+  s = search("n = 1");
+  put_by_host(2, 1, 2, VECDB_DECIDE_UNDOABLE);
+  CHECK_INT(12, ask(s, -1));
+  OK(db, vecdb_rewind(db, 1, 2));
+  put_by_host(3, 2, 3, 1);
+  CHECK_INT(1, ask(s, -1));
+  CHECK_INT(1, ask_anew(1));
+  CHECK_INT(3, ask_anew(2));
+  OK(db, vecdb_finalize(s));
+  OK(db, vecdb_close(db));
+}
+
 /* Another connection commits between two statements. */
 TEST(passed__follows_other_connections){
   vecdb *other;
