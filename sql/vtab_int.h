@@ -437,6 +437,7 @@ struct sql_request {
   uint32_t dist_flags;        /* VECDB_SEARCH_HAS_MIN .. */
   double dist_min, dist_max;
   int column;                 /* vector column */
+  uint32_t said;              /* bit HINT_*: a value was given */
 };
 
 /* Filter text under construction, with the values of its parameters. */

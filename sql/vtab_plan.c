@@ -39,6 +39,7 @@ struct survey {
   int i_k, i_limit, i_offset, i_filter;
   int must_refuse;            /* something needed is not usable here */
   int n_left;                 /* terms that SQLite will check itself */
+  int hid_compared;           /* HID_* found beside < and the like; -1 */
   int i_blind;                /* one of them that k would cut before; -1 */
 };
 
@@ -174,6 +175,8 @@ static int survey_hidden(struct survey *s, int i, int hid){
     return survey_distance(s, i);
   }
   if( con->op!=SQLITE_INDEX_CONSTRAINT_EQ ){
+    int op = term_of_op(con->op);
+    if( op>=0 && op!=TERM_IS && op!=TERM_ISNOT ) s->hid_compared = hid;
     s->n_left++;
     return SQLITE_OK;
   }
@@ -198,6 +201,21 @@ static int survey_hidden(struct survey *s, int i, int hid){
   }
 done:
   return rc;
+}
+
+/* Without `k = 5` beside it `k < 9` compares with NULL and no row would come.
+** With it SQLite compares the 5. */
+static int survey_compared(struct survey *s){
+  int hid = s->hid_compared, is_said = hid==HID_TABLE || hid==HID_ARGS, h;
+
+  for(h=0; h<HINT_N; h++){
+    if( hid==hint_column[h] && s->plan.i_hint[h]>=0 ) is_said = 1;
+  }
+  if( hid==HID_K && s->i_k>=0 ) is_said = 1;
+  if( hid==HID_FILTER && s->i_filter>=0 ) is_said = 1;
+  if( hid<0 || is_said ) return SQLITE_OK;
+  return survey_error(s, sqlite3_mprintf("%s of table \"%s\" is said with =, "
+      "not compared", vdb_table_hidden_name(hid), s->t->name));
 }
 
 static int survey_match(struct survey *s, int i){
@@ -388,6 +406,8 @@ static void cost_knn(struct survey *s, double n){
 
 static int choose_knn(struct survey *s){
   struct plan *p = &s->plan;
+  int rc = SQLITE_OK;
+
   p->i_query = s->i_match>=0 ? s->i_match : s->i_table;
   if( s->i_match>=0 && s->i_table>=0 ){
     return survey_error(s, sqlite3_mprintf(
@@ -400,10 +420,12 @@ static int choose_knn(struct survey *s){
     }
   }
   if( s->i_k>=0 && is_blind(s) ) return refuse_blind(s);
+  SQL_TRY( survey_compared(s) );
   choose_bound(s);
   choose_path(s);
   cost_knn(s, row_count(s->t));
-  return SQLITE_OK;
+done:
+  return rc;
 }
 
 /* The key equality of a point lookup becomes the whole plan. */
@@ -468,7 +490,7 @@ int vdb_plan_best_index(sqlite3_vtab *vtab, sqlite3_index_info *info){
   if( rc!=SQLITE_OK ) return rc;
   s.info = info;
   s.i_match = s.i_table = s.i_k = s.i_limit = s.i_offset = s.i_blind = -1;
-  s.i_filter = -1;
+  s.i_filter = s.hid_compared = -1;
   vdb_plan_init(&s.plan);
   for(i=0; i<info->nConstraint; i++) SQL_TRY( survey_constraint(&s, i) );
   if( s.must_refuse ){

@@ -59,13 +59,11 @@ static int read_switch(struct sql_table *t, const char *name,
   return SQLITE_OK;
 }
 
-/* Set one hint by name; NULL leaves the default. */
-int vdb_request_hint(struct sql_table *t, struct sql_request *q, int hint,
-                     sqlite3_value *v){
+static int request_read_hint(struct sql_table *t, struct sql_request *q,
+                             int hint, sqlite3_value *v){
   sqlite3_int64 n = 0;
-  int rc = SQLITE_OK;
+  int rc;
 
-  if( sqlite3_value_type(v)==SQLITE_NULL ) return SQLITE_OK;
   switch( hint ){
     case HINT_EF:
       rc = read_count(t, "ef", v, &n);
@@ -73,19 +71,37 @@ int vdb_request_hint(struct sql_table *t, struct sql_request *q, int hint,
         rc = request_fail(t, sqlite3_mprintf("ef must be at least 1"));
       }
       q->ef = (uint32_t)n;
-      break;
+      return rc;
     case HINT_RECALL:
-      rc = read_fraction(t, "recall", v, 1e-9, &q->recall);
-      break;
+      return read_fraction(t, "recall", v, 1e-9, &q->recall);
     case HINT_EXACT:
-      rc = read_switch(t, "exact", v, &q->is_exact);
-      break;
+      return read_switch(t, "exact", v, &q->is_exact);
     case HINT_MMR:
-      rc = read_fraction(t, "mmr_lambda", v, 0, &q->mmr_lambda);
-      break;
+      return read_fraction(t, "mmr_lambda", v, 0, &q->mmr_lambda);
     default:
-      break;
+      return SQLITE_OK;
   }
+}
+
+/* Set one hint by name; NULL leaves the default. Columns and arguments may say
+** it twice only if they agree. */
+int vdb_request_hint(struct sql_table *t, struct sql_request *q, int hint,
+                     sqlite3_value *v){
+  static const char *const name[HINT_N] = {
+    "ef", "recall", "exact", "mmr_lambda", "args"
+  };
+  struct sql_request was = *q;
+  int rc;
+
+  if( sqlite3_value_type(v)==SQLITE_NULL ) return SQLITE_OK;
+  rc = request_read_hint(t, q, hint, v);
+  if( rc==SQLITE_OK && (was.said & 1u<<hint)
+   && (q->ef!=was.ef || q->recall!=was.recall || q->is_exact!=was.is_exact
+       || q->mmr_lambda!=was.mmr_lambda) ){
+    rc = request_fail(t, sqlite3_mprintf("%s of table \"%s\" is given twice",
+                      name[hint], t->name));
+  }
+  q->said |= 1u<<hint;
   return rc;
 }
 
