@@ -180,6 +180,7 @@ struct vdb_graph_info {
   bool is_prefix;         /* codes of principal dimensions */
   bool needs_rerank;      /* d2 of results are approximate */
   bool has_sums;          /* blocks have checksums */
+  bool is_jaccard;        /* as in vdb_graph_opts */
   float stop;             /* early stop that suits the index, see search */
 };
 void vdb_graph_info(const struct vdb_graph *g, struct vdb_graph_info *out);

@@ -388,5 +388,6 @@ void vdb_graph_info(const struct vdb_graph *g, struct vdb_graph_info *out){
   out->is_prefix = g->is_prefix;
   out->needs_rerank = g->nav==VDB_NAV_SQ8;
   out->has_sums = g->is_summed;
+  out->is_jaccard = g->is_jaccard;
   out->stop = g->stop;
 }

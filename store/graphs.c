@@ -139,8 +139,17 @@ static uint32_t rows_extents(const struct graph_seg *s){
   return s->info.n_nodes/n_max + (s->info.n_nodes%n_max!=0);
 }
 
-/* The parts after GRAPHREC: extents, side list, rows, header. */
-static int seg_open_parts(struct coll *c, struct graph_seg *s,
+/* Queries have the dimensions of the column: a walk may not read others. */
+static bool space_fits(const struct coll *c, int v,
+                       const struct vdb_graph_info *g){
+  const struct schema_column *col = &c->schema->col[c->vec_col[v]];
+  return g->d==vdb_graph_dims(c, v)
+      && (g->nav==VDB_NAV_BITS)==(col->element==VECDB_BIT)
+      && g->is_jaccard==(col->metric==VECDB_JACCARD);
+}
+
+/* The parts after GRAPHREC of column v: extents, side list, rows, header. */
+static int seg_open_parts(struct coll *c, int v, struct graph_seg *s,
                           const unsigned char *p, uint32_t n_group,
                           uint32_t sz_header){
   int rc = VECDB_OK;
@@ -149,6 +158,10 @@ static int seg_open_parts(struct coll *c, struct graph_seg *s,
                       &s->g);
   TRY( vdb_graph_rc(c, rc) );
   vdb_graph_info(s->g, &s->info);
+  if( !space_fits(c, v, &s->info) ){
+    s->info.n_group = 0;
+    TRY( COLL_CORRUPT(c, "a graph is not of its column's vectors") );
+  }
   if( s->info.n_group!=n_group || s->info.n_slots>s->end-s->first ||
       (s->n_rows>0 && s->n_rows!=rows_extents(s)) ){
     s->info.n_group = 0;
@@ -222,7 +235,7 @@ static int seg_open(struct coll *c, struct graph_cache *old,
       !column_fits(&c->schema->col[c->vec_col[*v]]) ){
     return COLL_CORRUPT(c, "a graph has impossible numbers");
   }
-  return seg_open_parts(c, s, val+GRAPHREC_SIZE, (uint32_t)n_group,
+  return seg_open_parts(c, *v, s, val+GRAPHREC_SIZE, (uint32_t)n_group,
                         (uint32_t)sz_header);
 }
 

@@ -626,6 +626,84 @@ TEST(graphs__hostile_records_and_blocks_are_survived){
   vdb_file_mem_destroy(w.ops);
 }
 
+/* The graphs of columns 1 and 2 change places, each sound in itself. */
+static int graphs_swap(struct store *st){
+  unsigned char key[2][GRAPHKEY_SIZE] = { { 0, 1 }, { 0, 2 } };
+  struct vdb_str rec[2] = { VDB_STR_INIT, VDB_STR_INIT };
+  struct coll *c = NULL;
+  int rc;
+  TRY( vdb_store_begin_write(st) );
+  TRY( vdb_store_coll_open(st, "t", &c) );
+  TRY( vdb_coll_refresh(c) );
+  for(int i=0; i<2; i++){
+    TRY( vdb_btree_get(c->p, c->s.graphs, key[i], GRAPHKEY_SIZE, &rec[i]) );
+  }
+  for(int i=0; i<2; i++){
+    TRY( vdb_btree_put(c->p, c->s.graphs, key[i], GRAPHKEY_SIZE, rec[1-i].z,
+                       rec[1-i].n, BTREE_REPLACE) );
+  }
+done:
+  vdb_store_coll_close(c);
+  for(int i=0; i<2; i++) vdb_str_clear(&rec[i]);
+  if( rc==VECDB_OK ) rc = vdb_store_commit(st);
+  return rc;
+}
+
+/* A table of 700 rows with two vectors each, the second of 16 bytes. */
+static void two_columns(vecdb *db, const char *schema, int type){
+  enum { N = 700 };
+  static float v[N][G_DIMS], w[N][4];
+  static int64_t key[N];
+  vecdb_column_data d[3] = {
+    { sizeof(d[0]), 0, VECDB_INTEGER, 0, key, 0, NULL },
+    { sizeof(d[0]), 1, VECDB_VECTOR, VECDB_F32, v, 0, NULL },
+    { sizeof(d[0]), 2, VECDB_VECTOR, (uint32_t)type, w, 0, NULL } };
+  vecdb_collection *c = api_collection(db, "t", schema);
+  for(uint64_t i=0; i<N; i++){
+    g_vector(i, v[i]);
+    for(int j=0; j<4; j++) w[i][j] = (float)(g_hash(5*i+(uint64_t)j)%50);
+    key[i] = (int64_t)i;
+  }
+  OK(db, vecdb_put_many(c, N, d, 3, 0, NULL));
+  OK(db, g_optimize(c));
+  CHECK_U64(2*N, g_graph_rows(c));
+}
+
+TEST(graphs__of_another_column_are_damaged){
+  static const struct { const char *schema; int type; } kind[] = {
+    { "id integer primary key, v float[16] index=graph, "
+      "w float[4] index=graph", VECDB_F32 },
+    { "id integer primary key, v float[16] index=graph, "
+      "w bit[128] index=graph", VECDB_BIT } };
+  for(size_t i=0; i<VDB_ARRAY_LEN(kind); i++){
+    struct pager_config cfg = { .path = "x.vdb",
+                                .open_flags = VECDB_OPEN_READWRITE };
+    vecdb_search_options so = g_options(G_K, 40);
+    struct vdb_err err = { 0 };
+    struct store *st = NULL;
+    bool found = false;
+    struct world w = { .home = HOME_FILE };
+    REQUIRE_RC(VECDB_OK, vdb_file_mem_create(vt_seed(), &w.ops));
+    w.db = world_connect(&w);
+    two_columns(w.db, kind[i].schema, kind[i].type);
+    OK(w.db, vecdb_close(w.db));
+    cfg.file = w.ops;
+    REQUIRE_RC(VECDB_OK, vdb_store_open(&cfg, &err, &st));
+    REQUIRE_RC(VECDB_OK, graphs_swap(st));
+    REQUIRE_RC(VECDB_OK, vdb_store_close(st));
+    use_damaged(w.ops, &found);
+    CHECK(found);
+    w.db = world_connect(&w);
+    w.c = api_collection(w.db, "t", NULL);
+    CHECK(g_recall(w.c, &so, VECDB_F32, 3)>=1);
+    CHECK_STR("exact", g_info(w.c).plan);
+    OK(w.db, g_optimize(w.c));
+    CHECK(g_recall(w.c, &so, VECDB_F32, 3)>=0.9);
+    CHECK_STR("graph", g_info(w.c).plan);
+    world_destroy(&w);
+  }
+}
+
 /* The head page of an extent of a graph is damaged: nothing can free it. */
 static void head_damage(struct vecdb_file_ops *ops, bool is_rows){
   unsigned char key[GRAPHKEY_SIZE] = { 0, 1 };
