@@ -38,7 +38,7 @@
 
 /* What a block holds of its own vector. */
 enum vdb_graph_nav {
-  VDB_NAV_AUTO = 0,
+  VDB_NAV_AUTO = 0,       /* chosen from the rows (graph_nav.c) */
   VDB_NAV_BYTES = 1,      /* every element is an integer of one byte: exact */
   VDB_NAV_F32 = 2,        /* the floats: exact */
   VDB_NAV_SQ8 = 3,        /* a byte per rotated dimension: results must be

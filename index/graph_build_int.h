@@ -149,8 +149,21 @@ int vdb_graph_build_options(struct graph_builder *b);
 /* graph_build.c: the cost of searches in a graph over a sample of the rows,
 ** with codes of `prefix` dimensions (all: d or more). */
 int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost);
+/* graph_nav.c: nav and lo of b->g. x: scratch of a vector. */
+int vdb_graph_choose_nav(struct graph_builder *b, float *x);
+/* Were codes of fewer dimensions asked for, and are there fewer? */
+bool vdb_graph_prefix_is_short(const struct graph_builder *b);
 /* graph_space.c: rows in; navigation, centre, codes, router decided. */
 int vdb_graph_load_rows(struct graph_builder *b);
+/* The mean of a sample of the rows becomes the centre of g. */
+int vdb_graph_centre(const struct graph_builder *b, struct vdb_graph *g,
+                     float *x);
+/* Of codes, before a trial; g has their dimensions. */
+uint32_t vdb_graph_bits_begin(const struct graph_builder *b,
+                              const struct vdb_graph *g);
+/* May a build with the layout of g take the memory that it needs? */
+bool vdb_graph_memory_fits(const struct graph_builder *b,
+                           const struct vdb_graph *g);
 int vdb_graph_fill_router(struct graph_builder *b);
 /* Can the vector be stored in blocks of this index? */
 bool vdb_graph_vector_fits(const struct vdb_graph *g, const float *x);

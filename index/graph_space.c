@@ -2,9 +2,7 @@
 **
 ** ORDER    by a seeded hash of the key, ties by key: any prefix is a random
 **          sample, and the order depends on the set of rows alone.
-** NAV      bytes if every element of every row is an integer in 0..255 or
-**          -128..127; floats if these are few; else quantised bytes.
-**          Vectors of bits are, if the caller says so (graph_binary.c).
+** NAV      what blocks hold of a vector (graph_nav.c).
 ** CODES    bits and projection as asked for, else by rule and by trial
 **          (graph_probe.c).
 ** EQUALS   rows whose stored vectors are equal byte by byte share a node, the
@@ -22,7 +20,6 @@
 
 #define SAMPLE_MEAN   16384u    /* rows whose mean is the centre */
 #define SAMPLE_PCA    4096u     /* rows whose covariance is analysed */
-#define F32_MAX_BYTES 1024u     /* of a vector that blocks hold as floats */
 #define FULL_2BIT_MAX 384u      /* dimensions from which codes have one bit */
 #define ONE_BIT_FROM  256u      /* .. at first, if others are tried later */
 #define PREFIX        256u      /* principal dimensions tried */
@@ -66,36 +63,7 @@ done:
   return rc;
 }
 
-/* ---- Navigation ---------------------------------------------------------- */
-
-/* Are all elements integers of a byte? *lo is what byte 0 stands for. */
-static int rows_are_bytes(struct graph_builder *b, float *x, bool *out,
-                          int32_t *lo){
-  float least = 0, most = 0;
-  int rc = VECDB_OK;
-  *out = true;
-  for(uint32_t i=0; i<b->n && *out; i++){
-    TRY( b->src->fetch(b->src->arg, i, x) );
-    for(uint32_t j=0; j<b->src->d; j++){
-      if( !(x[j]>=-128 && x[j]<=255) || x[j]!=(float)(int32_t)x[j] ){
-        *out = false;
-        break;
-      }
-      least = x[j]<least ? x[j] : least;
-      most = x[j]>most ? x[j] : most;
-    }
-    if( least<0 && most>127 ) *out = false;
-  }
-  *lo = least<0 ? -128 : 0;
-done:
-  return rc;
-}
-
-/* Were codes of fewer dimensions asked for, and are there fewer? */
-static bool prefix_is_short(const struct graph_builder *b){
-  uint32_t n = b->opts->prefix, d = b->g->d;
-  return n>0 && n<d && graph_round_up(n, 64)<d;
-}
+/* ---- Codes --------------------------------------------------------------- */
 
 /* Codes of a projection, if a trial says that they make searches cheaper: how
 ** much of the energy it keeps does not tell (0.83 is enough for pictures,
@@ -105,7 +73,7 @@ static int prefix_choose(struct graph_builder *b, uint32_t *prefix){
   double full, part;
   int rc = VECDB_OK;
   *prefix = d;
-  if( prefix_is_short(b) ) *prefix = b->opts->prefix;
+  if( vdb_graph_prefix_is_short(b) ) *prefix = b->opts->prefix;
   if( b->opts->prefix || b->g->nav==VDB_NAV_F32 || d<=FULL_2BIT_MAX
    || d>PREFIX_FROM_MAX || b->n<PREFIX_ROWS_MIN ) goto done;
   TRY( vdb_graph_probe(b, d, &full) );
@@ -119,8 +87,8 @@ done:
 ** (graph_bits.c) large vectors begin with one: edges come from true distances, so
 ** the graph is as good, and is built from fewer bytes. (Measured, 256-d texts: a
 ** sixth less time. With 128 dimensions nothing is gained.) */
-static uint32_t bits_begin(const struct graph_builder *b){
-  const struct vdb_graph *g = b->g;
+uint32_t vdb_graph_bits_begin(const struct graph_builder *b,
+                              const struct vdb_graph *g){
   if( b->opts->bits ) return b->opts->bits;
   if( g->dims_code>=ONE_BIT_FROM && vdb_graph_bits_tried(b) ) return 1;
   return g->is_prefix || g->dims_code<=FULL_2BIT_MAX ? 2 : 1;
@@ -128,46 +96,36 @@ static uint32_t bits_begin(const struct graph_builder *b){
 
 static int space_choose(struct graph_builder *b, float *x){
   struct vdb_graph *g = b->g;
-  const struct vdb_graph_opts *o = b->opts;
-  bool is_bytes = false;
   uint32_t prefix;
   int rc = VECDB_OK;
-  if( o->nav==VDB_NAV_AUTO || o->nav==VDB_NAV_BYTES ){
-    TRY( rows_are_bytes(b, x, &is_bytes, &g->lo) );
-  }
-  if( o->nav==VDB_NAV_BITS ){
-    g->nav = VDB_NAV_BITS;
-    g->is_jaccard = o->is_jaccard;
+  TRY( vdb_graph_choose_nav(b, x) );
+  if( g->nav==VDB_NAV_BITS ){
+    g->is_jaccard = b->opts->is_jaccard;
     g->bits = 1;
     return vdb_graph_layout(g);
   }
-  g->nav = is_bytes ? VDB_NAV_BYTES
-         : o->nav==VDB_NAV_F32 || o->nav==VDB_NAV_SQ8 ? o->nav
-         : 4*g->d<=F32_MAX_BYTES && !prefix_is_short(b)
-           ? VDB_NAV_F32 : VDB_NAV_SQ8;
   TRY( prefix_choose(b, &prefix) );
   g->is_prefix = prefix<g->d && g->nav!=VDB_NAV_F32;
   g->dims_code = graph_round_up(g->is_prefix ? prefix : g->d, 64);
-  g->bits = bits_begin(b);
+  g->bits = vdb_graph_bits_begin(b, g);
   g->reuse = g->is_prefix ? 1 : 0;
   TRY( vdb_graph_layout(g) );
 done:
   return rc;
 }
 
-/* The mean of a sample, in double precision and in build order. */
-static int mean_compute(struct graph_builder *b, float *x){
+/* In double precision and in build order. */
+int vdb_graph_centre(const struct graph_builder *b, struct vdb_graph *g,
+                     float *x){
   uint32_t n = b->n<SAMPLE_MEAN ? b->n : SAMPLE_MEAN;
-  double *sum = vdb_calloc(b->g->d, sizeof(*sum));
+  double *sum = vdb_calloc(g->d, sizeof(*sum));
   int rc = VECDB_OK;
   if( sum==NULL ) return VECDB_NOMEM;
   for(uint32_t i=0; i<n; i++){
     TRY( b->src->fetch(b->src->arg, b->origin[i], x) );
-    for(uint32_t j=0; j<b->g->d; j++) sum[j] += x[j];
+    for(uint32_t j=0; j<g->d; j++) sum[j] += x[j];
   }
-  for(uint32_t j=0; j<b->g->d && n; j++){
-    b->g->mu[j] = (float)(sum[j]/(double)n);
-  }
+  for(uint32_t j=0; j<g->d && n; j++) g->mu[j] = (float)(sum[j]/(double)n);
 done:
   vdb_free(sum);
   return rc;
@@ -262,16 +220,21 @@ done:
   return rc;
 }
 
+bool vdb_graph_memory_fits(const struct graph_builder *b,
+                           const struct vdb_graph *g){
+  size_t sz;
+  size_t per_row = (size_t)g->stride + 4*(size_t)g->len_code + 4*g->n_lanes
+                 + BUILD_SPARE*sizeof(struct graph_near) + 36;
+  if( !vdb_mul_sz(b->n, per_row, &sz) ) return false;
+  return b->opts->sz_memory==0 || sz<=b->opts->sz_memory;
+}
+
 static int blocks_alloc(struct graph_builder *b){
   struct vdb_graph *g = b->g;
   uint32_t n_group = (uint32_t)(((uint64_t)b->n + (1u<<g->shift)-1)
                                 >> g->shift);
-  size_t sz;
-  size_t per_row = (size_t)g->stride + 4*(size_t)g->len_code + 4*g->n_lanes
-                 + BUILD_SPARE*sizeof(struct graph_near) + 36;
-  if( !vdb_mul_sz(b->n, per_row, &sz) ) return VECDB_TOOBIG;
-  if( b->opts->sz_memory && sz>b->opts->sz_memory ) return VECDB_TOOBIG;
-  sz = (size_t)b->n*g->stride;
+  size_t sz = (size_t)b->n*g->stride;
+  if( !vdb_graph_memory_fits(b, g) ) return VECDB_TOOBIG;
   b->block = vdb_malloc_aligned(sz+64);
   b->base = vdb_malloc_array((size_t)n_group+1, sizeof(*b->base));
   if( b->block==NULL || b->base==NULL ) return VECDB_NOMEM;
@@ -536,7 +499,7 @@ static int tables_compute(struct graph_builder *b, float *x){
   struct vdb_graph *g = b->g;
   int rc;
   if( g->nav==VDB_NAV_BITS ) return VECDB_OK;
-  TRY( mean_compute(b, x) );
+  TRY( vdb_graph_centre(b, g, x) );
   vdb_graph_draw_signs(g);
   vdb_graph_derive(g);
   if( !g->is_prefix ) return VECDB_OK;

@@ -621,6 +621,63 @@ TEST(graph__builds_the_codes_that_are_asked_for){
   vdb_free(q.x);
 }
 
+/* Eight clusters; their centres are `apart` times as far apart as their rows. */
+static struct rows clusters_make(uint32_t n, float apart, uint64_t seed){
+  enum { D = 264 };
+  static float centre[8*D];
+  struct rows r = { n, D, vdb_malloc_array((size_t)n*D, sizeof(float)) };
+  struct vdb_rng g;
+  REQUIRE(r.x!=NULL);
+  vdb_rng_init(&g, 31);
+  for(size_t i=0; i<VDB_ARRAY_LEN(centre); i++){
+    centre[i] = apart*(float)vdb_rng_gauss(&g);
+  }
+  vdb_rng_init(&g, seed);
+  for(uint32_t i=0; i<n; i++){
+    const float *c = centre + (size_t)D*vdb_rng_below(&g, 8);
+    for(size_t j=0; j<D; j++) r.x[i*D+j] = c[j] + (float)vdb_rng_gauss(&g);
+  }
+  return r;
+}
+
+/* Blocks hold bytes, or floats where bytes would hide neighbours, unless there
+** is no memory for floats or bytes are asked for. */
+TEST(graph__holds_floats_where_bytes_would_hide_neighbours){
+  static const struct {
+    float apart; struct vdb_graph_opts o; uint32_t nav;
+  } want[] = {
+    { 0, { .n_thread = 1 }, VDB_NAV_SQ8 },
+    { 4, { .n_thread = 1 }, VDB_NAV_SQ8 },
+    { 300, { .n_thread = 1 }, VDB_NAV_F32 },
+    { 300, { .n_thread = 3 }, VDB_NAV_F32 },
+    { 300, { .nav = VDB_NAV_SQ8 }, VDB_NAV_SQ8 },
+    { 300, { .prefix = 64 }, VDB_NAV_SQ8 },
+    { 300, { .sz_memory = 800*5500 }, VDB_NAV_SQ8 }
+  };
+  uint64_t one = 0;
+  for(size_t i=0; i<VDB_ARRAY_LEN(want); i++){
+    struct rows r = clusters_make(800, want[i].apart, vt_seed());
+    struct rows q = clusters_make(20, want[i].apart, vt_seed()+1);
+    struct vdb_graph_opts o = want[i].o;
+    struct vdb_graph_info info;
+    struct built m;
+    o.seed = 1;
+    o.no_calibration = true;
+    build(&m, &r, &o);
+    vdb_graph_info(m.g, &info);
+    CHECK_U64(want[i].nav, info.nav);
+    CHECK_INT(want[i].nav==VDB_NAV_SQ8, info.needs_rerank);
+    if( want[i].nav==VDB_NAV_F32 ){
+      CHECK(recall_of(&m, &q, 64, NULL)>=0.97);
+      if( want[i].o.n_thread==1 ) one = built_digest(&m);
+      CHECK_U64(one, built_digest(&m));
+    }
+    built_close(&m);
+    vdb_free(r.x);
+    vdb_free(q.x);
+  }
+}
+
 /* Another width than that of the rule is taken where the trial says so; the
 ** index is whole then, and the same for any number of threads. */
 TEST(graph__takes_other_bits_after_a_trial){
