@@ -4,9 +4,10 @@
 ** torch on the same): rows are attached once, then batches of Q queries, k = 10
 ** and 100, 5 times at least and 20 where they are short, with queries of their
 ** own. Up to 100 queries of each configuration are compared with the CPU, bit
-** for bit; where they differ there is no number. Then the device's part of a
-** graph, for the first size: lists of 64 neighbours, edges. Goals are those of
-** one H200.
+** for bit; where they differ there is no number. Then, for the first size, the
+** device's part of a graph: lists of 64 neighbours, edges; and k-means of 4,096
+** centroids and 20 rounds, of 256 and 2 for less than 100,000 rows, which is
+** compared with the CPU's only then. Goals are those of one H200.
 **
 ** Usage: b_gpu [-n rows] [-q] [-o FILE]     -n: one size instead of all, 128
 ** dimensions; -q: few batches. Without a GPU it says so and measures nothing.
@@ -16,6 +17,7 @@
 
 #include "gpu/gpu.h"
 #include "index/index.h"
+#include "index/kmeans.h"
 #include "simd/simd.h"
 #include "util/pool.h"
 #include "bench/clock.h"
@@ -195,6 +197,67 @@ static void graph(void){
   free(edge);
 }
 
+/* Are centroids and lists those of the CPU? */
+static bool kmeans_is_right(const vdb_gpu_kmeans *m, const float *first){
+  struct vdb_kmeans p = { .rows = rows, .n = (uint32_t)n_rows,
+                          .d = (uint32_t)dim, .k = m->k,
+                          .n_round = m->n_round, .n_thread = vdb_cpu_count() };
+  size_t sz = (size_t)m->k*dim*sizeof(float);
+  float *centroid = allocate(sz);
+  uint32_t *list = allocate(n_rows*sizeof(*list));
+  bool right;
+  memcpy(centroid, first, sz);
+  right = vdb_kmeans_run(&p, centroid, list, NULL)==VECDB_OK
+       && memcmp(centroid, m->centroid, sz)==0
+       && memcmp(list, m->list, n_rows*sizeof(*list))==0;
+  free(centroid);
+  free(list);
+  return right;
+}
+
+/* A piece of its own, so that sending the rows counts. */
+static int kmeans_ask(vdb_gpu_kmeans *m, double *seconds){
+  vdb_gpu_source src = source();
+  struct gpu_piece *own = NULL;
+  double t0 = wall_seconds();
+  int code = vdb_gpu_piece_create(&own);
+  if( code==VDB_GPU_OK ) code = vdb_gpu_piece_kmeans(own, &src, m);
+  *seconds = wall_seconds()-t0;
+  vdb_gpu_piece_destroy(own);
+  return code;
+}
+
+/* The first centroids are rows, evenly spaced. */
+static void kmeans(void){
+  bool is_small = n_rows<100000, has_goal = n_rows==1000000 && dim==128;
+  uint32_t k = is_small ? 256 : 4096;
+  size_t sz = k*dim*sizeof(float);
+  float *first = allocate(sz);
+  vdb_gpu_kmeans m = { .size = sizeof(m), .k = k, .centroid = allocate(sz),
+                       .n_round = is_small ? 2 : 20,
+                       .list = allocate(n_rows*sizeof(uint32_t)) };
+  char name[48];
+  double t;
+  int code;
+  for(size_t c=0; c<k; c++){
+    memcpy(first + c*dim, rows + c*n_rows/k*dim, dim*sizeof(float));
+  }
+  memcpy(m.centroid, first, sz);
+  code = kmeans_ask(&m, &t);
+  if( code!=VDB_GPU_OK || (is_small && !kmeans_is_right(&m, first)) ){
+    printf("k-means: void: %s\n", code ? vdb_gpu_why(code)
+                                       : "other bits than the CPU's");
+    n_missed++;
+  }else{
+    snprintf(name, sizeof(name), "k-means, %u centroids, %u iterations", k,
+             m.n_moved);
+    figure(name, t, "s", has_goal ? AT_MOST : GOAL_NONE, 0.3);
+  }
+  free(first);
+  free(m.centroid);
+  free(m.list);
+}
+
 static void one_size(size_t n, size_t d, bool is_quick, bool has_graph){
   static const size_t nq[] = { 1, 4, 16, 64, 100, 256, 1000, 4000, 10000 };
   double t0;
@@ -213,7 +276,10 @@ static void one_size(size_t n, size_t d, bool is_quick, bool has_graph){
     measure(nq[i], 10);
     if( nq[i]==1 || nq[i]==100 || nq[i]==1000 ) measure(nq[i], K_MAX);
   }
-  if( has_graph ) graph();
+  if( has_graph ){
+    graph();
+    kmeans();
+  }
   vdb_gpu_piece_destroy(piece);
   free(rows);
   free(queries);

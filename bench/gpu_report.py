@@ -18,7 +18,7 @@ import sys
 TIME = re.compile(r"^(\d+)x(\d+) Q=(\d+) k=(\d+)\s+(?:torch (\S+)\s+)?"
                   r"([\d.e+-]+) ms(.*)$")
 CEILING = re.compile(r"^(copy|fp16 matmul|pinned upload)\s+([\d.]+) (\S+)$")
-FIGURE = re.compile(r"^(attach|lists|edges|graph)(.*?)\s{2,}([\d.e+-]+) s\b(.*)$")
+FIGURE = re.compile(r"^(attach|lists|edges|graph|k-means)(.*?)\s{2,}([\d.e+-]+) s\b(.*)$")
 
 
 def read(folder, name):

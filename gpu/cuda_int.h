@@ -144,6 +144,8 @@ int vdb_cuda_attach(vdb_gpu_device *d, const vdb_gpu_source *src,
 void vdb_cuda_detach(vdb_gpu_rows *r);
 int vdb_cuda_estimate(vdb_gpu_device *d, const vdb_gpu_source *src,
                       uint64_t *bytes);
+/* Rows on the device have changed: the copy is made again. */
+int vdb_cuda_copy_again(vdb_gpu_rows *r);
 /* Fill q->copy and so on of n queries; flag[i] is set where the filter cannot
 ** be used. */
 int vdb_cuda_prepare(vdb_gpu_rows *r, const dev_queries *q, uint32_t n,
@@ -212,8 +214,72 @@ int vdb_cuda_edges_out(vdb_gpu_device *d, const dev_edges *g, uint32_t *out);
 
 int vdb_cuda_edges(vdb_gpu_rows *r, vdb_gpu_edges *e);
 
+/* ---- cuda_means.cu, cuda_kmeans.cu --------------------------------------- */
+
+/* list[i] of n rows on the device becomes the nearest row of c by canonical
+** distances: of all, or of those that have ROW_NONE. */
+int vdb_cuda_nearest_scan(vdb_gpu_device *d, const float *x, uint32_t n,
+                          const vdb_gpu_rows *c, uint32_t *list, bool is_all);
+/* The first of each answer of vdb_cuda_output; ROW_NONE where there is none. */
+int vdb_cuda_nearest_take(vdb_gpu_device *d, const uint32_t *row,
+                          const uint32_t *n_out, uint32_t cap, uint32_t n,
+                          uint32_t n_centroid, uint32_t *list);
+int vdb_cuda_changed(vdb_gpu_device *d, const uint32_t *list,
+                     const uint32_t *before, uint32_t n, uint32_t *n_changed);
+
+/* i=0..n-1 by list, in order. Between the two calls the host makes `first` of
+** `size`. */
+struct dev_sort {
+  const uint32_t *list;            /* n, below k */
+  const uint32_t *row;             /* what i stands for; NULL: i */
+  uint32_t n, k, tile, n_tile, n_bit;   /* n_bit: of the numbers of lists */
+  uint32_t *count;                 /* k x n_tile */
+  uint32_t *size;                  /* k */
+  const uint32_t *first;           /* k+1 */
+  uint32_t *member;                /* n */
+};
+int vdb_cuda_sort_count(vdb_gpu_device *d, const dev_sort *s);
+int vdb_cuda_sort_place(vdb_gpu_device *d, const dev_sort *s);
+
+/* Means of lists that were sorted; list l's goes to centroid + l*stride. */
+struct dev_means {
+  const float *x;
+  uint32_t d, k, n_run;
+  bool is_unit;
+  const uint32_t *member, *first, *runs;   /* k+1: where rows and runs of a list
+                                   ** begin */
+  double *part;                    /* n_run x d */
+  float *centroid;
+  int64_t stride;
+};
+int vdb_cuda_means(vdb_gpu_device *d, const dev_means *g);
+
+/* A list of n rows is split between centroids a and b. */
+struct dev_split {
+  const float *x;
+  uint32_t *member;                /* n */
+  uint32_t n, d;
+  float *a, *b;
+  unsigned long long *far;
+  uint32_t *side;                  /* n: 1 for those nearer to b */
+};
+/* b becomes the row farthest from a. */
+int vdb_cuda_split_begin(vdb_gpu_device *d, const dev_split *g);
+int vdb_cuda_split_sides(vdb_gpu_device *d, const dev_split *g);
+int vdb_cuda_split_end(vdb_gpu_device *d, const dev_split *g,
+                       const uint32_t *sorted, uint32_t n_a, uint32_t from,
+                       uint32_t to, uint32_t *list);
+
+int vdb_cuda_kmeans(vdb_gpu_rows *r, vdb_gpu_kmeans *m);
+
 /* ---- cuda_knn.cu, cuda_test.cu ------------------------------------------- */
 int vdb_cuda_knn(vdb_gpu_rows *r, const vdb_gpu_knn *q);
+/* May lists of nearest rows of r be made by the filter for many queries? */
+bool vdb_cuda_nearest_filters(const vdb_gpu_rows *r);
+/* list[i] = the nearest row of r, for n queries that are on the device; or
+** ROW_NONE, where the filter has none. Nothing waits. */
+int vdb_cuda_nearest(vdb_gpu_rows *r, const void *queries, uint32_t n,
+                     int (*cancelled)(void *arg), void *arg, uint32_t *list);
 /* Does the device compute what it should? INTERNAL if not. */
 int vdb_cuda_test(vdb_gpu_device *d);
 

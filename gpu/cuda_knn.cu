@@ -31,6 +31,7 @@ struct knn_work {
   uint32_t *which;                 /* on the device */
   uint32_t *row, *n_out;
   float *distance;
+  const char *resident;            /* queries that are there already, or NULL */
   uint32_t *host;                  /* n_block flags, then n_block lists */
 };
 
@@ -45,7 +46,7 @@ static void work_free(knn_work *w){
   dev_array_free(d, w->l.count, n_pad);
   dev_array_free(d, w->l.flag, n_pad);
   dev_array_free(d, w->l.tau, n_pad);
-  vdb_cuda_free(d, (void*)w->dq.raw, n*w->r->sz_vec);
+  if( w->resident==NULL ) vdb_cuda_free(d, (void*)w->dq.raw, n*w->r->sz_vec);
   dev_array_free(d, w->dq.copy, n_pad*w->r->sz_copy);
   dev_array_free(d, w->dq.a, n_pad);
   dev_array_free(d, w->dq.lin, n_pad);
@@ -68,7 +69,7 @@ static int work_alloc(knn_work *w){
   DEV_TRY( dev_array(d, &w->l.count, n_pad) );
   DEV_TRY( dev_array(d, &w->l.flag, n_pad) );
   DEV_TRY( dev_array(d, &w->l.tau, n_pad) );
-  DEV_TRY( vdb_cuda_alloc(d, &raw, n*w->r->sz_vec) );
+  if( w->resident==NULL ) DEV_TRY( vdb_cuda_alloc(d, &raw, n*w->r->sz_vec) );
   w->dq.raw = raw;
   if( w->has_filter ){
     DEV_TRY( dev_array(d, &w->dq.copy, n_pad*w->r->sz_copy) );
@@ -307,6 +308,60 @@ int vdb_cuda_knn(vdb_gpu_rows *r, const vdb_gpu_knn *q){
   for(uint32_t i=0; i<q->n_query; i+=w.n_block){
     uint32_t n = q->n_query-i<w.n_block ? q->n_query-i : w.n_block;
     DEV_TRY( block_search(&w, i, n) );
+  }
+done:
+  if( code!=VDB_GPU_OK ) (void)vdb_cuda_sync(r->d);
+  work_free(&w);
+  return code;
+}
+
+/* ---- Queries on the device ----------------------------------------------- */
+
+#define NEAREST_FEW   64u              /* rows: all distances are taken */
+#define NEAREST_TIES  32u
+
+bool vdb_cuda_nearest_filters(const vdb_gpu_rows *r){
+  return r->d->path==2 || (r->d->path==0 && r->src.n_rows>=NEAREST_FEW);
+}
+
+/* The answers stay on the device, so lists that overflowed are not known here:
+** they become ROW_NONE like those with too many ties. */
+static int block_nearest(knn_work *w, uint32_t first, uint32_t n,
+                         uint32_t *list){
+  int code;
+  w->l.n = n;
+  w->l.n_pad = (n + TILE-1)/TILE*TILE;
+  w->dq.raw = w->resident + (size_t)first*w->r->sz_vec;
+  DEV_TRY( lists_filter(w) );
+  DEV_TRY( vdb_cuda_output(w->r, &w->l, w->cap_out, w->row, w->distance,
+                           w->n_out) );
+  DEV_TRY( vdb_cuda_nearest_take(w->r->d, w->row, w->n_out, w->cap_out, n,
+                                 w->r->src.n_rows, list + first) );
+  w->r->d->stats.n_query += n;
+done:
+  return code;
+}
+
+int vdb_cuda_nearest(vdb_gpu_rows *r, const void *queries, uint32_t n,
+                     int (*cancelled)(void *arg), void *arg, uint32_t *list){
+  vdb_gpu_knn q = {};
+  knn_work w = {};
+  int code;
+  q.n_query = n;
+  q.k = 1;
+  q.cap = NEAREST_TIES;
+  q.cancelled = cancelled;
+  q.arg = arg;
+  w.r = r;
+  w.q = &q;
+  w.resident = (const char*)queries;
+  work_shape(&w);
+  w.has_filter = true;
+  DEV_TRY( work_alloc(&w) );
+  for(uint32_t i=0; i<n; i+=w.n_block){
+    uint32_t n_some = n-i<w.n_block ? n-i : w.n_block;
+    DEV_TRY( work_poll(&w) );
+    DEV_TRY( block_nearest(&w, i, n_some, list) );
   }
 done:
   if( code!=VDB_GPU_OK ) (void)vdb_cuda_sync(r->d);

@@ -251,6 +251,14 @@ static int api_edges(vdb_gpu_rows *r, vdb_gpu_edges *e){
   return code;
 }
 
+static int api_kmeans(vdb_gpu_rows *r, vdb_gpu_kmeans *m){
+  cuda_scope s;
+  int code = scope_enter(&s, r->d->i_device);
+  if( code==VDB_GPU_OK ) code = vdb_cuda_kmeans(r, m);
+  scope_leave(&s);
+  return code;
+}
+
 static int api_stats(vdb_gpu_device *d, vdb_gpu_stats *out){
   *out = d->stats;
   out->size = sizeof(*out);
@@ -281,7 +289,7 @@ static const vdb_gpu_api cuda_api = {
 #endif
   VECDB_VERSION, api_device_count, api_device_info, api_open, api_close,
   vdb_cuda_estimate, api_attach, api_detach, api_knn, api_stats, api_control,
-  api_edges
+  api_edges, api_kmeans
 };
 
 extern "C" __attribute__((visibility("default")))

@@ -385,6 +385,11 @@ done:
   return code;
 }
 
+int vdb_cuda_copy_again(vdb_gpu_rows *r){
+  copy_drop(r);
+  return rows_copy(r);
+}
+
 int vdb_cuda_attach(vdb_gpu_device *d, const vdb_gpu_source *src,
                     vdb_gpu_rows **out){
   vdb_gpu_rows *r;

@@ -55,6 +55,9 @@ int  vdb_gpu_piece_knn(struct gpu_piece *p, const vdb_gpu_source *src,
 /* The same: edges of a graph. */
 int  vdb_gpu_piece_edges(struct gpu_piece *p, const vdb_gpu_source *src,
                          vdb_gpu_edges *e);
+/* The same: k-means. */
+int  vdb_gpu_piece_kmeans(struct gpu_piece *p, const vdb_gpu_source *src,
+                          vdb_gpu_kmeans *m);
 /* Is it resident at the moment? A guess for the planner. */
 bool vdb_gpu_piece_is_resident(const struct gpu_piece *p);
 #endif

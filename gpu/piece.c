@@ -77,17 +77,19 @@ static int piece_attach(struct gpu_process *g, struct gpu_piece *p,
   return VDB_GPU_OK;
 }
 
-/* What a piece is asked: the nearest rows, or edges. */
+/* What a piece is asked: the nearest rows, edges, or k-means. */
 struct piece_request {
   const vdb_gpu_knn *knn;
   vdb_gpu_edges *edges;
+  vdb_gpu_kmeans *kmeans;
 };
 
 static int request_send(struct gpu_process *g, const struct gpu_piece *p,
                         const struct piece_request *q){
   g->n_call++;
   return q->knn ? g->api->knn(p->rows, q->knn)
-                : g->api->edges(p->rows, q->edges);
+       : q->edges ? g->api->edges(p->rows, q->edges)
+                  : g->api->kmeans(p->rows, q->kmeans);
 }
 
 /* One request. The caller's own pieces are the newest, so when the request
@@ -119,6 +121,12 @@ int vdb_gpu_piece_knn(struct gpu_piece *p, const vdb_gpu_source *src,
 int vdb_gpu_piece_edges(struct gpu_piece *p, const vdb_gpu_source *src,
                         vdb_gpu_edges *e){
   struct piece_request r = { .edges = e };
+  return piece_ask(p, src, &r);
+}
+
+int vdb_gpu_piece_kmeans(struct gpu_piece *p, const vdb_gpu_source *src,
+                         vdb_gpu_kmeans *m){
+  struct piece_request r = { .kmeans = m };
   return piece_ask(p, src, &r);
 }
 

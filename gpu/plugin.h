@@ -20,7 +20,7 @@
 #include <stdint.h>
 
 #define VDB_GPU_ABI_VERSION  1u    /* this interface */
-#define VDB_GPU_RULES  2u   /* gpu/rules.h, gpu/edges.h: what is computed */
+#define VDB_GPU_RULES  3u   /* gpu/rules.h, gpu/edges.h: what is computed */
 #define VDB_GPU_CANON  1u    /* simd/simd.h: 32 partial sums, and so on */
 #define VDB_GPU_K_MAX  2048u
 #define VDB_GPU_DIM_MAX  4096u
@@ -111,6 +111,21 @@ typedef struct vdb_gpu_edges {
   uint32_t n_attached;              /* and before any were attached */
 } vdb_gpu_edges;
 
+/* K-means over all rows, which are float32 under l2, as index/kmeans.h defines
+** it: the same bits. The resident rows are read; centroids and lists come and
+** go. */
+typedef struct vdb_gpu_kmeans {
+  uint32_t size, k;                 /* k: centroids */
+  uint32_t n_round, is_unit;        /* rounds at most, 0: 12; centroids are
+                                    ** scaled to length 1 */
+  int (*progress)(void *arg, double done);   /* 0..1; nonzero: give up */
+  void *arg;
+  float *centroid;                  /* k x dim, finite: the first, then the
+                                    ** last; kept on error */
+  uint32_t *list;                   /* n_rows: the nearest of the last */
+  uint32_t n_moved, reserved;       /* rounds in which they moved */
+} vdb_gpu_kmeans;
+
 typedef struct vdb_gpu_stats {
   uint32_t size, reserved;
   uint64_t sz_rows, sz_budget;      /* bytes resident, and allowed */
@@ -150,6 +165,7 @@ typedef struct vdb_gpu_api {
   int (*control)(vdb_gpu_device *d, uint32_t what, uint64_t value);
   /* UNSUPPORTED: not such rows, or numbers out of range. */
   int (*edges)(vdb_gpu_rows *r, vdb_gpu_edges *e);
+  int (*kmeans)(vdb_gpu_rows *r, vdb_gpu_kmeans *m);
 } vdb_gpu_api;
 
 /* NULL if the plugin does not know this version of the interface. */

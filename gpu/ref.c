@@ -215,7 +215,8 @@ static int ref_control(vdb_gpu_device *d, uint32_t what, uint64_t value){
 #define REF_API(abi, rules, canon) { \
   sizeof(vdb_gpu_api), abi, rules, canon, "reference", VECDB_VERSION, \
   ref_device_count, ref_device_info, ref_open, ref_close, ref_estimate, \
-  ref_attach, ref_detach, ref_knn, ref_stats, ref_control, vdb_ref_edges }
+  ref_attach, ref_detach, ref_knn, ref_stats, ref_control, vdb_ref_edges, \
+  vdb_ref_kmeans }
 
 static const vdb_gpu_api ref_api =
     REF_API(VDB_GPU_ABI_VERSION, VDB_GPU_RULES, VDB_GPU_CANON);

@@ -24,4 +24,6 @@ static inline bool ref_counts_down(uint64_t *n){
 
 /* ref_graph.c */
 int vdb_ref_edges(vdb_gpu_rows *r, vdb_gpu_edges *e);
+/* ref_kmeans.c */
+int vdb_ref_kmeans(vdb_gpu_rows *r, vdb_gpu_kmeans *m);
 #endif

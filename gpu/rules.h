@@ -1,6 +1,6 @@
 /* rules.h -- why a device's filter loses no row, and the rules it goes by.
 **
-** Used by   gpu/cuda_*.cu. C11 and nvcc. What changes a result raises
+** Used by   gpu/cuda_*.cu, k-means. C11 and nvcc. What changes a result raises
 **           VDB_GPU_RULES (plugin.h).
 **
 ** FILTER    Tensor cores compute v, an approximation of a value V by which
@@ -160,6 +160,16 @@ RULES_FN uint32_t rules_visit(uint32_t i, uint32_t step, uint32_t n){
 RULES_FN uint32_t rules_growth(uint32_t capacity, uint32_t k){
   uint32_t g = capacity/(4*(k ? k : 1));
   return g<2 ? 2 : g>16 ? 16 : g;
+}
+
+/* ---- K-means (index/kmeans.h) -------------------------------------------- */
+
+#define RULES_KMEANS_ROUNDS  12u     /* where nobody says how many */
+#define RULES_SPLIT_ROUNDS   4       /* of the 2-means of a list */
+#define RULES_SUM_RUN        256u    /* rows summed before sums are added */
+/* Fewer than one row of a thousand changed its list: that was all. */
+RULES_FN bool rules_kmeans_ends(uint32_t n_changed, uint32_t n){
+  return (uint64_t)n_changed*1000<n;
 }
 
 /* ---- Last steps of distances (simd/simd.h) ------------------------------- */

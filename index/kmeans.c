@@ -7,19 +7,17 @@
 **   rounded to float, and scaled to length 1 where that is asked for.
 ** EMPTY   A list without rows takes half of the largest list (the first of
 **   those equally large): by 2-means from its centroid and its row farthest
-**   from that, SPLIT_ROUNDS rounds. Lists of one row are not split.
+**   from that, RULES_SPLIT_ROUNDS rounds. Lists of one row are not split.
 */
 #include <math.h>
 
+#include "gpu/rules.h"
 #include "index/index.h"
 #include "index/kmeans.h"
 #include "simd/simd.h"
 #include "util/mem.h"
 #include "util/pool.h"
 
-#define ROUNDS        12u
-#define SPLIT_ROUNDS  4
-#define SUM_RUN       256u
 #define ASSIGN_BLOCK  4096u
 
 struct kmeans {
@@ -97,7 +95,7 @@ static void mean_of_rows(const struct kmeans *m, const uint32_t *row,
     const float *x = kmeans_row(m, row[i]);
     if( which && which[i]!=side ) continue;
     for(size_t j=0; j<d; j++) run[j] += (double)x[j];
-    if( ++n_in%SUM_RUN!=0 ) continue;
+    if( ++n_in%RULES_SUM_RUN!=0 ) continue;
     for(size_t j=0; j<d; j++){
       sum[j] += run[j];
       run[j] = 0;
@@ -149,7 +147,7 @@ static void list_split(struct kmeans *m, uint32_t from, uint32_t to,
     }
   }
   memcpy(b, kmeans_row(m, row[far]), d*sizeof(*b));
-  for(int round=0; round<SPLIT_ROUNDS; round++){
+  for(int round=0; round<RULES_SPLIT_ROUNDS; round++){
     for(uint32_t i=0; i<n; i++){
       const float *x = kmeans_row(m, row[i]);
       side[i] = vdb_l2sq(VECDB_F32, b, x, d)<vdb_l2sq(VECDB_F32, a, x, d);
@@ -187,7 +185,7 @@ static uint32_t rows_moved(const struct kmeans *m){
 
 static int rounds_run(struct kmeans *m, uint32_t *n_round){
   const struct vdb_kmeans *p = m->p;
-  uint32_t most = p->n_round ? p->n_round : ROUNDS;
+  uint32_t most = p->n_round ? p->n_round : RULES_KMEANS_ROUNDS;
   int rc = VECDB_OK;
   for(uint32_t r=0; ; r++){
     *n_round = r;
@@ -197,7 +195,7 @@ static int rounds_run(struct kmeans *m, uint32_t *n_round){
     memcpy(m->before, m->list, p->n*sizeof(*m->list));
     TRY( rows_assign(m) );
     if( r==most ) break;
-    if( r>0 && (uint64_t)rows_moved(m)*1000<p->n ) break;
+    if( r>0 && rules_kmeans_ends(rows_moved(m), p->n) ) break;
     members_sort(m);
     TRY( vdb_pool_run(p->n_thread, p->k, mean_task, m) );
     TRY( empties_fill(m) );

@@ -2,17 +2,13 @@
 ** plugin, run on the CPU, give those of the reference plugin, number by number,
 ** and both are edges of a graph.
 */
-#include <dlfcn.h>
 #include <math.h>
 
-#include "vt.h"
+#include "unit/gpu_plugin.h"
 
 #include "gpu/edges.h"
-#include "gpu/plugin.h"
 #include "simd/simd.h"
-#include "util/mem.h"
 #include "util/rng.h"
-#include "vecdb.h"
 
 static struct vdb_rng rng;
 static float *rows;
@@ -25,30 +21,6 @@ static int rows_fetch(void *arg, uint32_t first, uint32_t n, void *dst){
 }
 
 /* ---- A plugin ------------------------------------------------------------ */
-
-struct plugin {
-  const vdb_gpu_api *api;
-  vdb_gpu_device *dev;
-  vdb_gpu_rows *rows;
-};
-
-static bool plugin_open(struct plugin *p, const char *name){
-  const char *build = getenv("VECDB_BUILD"), *other = NULL;
-  vdb_gpu_config cfg = { .size = sizeof(cfg), .alloc = vdb_malloc,
-                         .release = vdb_free };
-  vdb_gpu_entry_fn entry = NULL;
-  char path[4096];
-  void *so, *symbol;
-  if( strcmp(name, "emu")==0 ) other = getenv("VECDB_GPU_PLUGIN");
-  snprintf(path, sizeof(path), "%s/libvecdb_gpu_%s.so", build ? build : ".",
-           name);
-  so = dlopen(other && other[0] ? other : path, RTLD_NOW|RTLD_LOCAL);
-  if( so==NULL ) return false;
-  symbol = dlsym(so, VDB_GPU_ENTRY);
-  memcpy(&entry, &symbol, sizeof(entry));
-  p->api = entry(VDB_GPU_ABI_VERSION, (uint32_t)sizeof(*p->api));
-  return p->api->open(&cfg, &p->dev)==VDB_GPU_OK;
-}
 
 static int edges_of(struct plugin *p, vdb_gpu_edges *e){
   vdb_gpu_source src = { .size = sizeof(src), .metric = VECDB_L2,

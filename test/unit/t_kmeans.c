@@ -107,6 +107,42 @@ TEST(kmeans__the_same_from_threads_and_plugins){
   }
 }
 
+static int fetch_rows(void *arg, uint32_t i, uint32_t n, void *dst){
+  (void)arg;
+  memcpy(dst, rows + (size_t)i*D, (size_t)n*D*sizeof(float));
+  return 0;
+}
+
+/* All of it on the device, by the library's way there. */
+TEST(kmeans__the_same_as_a_request_to_a_plugin){
+  struct vdb_kmeans p = task(N, K);
+  vdb_gpu_source src = { .size = sizeof(src), .metric = VECDB_L2,
+      .type = VECDB_F32, .dim = D, .n_rows = N, .fetch = fetch_rows };
+  float centroid[2][K*D];
+  uint32_t list[2][N], n_round;
+  vdb_gpu_kmeans m = { .size = sizeof(m), .k = K, .centroid = centroid[1],
+                       .list = list[1] };
+  struct gpu_piece *piece = NULL;
+  fill(vt_seed(), 5);
+  CHECK_RC(VECDB_OK, vdb_gpu_path_set(gpu_plugin()));
+  if( vdb_gpu_start()!=VDB_GPU_OK ) SKIP("no device");
+  CHECK_INT(VDB_GPU_OK, vdb_gpu_piece_create(&piece));
+  memcpy(centroid[0], first, sizeof(first));
+  memcpy(centroid[1], first, sizeof(first));
+  CHECK_RC(VECDB_OK, vdb_kmeans_run(&p, centroid[0], list[0], &n_round));
+  CHECK_INT(VDB_GPU_OK, vdb_gpu_piece_kmeans(piece, &src, &m));
+  CHECK_MEM(centroid[0], centroid[1], sizeof(centroid[0]));
+  CHECK_MEM(list[0], list[1], sizeof(list[0]));
+  CHECK_U64(n_round, m.n_moved);
+  /* A device that is lost says so, and from then on there is none. */
+  memcpy(centroid[1], first, sizeof(first));
+  CHECK_INT(VDB_GPU_OK, vdb_gpu_control(VDB_GPU_FAIL_LAUNCH, 2));
+  CHECK_INT(VDB_GPU_DEVICE_LOST, vdb_gpu_piece_kmeans(piece, &src, &m));
+  CHECK_MEM(first, centroid[1], sizeof(first));
+  CHECK_INT(VDB_GPU_DEVICE_LOST, vdb_gpu_piece_kmeans(piece, &src, &m));
+  vdb_gpu_piece_destroy(piece);
+}
+
 TEST(kmeans__empty_lists_take_half_of_the_largest){
   struct vdb_kmeans p = task(N, K);
   float centroid[K*D];
