@@ -64,7 +64,7 @@ static void plan_effort(const struct coll *c, int v,
     p->recall = g.recall;
     return;
   }
-  p->ef = ef;
+  p->ef = ef<VDB_GRAPH_EF_MAX ? ef : VDB_GRAPH_EF_MAX;
   p->stop = -1;
 }
 

@@ -13,6 +13,7 @@
 #include "api/graph.h"
 
 #include "store/coll_int.h"
+#include "store/graphs.h"
 #include "pager/file.h"
 #include "util/crc32c.h"
 #include "unit/lib_host.h"
@@ -624,6 +625,35 @@ TEST(graphs__hostile_records_and_blocks_are_survived){
   CHECK(n_found>=n/2);
   free(sound);
   vdb_file_mem_destroy(w.ops);
+}
+
+/* Whatever effort is asked for, a walk can do no more than its tables hold: a
+** plan for so many rows that it would pay says no more. */
+TEST(graphs__are_asked_for_no_more_effort_than_there_is){
+  struct graph_wish wish = { .ef = 1u<<31 };
+  struct pager_config cfg = { .path = "x.vdb",
+                              .open_flags = VECDB_OPEN_READWRITE };
+  struct vdb_err err = { 0 };
+  struct store *st = NULL;
+  struct coll *c = NULL;
+  struct graph_plan p;
+  struct world w;
+  world_create(&w, HOME_FILE, 700);
+  OK(w.db, vecdb_close(w.db));
+  cfg.file = w.ops;
+  REQUIRE_RC(VECDB_OK, vdb_store_open(&cfg, &err, &st));
+  REQUIRE_RC(VECDB_OK, vdb_store_begin_read(st));
+  REQUIRE_RC(VECDB_OK, vdb_store_coll_open(st, "t", &c));
+  REQUIRE_RC(VECDB_OK, vdb_coll_refresh(c));
+  REQUIRE_RC(VECDB_OK, vdb_graphs_load(c));
+  vdb_graphs_plan_range(c, 0, &wish, (uint64_t)1<<50, &p);
+  CHECK(p.use_graph);
+  CHECK_U64(VDB_GRAPH_EF_MAX, p.ef);
+  vdb_store_coll_close(c);
+  REQUIRE_RC(VECDB_OK, vdb_store_end_read(st));
+  REQUIRE_RC(VECDB_OK, vdb_store_close(st));
+  w.db = world_connect(&w);
+  world_destroy(&w);
 }
 
 /* The graphs of columns 1 and 2 change places, each sound in itself. */
