@@ -32,8 +32,6 @@ static const char *argument(int argc, char **argv, const char *name,
   return missing;
 }
 
-static long number(const char *z){ return strtol(z, NULL, 10); }
-
 /* Only these may be given. */
 static bool arguments_known(int argc, char **argv, const char *const *names){
   for(int i=2; i<argc; i++){
@@ -62,12 +60,12 @@ bool cmd_recall(struct shell *sh, int argc, char **argv){
     }
     return true;
   }
-  z = sqlite3_mprintf("SELECT k, ef, n, recall, lower, upper, ms FROM "
-      "vecdb_recall(%Q, %Q, %ld, %ld, %ld)", argv[1],
+  z = sqlite3_mprintf("SELECT filter_bucket, k, ef, n, recall, lower, "
+      "upper, ms FROM vecdb_recall(%Q, %Q, %Q, %Q, %Q)", argv[1],
       argument(argc, argv, "column", NULL),
-      number(argument(argc, argv, "k", "10")),
-      number(argument(argc, argv, "samples", "100")),
-      number(argument(argc, argv, "seed", "1")));
+      argument(argc, argv, "k", "10"),
+      argument(argc, argv, "samples", "100"),
+      argument(argc, argv, "seed", "1"));
   if( z ) cmd_query(sh, z, NULL);
   sqlite3_free(z);
   return true;

@@ -53,9 +53,13 @@ static int request_number(sqlite3_value **argv, int argc, int i,
                           const char *what, sqlite3_int64 *out, char **err){
   if( i>=argc || sqlite3_value_type(argv[i])==SQLITE_NULL ) return SQLITE_OK;
   *out = sqlite3_value_int64(argv[i]);
-  if( *out>=lo && *out<=hi ) return SQLITE_OK;
-  return vdb_sql_fail(err, SQLITE_ERROR, "vecdb_recall: %s is %lld, expected "
-                      "%lld to %lld", what, *out, lo, hi);
+  if( sqlite3_value_numeric_type(argv[i])==SQLITE_INTEGER
+   && *out>=lo && *out<=hi ){
+    return SQLITE_OK;
+  }
+  return vdb_sql_fail(err, SQLITE_ERROR, "vecdb_recall: %s is %s, expected "
+                      "%lld to %lld", what, sqlite3_value_text(argv[i]), lo,
+                      hi);
 }
 
 static int request_parse(int argc, sqlite3_value **argv,

@@ -90,6 +90,12 @@ has 'a name without its sign' 'begins with' "$out"
 run 0 whole.vdb ".recall t" ".recall t k=3 samples=20"
 has '.recall audits' '10|0|100|1.0|0.963|1.0' "$out"
 has '.recall takes arguments' '3|0|20|1.0|' "$out"
+run 0 whole.vdb "INSERT INTO t(t) VALUES('capture=4')" "SELECT count(*) FROM t WHERE v MATCH zeroblob(32) AND k=2" ".recall t k=3" "INSERT INTO t(t) VALUES('capture=0')"
+has '.recall tells rows from captured queries' 'captured|3|0|1|1.0' "$out"
+run 1 whole.vdb ".recall t k=x"
+has '.recall takes whole numbers' 'k is x, expected 1 to 10000' "$out"
+run 1 whole.vdb ".recall t k=2.5"
+has 'and no others' 'k is 2.5, expected 1 to 10000' "$out"
 run 0 whole.vdb ".recall t keep" "SELECT count(*) FROM vecdb_audits('t')" .tables
 has '.recall keep remembers' '
 1
