@@ -818,6 +818,30 @@ TEST(graph__a_build_survives_failed_allocations){
   vdb_free(r.x);
 }
 
+/* .. also while neighbours are sought that bytes would hide. */
+TEST(graph__the_choice_of_floats_survives_failed_allocations){
+  struct rows r = clusters_make(500, 300, 22);
+  struct vdb_graph_opts o = { .seed = 1, .no_calibration = true };
+  struct vdb_graph_source src = { r.n, r.d, test_fetch, NULL, NULL, &r };
+  struct built m = { .rows = r };
+  struct vdb_graph_sink sink = { test_group, test_header, stop_at_once, &m,
+                                 NULL };
+  struct vdb_mem_stats before, after;
+  vdb_mem_stats(&before);
+  for(uint64_t at=1; at<=40; at++){
+    vdb_mem_fail_at(at, true);
+    CHECK_RC(VECDB_NOMEM, build_try(&m, &r, &o));
+    vdb_mem_fail_at(0, false);
+    built_close(&m);
+    vdb_mem_stats(&after);
+    CHECK_U64(before.sz_now, after.sz_now);
+  }
+  CHECK_RC(VECDB_INTERRUPT, vdb_graph_build(&src, &o, &sink));
+  vdb_mem_stats(&after);
+  CHECK_U64(before.sz_now, after.sz_now);
+  vdb_free(r.x);
+}
+
 /* ---- Checksums of blocks -------------------------------------------------- */
 
 enum { SUM_ROWS = 900, SUM_DIMS = 24 };
