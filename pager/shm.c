@@ -278,11 +278,16 @@ void vdb_slot_release(struct fstore *fs){
 }
 
 /* Does somebody hold slot i? A slot of the dead is set free. The own lock is
-** no obstacle to an exclusive one, so our slot is asked for apart. */
+** no obstacle to an exclusive one, so our slots are asked for apart; one that
+** we own stays ours, whatever its word says (H4). */
 static bool slot_is_held(struct fstore *fs, int i){
   int rc;
 
   if( i==fs->i_slot ) return true;
+  if( i==fs->i_own ){
+    fs->ops->shm_store(fs->shm, slot_offset(i), SLOT_USED);
+    return false;
+  }
   rc = fs->ops->lock(fs->shm, LOCK_SLOT(i), LOCK_EXCLUSIVE, NULL);
   if( rc!=VECDB_OK ) return true;               /* also when it cannot tell */
   fs->ops->shm_store(fs->shm, slot_offset(i), SLOT_USED);

@@ -147,6 +147,26 @@ TEST(slots__one_that_was_never_set_hides_none_behind_it){
 
 /* Who reads first owns a slot; further connections share 120 others. */
 enum { N_MORE = 130 };
+/* A word in the slot of one that does not read: somebody lies. Whoever looks
+** keeps the slot; shared with another it would protect neither. */
+TEST(slots__an_owner_keeps_its_slot_whatever_it_says){
+  struct pager *a = open_db(), *b = open_db();
+  struct fstore *fs = fstore_of(a->store), *other = fstore_of(b->store);
+  commit_word(a, 1);
+  CHECK_U64( 1, read_word(a) );
+  REQUIRE( fs->i_own>=0 && fs->i_slot<0 );
+  fs->ops->shm_store(fs->shm, SHM_SLOTS + 8*(size_t)fs->i_own,
+                     SLOT_WORD(1, false));
+  commit_word(b, 2);
+  CHECK_RC( VECDB_OK, checkpoint(a, VECDB_CHECKPOINT_PASSIVE) );
+  CHECK_RC( VECDB_BUSY, other->ops->lock(other->shm, LOCK_SLOT(fs->i_own),
+                                         LOCK_EXCLUSIVE, NULL) );
+  CHECK_U64( 2, read_word(a) );
+  close_db(a);
+  close_db(b);
+  end_world();
+}
+
 TEST(slots__there_are_120_besides_the_owned_for_any_number_of_readers){
   struct pager *w = open_db(), *own[N_OWN] = { NULL }, *r[N_MORE] = { NULL };
   commit_word(w, 0);
