@@ -11,6 +11,9 @@
 **        given are noted in such streams, so missed ones are told from those. They
 **        come after all others, by distance among themselves: whoever reads to the
 **        end gets every row, and what is read before is in order.
+** GONE   Rows that this connection deletes while it reads are left out by the
+**        running search, which then gives fewer than it was for although there
+**        are more. So after a change a short search is not taken for the last.
 */
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +39,7 @@ struct sql_stream {
   int is_noting;              /* ef or recall was asked for */
   sqlite3_int64 k_batch;      /* rows the running search may give */
   sqlite3_int64 n_batch;      /* rows it has given */
+  int n_change;               /* sqlite3_total_changes() when it began */
   sqlite3_int64 n_given;
   double last_distance;       /* the last row given */
   sqlite3_int64 last_key;
@@ -117,6 +121,7 @@ int vdb_stream_begin(struct sql_cursor *c, int is_approximate,
   c->stream->is_noting = is_approximate;
   c->stream->given.is_text = c->stream->late.is_text = t->has_text_key;
   c->stream->k_batch = *k = BATCH_FIRST;
+  c->stream->n_change = sqlite3_total_changes(t->st->db);
   return SQLITE_OK;
 }
 
@@ -164,6 +169,7 @@ static int stream_restart(struct sql_cursor *c, sqlite3_int64 k){
   int rc;
   c->stream->k_batch = k;
   c->stream->n_batch = 0;
+  c->stream->n_change = sqlite3_total_changes(t->st->db);
   t->st->last.n_run++;
   rc = vecdb_reset(c->stmt);
   if( rc==VECDB_OK ) rc = vecdb_search_set_k(c->stmt, (uint64_t)k);
@@ -173,10 +179,12 @@ static int stream_restart(struct sql_cursor *c, sqlite3_int64 k){
 /* The running search is used up: start a larger one; or, when that had all, one
 ** for what was missed. */
 static int stream_grow(struct sql_cursor *c, int *is_over){
+  struct sql_table *t = (struct sql_table*)c->base.pVtab;
   struct sql_stream *m = c->stream;
-  int rc;
+  int rc, is_short = m->n_batch<m->k_batch
+                  && m->n_change==sqlite3_total_changes(t->st->db);
   *is_over = 0;
-  if( m->n_batch>=m->k_batch && m->k_batch<BATCH_MAX ){
+  if( !is_short && m->k_batch<BATCH_MAX ){
     keys_sort(&m->given);
     return stream_restart(c, m->k_batch*BATCH_GROWTH);
   }

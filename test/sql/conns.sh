@@ -189,6 +189,32 @@ for mode in ('DELETE', 'WAL'):
 EOF
 ok conns "$PYTHON" conns.py
 
+# Who deletes what a search without k gives him still gets every other row.
+cat >gone.py <<'EOF'
+from host import connect
+db = connect('gone.db')
+db.execute('CREATE VIRTUAL TABLE t USING vecdb(id integer primary key, v float[2])')
+db.execute('BEGIN')
+db.executemany('INSERT INTO t VALUES(?,?)',
+               ((i, '[%d,0]' % (i*7 % 1000)) for i in range(1000)))
+db.execute('COMMIT')
+db.execute("INSERT INTO t(t) VALUES('rebuild')")
+for hint, tx in ((h, x) for h in ('', ' AND ef=20') for x in (0, 1)):
+    want = {i for i, in db.execute('SELECT id FROM t')}
+    seen, gone = [], set()
+    if tx: db.execute('BEGIN')
+    for i, in db.execute("SELECT id FROM t WHERE v MATCH '[0,0]'" + hint):
+        seen.append(i)
+        if len(seen) in (10, 100, 300):
+            other = max(want - set(seen) - gone)
+            gone |= {i, other}
+            db.execute('DELETE FROM t WHERE id IN (?,?)', (i, other))
+    if tx: db.execute('COMMIT')
+    assert len(seen) == len(set(seen)), hint
+    assert want - gone <= set(seen), (hint, tx, len(want), len(seen))
+EOF
+ok rows_gone_while_read "$PYTHON" gone.py
+
 # Two writers at once, by processes; every row arrives once.
 rm -f host.db*
 setup "PRAGMA journal_mode=WAL; CREATE VIRTUAL TABLE t USING vecdb(id integer primary key, v float[2]);"
