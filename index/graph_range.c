@@ -23,8 +23,8 @@
 **
 ** Rows that do not qualify are walked through: the graph inside the radius may
 ** hang together by them. A row is looked at once, whoever names it first as one
-** that may be inside; the order of things depends on estimates and slots alone, so
-** answers are the same everywhere (G3 in graph_search.c).
+** that may be inside; the order of things depends on estimates and slots alone,
+** so answers are the same everywhere (G3 in graph_search.c).
 */
 #include <math.h>
 

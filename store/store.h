@@ -68,8 +68,8 @@ int  vdb_store_write_end(struct store *st, struct write_scope *w, int rc);
 ** transaction ends while reading statements are open, they go on in a new one
 ** that sees the newest state; open coll_runs end with the old one. */
 struct read_scope { bool is_own; };
-/* Counts rollbacks, also to savepoints, and rewinds: a statement that was open across one
-** answers ABORT. */
+/* Counts rollbacks, also to savepoints, and rewinds: a statement that was open
+** across one answers ABORT. */
 uint64_t vdb_store_n_undo(const struct store *st);
 int  vdb_store_read_begin(struct store *st, struct read_scope *r);
 int  vdb_store_read_end(struct store *st, struct read_scope *r);

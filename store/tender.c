@@ -113,8 +113,8 @@ static struct tender_job *job_next(struct tender *t){
   return j;
 }
 
-/* A job that ended early because it had to. Whatever it was waiting for may have
-** said BUSY instead of INTERRUPT. */
+/* A job that ended early because it had to. Whatever it was waiting for may
+** have said BUSY instead of INTERRUPT. */
 static bool job_was_held(struct tender *t, int rc){
   return rc!=VECDB_OK && __atomic_load_n(&t->interrupted, __ATOMIC_RELAXED);
 }
