@@ -131,6 +131,31 @@ TEST(code__all_paths_compute_the_same_bits){
   }
 }
 
+/* Elements so small that the second table has no steps left. */
+TEST(code__second_tables_of_the_smallest_numbers_are_empty){
+  enum { N = 128 };
+  float *x = floats(N);
+  for(size_t i=0; i<N; i++) x[i] = (float)((int)(i%7)-3)*0x1p-143f;
+  for(size_t p=0; p<VDB_ARRAY_LEN(paths); p++){
+    if( vdb_simd_select(paths[p])!=VECDB_OK ) continue;
+    for(size_t w=0; w<3; w++){
+      struct vdb_code_query q = { .dims = N, .bits = (uint32_t)widths[w] };
+      size_t sz = VDB_CODE_TABLE_BYTES(N);
+      q.table = bytes(sz);
+      q.fine = bytes(sz);
+      vdb_code_simd()->prepare(&q, x);
+      CHECK(q.delta>0);
+      memset(q.fine, 1, sz);
+      vdb_code_simd()->prepare_fine(&q, x);
+      CHECK(q.fine_delta==0 && q.fine_kappa==0);
+      for(size_t i=0; i<sz; i++) CHECK_INT(0, q.fine[i]);
+      vdb_free_aligned(q.table);
+      vdb_free_aligned(q.fine);
+    }
+  }
+  vdb_free_aligned(x);
+}
+
 TEST(code__lanes_read_back_as_written){
   uint8_t *u = bytes(192), *v = bytes(192), *group = bytes(16*192);
   struct vdb_rng r;
