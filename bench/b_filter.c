@@ -86,7 +86,7 @@ static void load(uint64_t n){
   check(vdb_store_write_end(st, &w, VECDB_OK), "commit");
 }
 
-/* ---- Filters --------------------------------------------------------------- */
+/* ---- Filters ------------------------------------------------------------- */
 
 static double filter_seconds(const char *text, uint64_t *n){
   struct filter_source src;
@@ -164,7 +164,7 @@ static void bench_filters(uint64_t n_row, int n_rep){
   free(far);
 }
 
-/* ---- The kernel alone ------------------------------------------------------ */
+/* ---- The kernel alone ---------------------------------------------------- */
 
 static void bench_kernel(uint64_t n_row, int n_rep){
   unsigned char *cell = malloc(8*n_row);

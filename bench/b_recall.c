@@ -41,7 +41,7 @@ static void must(vecdb *db, int rc, const char *what){
   if( rc!=VECDB_OK && rc!=VECDB_DONE ) die(what, vecdb_errmsg(db));
 }
 
-/* ---- Sets made here ------------------------------------------------------- */
+/* ---- Sets made here ------------------------------------------------------ */
 
 enum made { GAUSS, CLUSTERED, SURFACE, N_MADE };
 static const struct { const char *name; uint32_t d; } made[N_MADE] = {
@@ -94,7 +94,7 @@ static struct set made_set(enum made kind, uint32_t n, uint64_t seed,
   return s;
 }
 
-/* ---- One set -------------------------------------------------------------- */
+/* ---- One set ------------------------------------------------------------- */
 
 struct table { vecdb *db; vecdb_collection *c; const char *path; };
 

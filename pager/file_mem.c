@@ -92,7 +92,7 @@ static struct ram_file *ram_of(struct vdb_file *f){
 static void ram_enter(struct ram_world *w){ pthread_mutex_lock(&w->mutex); }
 static void ram_leave(struct ram_world *w){ pthread_mutex_unlock(&w->mutex); }
 
-/* ---- bytes of a node -------------------------------------------------------- */
+/* ---- bytes of a node ----------------------------------------------------- */
 
 static void ram_buffer_free(struct ram_buffer *b){
   vdb_free_aligned(b->p);
@@ -174,7 +174,7 @@ static void ram_node_release(struct ram_node *n){
   vdb_free(n);
 }
 
-/* ---- names ------------------------------------------------------------------- */
+/* ---- names --------------------------------------------------------------- */
 
 /* The link that leads to `path`, or to the NULL at the end. */
 static struct ram_name **ram_find(struct ram_world *w, const char *path){
@@ -337,7 +337,7 @@ static int ram_full_path(void *env, const char *path, char **out){
   return *out ? VECDB_OK : VECDB_NOMEM;
 }
 
-/* ---- clock, randomness, process ----------------------------------------------- */
+/* ---- clock, randomness, process ------------------------------------------ */
 
 static int64_t ram_now_ms(void *env){
   struct ram_world *w = ram_world_of(env);
@@ -372,7 +372,7 @@ static int64_t ram_pid(void *env){
   return 1;
 }
 
-/* ---- one open file ------------------------------------------------------------- */
+/* ---- one open file ------------------------------------------------------- */
 
 static int ram_refuse_write(const struct ram_file *f, struct vdb_err *err){
   if( !f->readonly ) return VECDB_OK;
@@ -486,7 +486,7 @@ static void ram_unmap(struct vdb_file *file, const void *p, size_t n){
   ram_leave(f->world);
 }
 
-/* ---- locks ---------------------------------------------------------------------- */
+/* ---- locks --------------------------------------------------------------- */
 
 /* The link to this file's own lock on `byte`, or to the NULL at the end. */
 static struct ram_lock **ram_lock_find(struct ram_file *f, uint64_t byte){
@@ -568,7 +568,7 @@ static int ram_close(struct vdb_file *file){
   return VECDB_OK;
 }
 
-/* ---- shared memory --------------------------------------------------------------- */
+/* ---- shared memory ------------------------------------------------------- */
 
 static int ram_shm_map(struct vdb_file *file, size_t n, struct vdb_err *err){
   struct ram_file *f = ram_of(file);
@@ -625,7 +625,7 @@ static bool ram_shm_cas(struct vdb_file *file, size_t off, uint64_t old,
 static void ram_shm_barrier(struct vdb_file *file){ VDB_UNUSED(file); }
 static void ram_shm_unmap(struct vdb_file *file){ ram_of(file)->sz_shm = 0; }
 
-/* ---- the world -------------------------------------------------------------------- */
+/* ---- the world ----------------------------------------------------------- */
 
 static const struct vecdb_file_ops ram_ops = {
   .name = "mem",

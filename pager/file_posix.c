@@ -144,7 +144,7 @@ static void list_remove(struct posix_file *f){
   if( f->next ) f->next->prev = f->prev;
 }
 
-/* ---- opening -------------------------------------------------------------- */
+/* ---- opening ------------------------------------------------------------- */
 
 /* close() is not retried on EINTR: on Linux the descriptor is gone. */
 static void fd_close(int fd){
@@ -273,7 +273,7 @@ static int posix_open(void *env, const char *path, unsigned flags,
   return rc;
 }
 
-/* ---- mappings -------------------------------------------------------------- */
+/* ---- mappings ------------------------------------------------------------ */
 
 static size_t os_page_size(void){
   long sz = sysconf(_SC_PAGESIZE);
@@ -358,7 +358,7 @@ static void posix_unmap(struct vdb_file *file, const void *p, size_t n){
   assert( !"unmap of what was not mapped" );
 }
 
-/* ---- shared memory --------------------------------------------------------- */
+/* ---- shared memory ------------------------------------------------------- */
 
 /* Make the file at least n bytes long, with blocks behind them: a page of a
 ** mapping that the disk has no room for is SIGBUS. Two processes may do this
@@ -461,7 +461,7 @@ static void posix_map_bring(struct vdb_file *file, const void *p, size_t n){
 #endif
 }
 
-/* ---- reading and writing ---------------------------------------------------- */
+/* ---- reading and writing ------------------------------------------------- */
 
 static int posix_read(struct vdb_file *file, uint64_t off, void *buf, size_t n,
                       size_t *n_read, struct vdb_err *err){
@@ -584,7 +584,7 @@ static int posix_close(struct vdb_file *file){
   return VECDB_OK;
 }
 
-/* ---- locks ------------------------------------------------------------------ */
+/* ---- locks --------------------------------------------------------------- */
 
 /* 0 or errno. */
 static int lock_set(struct posix_file *f, uint64_t byte, short type){
@@ -620,7 +620,7 @@ static int posix_unlock(struct vdb_file *file, uint64_t byte){
   return lock_set(f, byte, F_UNLCK) ? VECDB_IOERR_LOCK : VECDB_OK;
 }
 
-/* ---- paths ------------------------------------------------------------------ */
+/* ---- paths --------------------------------------------------------------- */
 
 static int posix_unlink(void *env, const char *path, struct vdb_err *err){
   VDB_UNUSED(env);
@@ -737,7 +737,7 @@ static int posix_full_path(void *env, const char *path, char **out){
   return *out ? VECDB_OK : VECDB_NOMEM;
 }
 
-/* ---- clock, randomness, process --------------------------------------------- */
+/* ---- clock, randomness, process ------------------------------------------ */
 
 static int64_t posix_now_ms(void *env){
   struct timespec ts;

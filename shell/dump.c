@@ -91,7 +91,7 @@ static int dump_collection(void *arg, const char *name, const char *schema){
   return d->rc!=VECDB_OK;
 }
 
-/* ---- What else a SQLite database holds ------------------------------------ */
+/* ---- What else a SQLite database holds ----------------------------------- */
 
 /* The tables of vectors; the tables they are stored in; what the module keeps
 ** beside tables with file=. */

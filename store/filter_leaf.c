@@ -162,7 +162,7 @@ static void run_bits(const struct leaf_scan *s, const unsigned char *cell,
   *has_ask = true;
 }
 
-/* ---- Asking --------------------------------------------------------------- */
+/* ---- Asking -------------------------------------------------------------- */
 
 /* The value in a cell, as row_value would give it. */
 static int cell_decode(struct filter_run *r, uint32_t column, slot_no slot,
@@ -205,7 +205,7 @@ static int cell_ask(struct leaf_scan *s, size_t at, const unsigned char *cell){
   return VECDB_OK;
 }
 
-/* ---- Runs into blocks ------------------------------------------------------ */
+/* ---- Runs into blocks ---------------------------------------------------- */
 
 /* out[off..] |= bit[0..n-1], off counted in bits. */
 static void bits_or(uint64_t *out, size_t off, const uint64_t *bit, size_t n){

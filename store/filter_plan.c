@@ -331,7 +331,7 @@ static int plan_set(struct filter_run *r, uint32_t i, uint32_t col){
   return rc;
 }
 
-/* ---- AND ------------------------------------------------------------------ */
+/* ---- AND ----------------------------------------------------------------- */
 
 static bool is_range(const struct filter_plan *p){
   return (p->leaf==LEAF_INT || p->leaf==LEAF_REAL) && !p->flip;

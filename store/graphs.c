@@ -318,7 +318,7 @@ done:
   return rc;
 }
 
-/* ---- What there is ---------------------------------------------------------- */
+/* ---- What there is ------------------------------------------------------- */
 
 int vdb_coll_has_graph(struct coll *c, int column, bool *out){
   int v, rc;

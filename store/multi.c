@@ -97,7 +97,7 @@ static float sum_rank(double sum){
   return sum!=sum ? INFINITY : (float)sum;
 }
 
-/* ---- Exactly --------------------------------------------------------------- */
+/* ---- Exactly ------------------------------------------------------------- */
 
 /* Add the distances of one part to sum[slot]. */
 static int part_add(struct session *ss, struct coll *c,
@@ -171,7 +171,7 @@ done:
   return rc;
 }
 
-/* ---- By lists -------------------------------------------------------------- */
+/* ---- By lists ------------------------------------------------------------ */
 
 struct multi_lists {
   struct session *ss;
@@ -284,7 +284,7 @@ done:
   return rc;
 }
 
-/* ---- The search ------------------------------------------------------------ */
+/* ---- The search ---------------------------------------------------------- */
 
 static int all_have_graphs(struct coll *c, const struct multi_request *m,
                            bool *out){

@@ -71,7 +71,7 @@ static void bg_good(vecdb_collection *c, uint64_t n_row){
   OK(db, vecdb_check(db, 0, NULL, NULL));
 }
 
-/* ---- What it is for ------------------------------------------------------- */
+/* ---- What it is for ------------------------------------------------------ */
 
 TEST(background__keeps_graphs_current){
   int n_before = bg_threads();
@@ -153,7 +153,7 @@ TEST(background__is_the_commit_in_memory){
   OK(db, vecdb_close(db));
 }
 
-/* ---- In the middle of work ------------------------------------------------- */
+/* ---- In the middle of work ----------------------------------------------- */
 
 /* So many rows at once are at work for a while: whatever comes finds it busy. */
 enum { BG_FEW = 600, BG_MANY = 2500 };
@@ -343,7 +343,7 @@ TEST(background__dies_with_its_process){
   OK(db, vecdb_close(db));
 }
 
-/* ---- Failures ------------------------------------------------------------------ */
+/* ---- Failures ------------------------------------------------------------ */
 
 /* A file system that fails to write for all threads but the test's. */
 static struct {

@@ -155,7 +155,7 @@ TEST(codes__answers_are_those_of_a_plain_column){
   compare_metric("ip", "float");
 }
 
-/* ---- Damage --------------------------------------------------------------- */
+/* ---- Damage -------------------------------------------------------------- */
 
 /* The file's bytes, whole. */
 static char *slurp(const char *path, size_t *n){

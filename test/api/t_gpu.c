@@ -182,7 +182,7 @@ TEST(gpu__sorted_rows){
   vecdb_close(db);
 }
 
-/* ---- Any shape ------------------------------------------------------------ */
+/* ---- Any shape ----------------------------------------------------------- */
 
 /* Of numbers from 1 to most, small ones more often. */
 static size_t some(size_t most){

@@ -3,7 +3,7 @@
 */
 #include "api/graph.h"
 
-/* ---- Recall ---------------------------------------------------------------- */
+/* ---- Recall -------------------------------------------------------------- */
 
 TEST(graph__finds_what_ef_and_recall_promise){
   vecdb *db = api_memory();
@@ -69,7 +69,7 @@ TEST(graph__honours_recall_of_query_column_and_table){
   vecdb_close(db);
 }
 
-/* ---- k rows, always ----------------------------------------------------------- */
+/* ---- k rows, always ------------------------------------------------------ */
 
 TEST(graph__gives_k_rows_whatever_k_and_filter){
   static const uint64_t ks[] = { 1, 10, 600, 1400, 1499, 1500, 1501, 3000 };
@@ -156,7 +156,7 @@ TEST(graph__gives_k_rows_when_most_are_deleted){
   vecdb_close(db);
 }
 
-/* ---- Changes after the build ----------------------------------------------------- */
+/* ---- Changes after the build --------------------------------------------- */
 
 TEST(graph__sees_rows_that_change_after_the_build){
   vecdb *db = api_memory();
@@ -203,7 +203,7 @@ TEST(graph__stays_until_enough_has_changed){
   vecdb_close(db);
 }
 
-/* ---- Odd data ------------------------------------------------------------------------ */
+/* ---- Odd data ------------------------------------------------------------ */
 
 /* n rows from fn, searched with k and compared with the exact answer, ties
 ** included. */
@@ -305,7 +305,7 @@ TEST(graph__of_one_dimension){
   vecdb_close(db);
 }
 
-/* ---- Metrics, types, keys -------------------------------------------------------------- */
+/* ---- Metrics, types, keys ------------------------------------------------ */
 
 TEST(graph__serves_every_metric_and_type){
   static const char *const type[] = { "float", "float16", "bfloat16", "int8",
@@ -455,7 +455,7 @@ TEST(graph__of_each_of_two_columns){
   vecdb_close(db);
 }
 
-/* ---- One query and many ------------------------------------------------------------------ */
+/* ---- One query and many -------------------------------------------------- */
 
 enum { N_QUERY = 70 };
 
@@ -529,7 +529,7 @@ TEST(graph__batch_gives_what_single_queries_give){
   batches_of("id integer primary key, v uint8[16] index=graph", VECDB_U8);
 }
 
-/* ---- The same everywhere -------------------------------------------------------------------- */
+/* ---- The same everywhere ------------------------------------------------- */
 
 static uint64_t hash_bytes(uint64_t h, const void *p, size_t n){
   const unsigned char *b = p;

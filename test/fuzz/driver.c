@@ -39,7 +39,7 @@ static struct {                    /* inputs to mutate */
   size_t n, n_seed;                /* the first n_seed always stay */
 } pool;
 
-/* ---- feedback --------------------------------------------------------------------- */
+/* ---- feedback ------------------------------------------------------------ */
 
 static uint8_t place_seen[N_PLACE];
 static size_t n_place;             /* seen for the first time in this input */
@@ -62,7 +62,7 @@ void __sanitizer_cov_trace_pc(void){
   n_place++;
 }
 
-/* ---- the pool ---------------------------------------------------------------------- */
+/* ---- the pool ------------------------------------------------------------ */
 
 static void pool_add(const uint8_t *p, size_t n, struct vdb_rng *r){
   struct input in = { lab_alloc(n ? n : 1), n };
@@ -101,7 +101,7 @@ static void pool_free(void){
   free(pool.in);
 }
 
-/* ---- files ------------------------------------------------------------------------- */
+/* ---- files --------------------------------------------------------------- */
 
 static uint8_t *file_read(const char *path, size_t *n){
   FILE *f = fopen(path, "rb");
@@ -158,7 +158,7 @@ static void file_to_pool(const char *path, void *arg){
   free(p);
 }
 
-/* ---- the run ------------------------------------------------------------------------ */
+/* ---- the run ------------------------------------------------------------- */
 
 struct settings { uint64_t n, seed; double seconds; };
 

@@ -33,7 +33,7 @@ struct index {
   const struct index *before;            /* of an insertion */
 };
 
-/* ---- open and close ------------------------------------------------------------------ */
+/* ---- open and close ------------------------------------------------------ */
 
 /* Sizes agree? What they say is what the caller of index/graph.h compares, too. */
 static bool index_open(struct index *x, const uint8_t *header){
@@ -61,7 +61,7 @@ static bool index_is_sound(const struct index *x){
   return fuzz_clean(vdb_graph_check(x->g, &x->b, &report), "check", "");
 }
 
-/* ---- searches -------------------------------------------------------------------------- */
+/* ---- searches ------------------------------------------------------------ */
 
 static void query_make(const struct index *x, uint64_t how, float *q){
   for(uint32_t j=0; j<x->info.d*N_QUERY; j++){
@@ -135,7 +135,7 @@ static void index_searches(const struct index *x, uint64_t how, bool is_sound){
   vdb_graph_searcher_destroy(s);
 }
 
-/* ---- rows that come and go --------------------------------------------------------- */
+/* ---- rows that come and go ----------------------------------------------- */
 
 struct rows { uint32_t n, d, n_value; bool is_whole; };
 
@@ -217,7 +217,7 @@ static void index_measure(const struct index *x){
   vdb_free(header);
 }
 
-/* ---- the target ----------------------------------------------------------------------- */
+/* ---- the target ---------------------------------------------------------- */
 
 static void graph_one(const uint8_t *p, size_t n){
   uint64_t how = lab_hash(1, p, n);
@@ -278,7 +278,7 @@ static size_t graph_mutate(uint8_t *p, size_t n, size_t n_cap,
   return n;
 }
 
-/* ---- seeds --------------------------------------------------------------------------- */
+/* ---- seeds --------------------------------------------------------------- */
 
 static void index_seed(const char *name, const struct index *x){
   size_t n = 4 + x->sz_header + x->sz_blocks;

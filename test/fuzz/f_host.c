@@ -27,7 +27,7 @@ struct host {
   bool is_writing;
 };
 
-/* ---- the host ----------------------------------------------------------------------- */
+/* ---- the host ------------------------------------------------------------ */
 
 static void blobs_clear(struct blob *b, size_t *n){
   while( *n>0 ) free(b[--*n].p);
@@ -144,7 +144,7 @@ static void host_init(struct host *h){
   h->version = 1;
 }
 
-/* ---- inputs -------------------------------------------------------------------------- */
+/* ---- inputs -------------------------------------------------------------- */
 
 /* The record at p; false at the end. */
 static bool record_get(const uint8_t *p, size_t n, size_t *at,

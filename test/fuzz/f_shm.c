@@ -27,7 +27,7 @@ static void shm_begin(void){
   for(size_t i=0; i<N_WORLD; i++) recipe_make(i, true, 1, &pairs[i]);
 }
 
-/* ---- lying ------------------------------------------------------------------------ */
+/* ---- lying --------------------------------------------------------------- */
 
 static uint64_t word_get(struct stage *g, size_t off){
   return g->mem->shm_load(g->shm, off);
@@ -103,7 +103,7 @@ static void shm_lose(struct stage *g){
   g->shm = NULL;
 }
 
-/* ---- believing it ------------------------------------------------------------------- */
+/* ---- believing it -------------------------------------------------------- */
 
 static void write_something(vecdb *db, unsigned key){
   vecdb_collection *c = NULL;

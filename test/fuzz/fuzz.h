@@ -37,7 +37,7 @@ struct fuzz_target {
 };
 extern const struct fuzz_target fuzz_target;
 
-/* ---- for targets ---------------------------------------------------------- */
+/* ---- for targets --------------------------------------------------------- */
 
 /* What was found, in words. Does not return. */
 void fuzz_fail(const char *fmt, ...)
@@ -54,7 +54,7 @@ void fuzz_seed(const char *name, const void *p, size_t n);
 ** that of its kind and its number. */
 void fuzz_seed_text(const char *kind, size_t i, int first, const char *z);
 
-/* ---- mutators (mutate.c) ---------------------------------------------------- */
+/* ---- mutators (mutate.c) ------------------------------------------------- */
 
 /* Flip, overwrite, insert, delete, move, repeat; words of the dictionary. */
 size_t fuzz_mutate_bytes(uint8_t *p, size_t n, size_t n_cap,
@@ -67,7 +67,7 @@ void fuzz_change_value(uint8_t *p, size_t n, struct vdb_rng *r);
 void fuzz_mutate_file(uint8_t *main, size_t n_main, uint8_t *log,
                       size_t n_log, struct vdb_rng *r);
 
-/* ---- for runners (run.c) ---------------------------------------------------- */
+/* ---- for runners (run.c) ------------------------------------------------- */
 
 /* begin() and what belongs to it. Once. */
 void fuzz_begin(const char *program);

@@ -92,7 +92,7 @@ void shell_renew(struct shell *sh){
   n_step = 0;
 }
 
-/* ---- lending ------------------------------------------------------------------------ */
+/* ---- lending ------------------------------------------------------------- */
 
 static uint64_t shell_txid(struct shell *sh){
   vecdb_stats st = { .size = sizeof(st) };

@@ -14,7 +14,7 @@
 #include "util/bytes.h"
 #include "util/crc32c.h"
 
-/* ---- bytes and words ---------------------------------------------------------- */
+/* ---- bytes and words ----------------------------------------------------- */
 
 static size_t below(struct vdb_rng *r, size_t n){
   return n ? vdb_rng_below(r, (uint32_t)n) : 0;
@@ -138,7 +138,7 @@ size_t fuzz_mutate_bytes(uint8_t *p, size_t n, size_t n_cap,
   return n;
 }
 
-/* ---- checksums ------------------------------------------------------------------ */
+/* ---- checksums ----------------------------------------------------------- */
 
 struct files {
   uint8_t *main, *log;
@@ -241,7 +241,7 @@ static void files_repair(struct files *f){
   }
 }
 
-/* ---- files ------------------------------------------------------------------------ */
+/* ---- files --------------------------------------------------------------- */
 
 /* Where the i-th frame of those that were whole begins. */
 static size_t frame_offset(const struct files *f, size_t i){

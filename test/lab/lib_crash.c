@@ -76,7 +76,7 @@ static unsigned char *bytes_copy(const void *p, size_t n){
   return copy;
 }
 
-/* ---- recording ---------------------------------------------------------------- */
+/* ---- recording ----------------------------------------------------------- */
 
 /* The file of that inode; a new entry when it was never seen. */
 static size_t log_file(struct crash_log *c, uint64_t ino, const char *path,
@@ -238,7 +238,7 @@ void crash_mark(struct crash_log *c, int lo, int hi, bool doubt){
 
 size_t crash_log_size(const struct crash_log *c){ return c->n_effect; }
 
-/* ---- images seen --------------------------------------------------------------- */
+/* ---- images seen --------------------------------------------------------- */
 
 struct seen_entry { uint64_t hash; int state; bool used; };
 
@@ -285,7 +285,7 @@ static void seen_add(struct crash_seen *s, uint64_t hash, int state){
   s->n++;
 }
 
-/* ---- replay ---------------------------------------------------------------------- */
+/* ---- replay -------------------------------------------------------------- */
 
 struct disk_file {                  /* synced bytes of a file */
   unsigned char *p;
@@ -452,7 +452,7 @@ static void names_apply(struct disk_names *d, const struct effect *e){
   names_remove(d, names_find(d, e->path));
 }
 
-/* ---- building an image ------------------------------------------------------------- */
+/* ---- building an image --------------------------------------------------- */
 
 static struct crash_image_file *image_file(struct crash_image *img,
                                            const char *path, size_t n){
@@ -537,7 +537,7 @@ static void image_build(struct crash_image *img, const struct replay *r,
   img->i_boundary = r->i;
 }
 
-/* ---- candidates of a boundary (C3) --------------------------------------------------- */
+/* ---- candidates of a boundary (C3) --------------------------------------- */
 
 struct candidates {
   size_t n_prefix, n_drop, n_keep, n_random, n_torn, n_length, n_name, n_shm;
@@ -657,7 +657,7 @@ static void verdict_make(const struct replay *r, const struct candidates *c,
   snprintf(what, sz, "all writes, shared memory %s", shm[v->shm]);
 }
 
-/* ---- exploring -------------------------------------------------------------------------- */
+/* ---- exploring ----------------------------------------------------------- */
 
 struct explorer {
   struct replay r;

@@ -26,7 +26,7 @@ const char *const lab_call_name[LAB_N_CALL] = {
   "shm_store", "shm_cas", "sleep", "path_id", "id"
 };
 
-/* ---- helpers of the lab ---------------------------------------------------- */
+/* ---- helpers of the lab -------------------------------------------------- */
 
 void *lab_grow(void *p, size_t sz){
   p = realloc(p, sz ? sz : 1);
@@ -70,7 +70,7 @@ uint64_t lab_hash(uint64_t h, const void *bytes, size_t n){
   return hash_fold(hash_fold(hash_fold(hash_fold(a, b), c), d), n);
 }
 
-/* ---- forwarding ------------------------------------------------------------- */
+/* ---- forwarding ---------------------------------------------------------- */
 
 static struct layer *layer_of(void *env){ return env; }
 static struct layer_file *layer_file_of(struct vdb_file *f){

@@ -31,7 +31,7 @@ static const char *page_struct(unsigned type){
   return type<VDB_ARRAY_LEN(names) ? names[type] : NULL;
 }
 
-/* ---- targets ---------------------------------------------------------------------- */
+/* ---- targets ------------------------------------------------------------- */
 
 struct target_list { struct mutate_target *p; size_t n, n_cap; };
 
@@ -160,7 +160,7 @@ size_t mutate_targets(const struct mutate_files *f,
   return l.n;
 }
 
-/* ---- repairing ----------------------------------------------------------------------- */
+/* ---- repairing ----------------------------------------------------------- */
 
 static void repair_page(unsigned char *p, uint32_t sz_page){
   uint32_t crc = vdb_crc32c(0, p, PAGEHDR_CRC);
@@ -195,7 +195,7 @@ static size_t log_sizes(const struct mutate_files *f, size_t **out){
   return n;
 }
 
-/* ---- values ------------------------------------------------------------------------------ */
+/* ---- values -------------------------------------------------------------- */
 
 static uint64_t field_load(const unsigned char *p, size_t n){
   uint64_t v = 0;

@@ -37,7 +37,7 @@ static void rule_check(struct order *o, int rule, bool holds,
   }
 }
 
-/* ---- the log -------------------------------------------------------------------- */
+/* ---- the log ------------------------------------------------------------- */
 
 /* The kind of the last COMMIT, PREPARE or ABORT frame in what was written, 0
 ** when there is none. Frames are walked from the start, for their sizes
@@ -83,7 +83,7 @@ static void wal_written(struct order *o, const struct lab_event *e){
   o->wal_dirty = true;
 }
 
-/* ---- the main file ----------------------------------------------------------------- */
+/* ---- the main file ------------------------------------------------------- */
 
 static void main_written(struct order *o, const struct lab_event *e){
   const unsigned char *p = e->buf;
@@ -106,7 +106,7 @@ static void main_written(struct order *o, const struct lab_event *e){
   }
 }
 
-/* ---- shared memory ------------------------------------------------------------------ */
+/* ---- shared memory ------------------------------------------------------- */
 
 static bool is_visible_word(uint64_t off){
   return off==SHM_HDRA + SHMHDR_NVISIBLE || off==SHM_HDRB + SHMHDR_NVISIBLE;
@@ -127,7 +127,7 @@ static void shm_before(struct order *o, const struct lab_event *e){
              "the folder was synced");
 }
 
-/* ---- hooks ----------------------------------------------------------------------------- */
+/* ---- hooks --------------------------------------------------------------- */
 
 static int order_before(void *arg, struct lab_event *e){
   struct order *o = arg;

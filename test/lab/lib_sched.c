@@ -74,7 +74,7 @@ static void stack_bury(unsigned char *stack){
   graveyard.p[graveyard.n++] = stack;
 }
 
-/* ---- switching ---------------------------------------------------------------- */
+/* ---- switching ----------------------------------------------------------- */
 
 static void switch_context(ucontext_t *from, ucontext_t *to, void *stack,
                            size_t n){
@@ -116,7 +116,7 @@ static void actor_entry(void){
   switch_to_main(a);
 }
 
-/* ---- choosing -------------------------------------------------------------------- */
+/* ---- choosing ------------------------------------------------------------ */
 
 static int n_ready(const struct sched *s){
   int n = 0;
@@ -158,7 +158,7 @@ static bool must_switch(struct sched *s, const struct lab_event *e){
   return false;
 }
 
-/* ---- hooks ------------------------------------------------------------------------ */
+/* ---- hooks --------------------------------------------------------------- */
 
 static bool is_point(enum lab_call call){
   switch( call ){
@@ -220,7 +220,7 @@ static void actor_bury(struct sched *s, int i){
   }
 }
 
-/* ---- the scheduler ------------------------------------------------------------------ */
+/* ---- the scheduler ------------------------------------------------------- */
 
 struct sched *sched_create(struct vecdb_file_ops *mem, uint64_t seed){
   struct sched *s = lab_alloc(sizeof(*s));

@@ -7,7 +7,7 @@
 
 static const unsigned char script_host[16] = "host of scripts";
 
-/* ---- steps ------------------------------------------------------------------------ */
+/* ---- steps --------------------------------------------------------------- */
 
 static void run_mark(struct script_run *r, int hi){
   if( r->log ) crash_mark(r->log, r->durable, hi, r->must_doubt);
@@ -114,7 +114,7 @@ done:
   return rc;
 }
 
-/* ---- scripts ------------------------------------------------------------------------ */
+/* ---- scripts ------------------------------------------------------------- */
 
 static int script_commits(struct script_run *r){
   int rc;

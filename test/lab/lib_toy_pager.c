@@ -48,7 +48,7 @@ static int pager_toy_close(struct toy *t){
   return vdb_pager_close(toy_pager(t));
 }
 
-/* ---- transactions --------------------------------------------------------------- */
+/* ---- transactions -------------------------------------------------------- */
 
 static int pager_toy_begin(struct toy *t, bool write){
   return write ? vdb_pager_begin_write(toy_pager(t))
@@ -101,7 +101,7 @@ static int pager_toy_tidy(struct toy *t, bool vacuum){
   return VECDB_OK;
 }
 
-/* ---- contents ------------------------------------------------------------------ */
+/* ---- contents ------------------------------------------------------------ */
 
 static void content_fill(unsigned char *p, size_t n, unsigned slot,
                          uint64_t stamp){
@@ -133,7 +133,7 @@ static struct extent_spec extent_spec_of(unsigned slot, uint64_t stamp){
   return s;
 }
 
-/* ---- the table ------------------------------------------------------------------ */
+/* ---- the table ----------------------------------------------------------- */
 
 /* Pin the table; with `create` make one when there is none. *out is NULL when
 ** the toy is empty. */
@@ -170,7 +170,7 @@ static int entry_set(struct toy *t, struct page *table, unsigned slot,
   return VECDB_OK;
 }
 
-/* ---- changes ---------------------------------------------------------------------- */
+/* ---- changes ------------------------------------------------------------- */
 
 static int entry_free(struct toy *t, const struct toy_entry *e){
   struct page *pg = NULL;
@@ -275,7 +275,7 @@ static int pager_toy_set_state(struct toy *t, uint64_t state){
   return vdb_root_set(toy_pager(t), (enum root_word)TOY_WORD_STATE, state);
 }
 
-/* ---- reading ------------------------------------------------------------------------ */
+/* ---- reading ------------------------------------------------------------- */
 
 static int content_error(struct toy *t, unsigned slot, const char *what,
                          size_t at){
@@ -339,7 +339,7 @@ done:
   return rc;
 }
 
-/* ---- checking ------------------------------------------------------------------------ */
+/* ---- checking ------------------------------------------------------------ */
 
 struct finding { struct toy *t; size_t n; };
 

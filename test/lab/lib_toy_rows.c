@@ -73,7 +73,7 @@ static int rows_open(struct toy *t, const struct toy_config *cfg){
   return rc;
 }
 
-/* ---- transactions --------------------------------------------------------------- */
+/* ---- transactions -------------------------------------------------------- */
 
 static int rows_begin(struct toy *t, bool write){
   rows_of(t)->n_save = 0;
@@ -123,7 +123,7 @@ static int rows_backup(struct toy *t, const char *path){
   return rows_rc(t, vecdb_backup(db_of(t), path));
 }
 
-/* ---- contents --------------------------------------------------------------------- */
+/* ---- contents ------------------------------------------------------------ */
 
 struct row {                         /* what a row with that stamp holds */
   float v[DIMS];
@@ -158,7 +158,7 @@ static void word_name(char *z, size_t n, int64_t i){
   snprintf(z, n, "word %lld", (long long)i);
 }
 
-/* ---- writing ----------------------------------------------------------------------- */
+/* ---- writing ------------------------------------------------------------- */
 
 /* Open a collection; with `create` make it when it is not there. *out is NULL
 ** when it is absent. */
@@ -334,7 +334,7 @@ static int rows_set_state(struct toy *t, uint64_t state){
   return doc_change(t, DOC_PUT, 0, (int64_t)state);
 }
 
-/* ---- reading ------------------------------------------------------------------------- */
+/* ---- reading ------------------------------------------------------------- */
 
 struct best { double distance; int64_t key; };       /* a search's answer */
 
@@ -506,7 +506,7 @@ done:
   return rc;
 }
 
-/* ---- checking -------------------------------------------------------------------------- */
+/* ---- checking ------------------------------------------------------------ */
 
 struct finding { struct toy *t; size_t n; };
 

@@ -29,7 +29,7 @@ enum { MEM_MAX = 64<<20, SECONDS_MAX = 20, N_COMMIT_HOME = 4, N_COMMIT = 9 };
 
 static char damage[256] = "none";       /* what is being tried, for a report */
 
-/* ---- a sound database ------------------------------------------------------------ */
+/* ---- a sound database ---------------------------------------------------- */
 
 struct sample {
   enum toy_kind kind;
@@ -125,7 +125,7 @@ static void files_free(struct mutate_files *f){
   free(f->log);
 }
 
-/* ---- using it ------------------------------------------------------------------------ */
+/* ---- using it ------------------------------------------------------------ */
 
 /* Codes that may come from bytes. */
 static bool code_is_clean(int rc){
@@ -224,7 +224,7 @@ static void signals_report(void){
   }
 }
 
-/* ---- repaired --------------------------------------------------------------------------- */
+/* ---- repaired ------------------------------------------------------------ */
 
 static void try_fields(enum toy_kind kind){
   bool full = vt_scale()>=100;
@@ -268,7 +268,7 @@ TEST(corrupt_rows__every_field_repaired_is_a_clean_answer){
   try_fields(TOY_ROWS);
 }
 
-/* ---- not repaired ------------------------------------------------------------------------ */
+/* ---- not repaired -------------------------------------------------------- */
 
 /* The oldest state that may be found when bytes from `off` on are not what
 ** was written. */

@@ -279,7 +279,7 @@ static int hunt_probe(void *arg, const struct crash_image *img){
   return rc==VECDB_OK ? state : -1;
 }
 
-/* ---- the hunts -------------------------------------------------------------------------- */
+/* ---- the hunts ----------------------------------------------------------- */
 
 /* Run script number i, watching the order; then cut the power everywhere. */
 static size_t hunt_script(size_t i, struct crash_seen *seen,

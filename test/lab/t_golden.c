@@ -76,7 +76,7 @@ TEST(golden__a_program_writes_the_same_bytes_everywhere){
   }
 }
 
-/* ---- files of earlier versions --------------------------------------------------- */
+/* ---- files of earlier versions ------------------------------------------- */
 
 static uint64_t rows_digest(vecdb *db, vecdb_collection *c){
   vecdb_stmt *s = NULL;
@@ -218,7 +218,7 @@ TEST(golden__files_of_version_1_live_on){
   }
 }
 
-/* ---- graphs of versions to come ---------------------------------------------------- */
+/* ---- graphs of versions to come ------------------------------------------ */
 
 static void log_keep(void *arg, int rc, const char *msg){
   snprintf(arg, 300, "%s: %s", vecdb_errname(rc), msg);

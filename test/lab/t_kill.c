@@ -66,7 +66,7 @@ static void message_send(struct arena *a, enum message_kind kind,
   while( write(a->pipe[1], &m, sizeof(m))<0 && errno==EINTR ){}
 }
 
-/* ---- workers ------------------------------------------------------------------- */
+/* ---- workers ------------------------------------------------------------- */
 
 static _Noreturn void worker_die(struct arena *a, const char *doing, int rc,
                        const struct toy *t){
@@ -140,7 +140,7 @@ static void worker_run(struct arena *a, enum role role){
   reader_run(a, &t, &r);
 }
 
-/* ---- the parent ------------------------------------------------------------------ */
+/* ---- the parent ---------------------------------------------------------- */
 
 static void worker_start(struct arena *a, enum role role){
   a->n_start++;

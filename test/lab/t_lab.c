@@ -8,7 +8,7 @@
 #include "lab/lib_fault.h"
 #include "lab/lib_sched.h"
 
-/* ---- a program that replaces a file --------------------------------------------- */
+/* ---- a program that replaces a file -------------------------------------- */
 
 /* Bugs that the replacement of "a" by the finished "a-new" may have. */
 enum replace_bug { REPLACE_RIGHT, REPLACE_NO_SYNC, REPLACE_NO_DIR_SYNC,
@@ -85,7 +85,7 @@ TEST(lab_crash__finds_torn_writes_in_place){
   CHECK( replace_fails(REPLACE_IN_PLACE, &n) );
 }
 
-/* ---- a program that appends to a log --------------------------------------------- */
+/* ---- a program that appends to a log ------------------------------------- */
 
 /* A record is 700 bytes: number, filling, checksum. */
 enum append_bug { APPEND_RIGHT, APPEND_NO_CHECKSUM, APPEND_NO_SYNC };
@@ -199,7 +199,7 @@ TEST(lab_crash__loses_shared_memory){
   vdb_file_mem_destroy(mem);
 }
 
-/* ---- faults --------------------------------------------------------------------------- */
+/* ---- faults -------------------------------------------------------------- */
 
 TEST(lab_fault__fails_the_nth_call_once_or_for_ever){
   struct vecdb_file_ops *mem = NULL;
@@ -256,7 +256,7 @@ TEST(lab_fault__leaves_half_of_a_failed_write){
   vdb_file_mem_destroy(mem);
 }
 
-/* ---- schedules ------------------------------------------------------------------------ */
+/* ---- schedules ----------------------------------------------------------- */
 
 /* How actors add one to a shared word. */
 enum add_way { ADD_PLAIN, ADD_CAS, ADD_LOCKED };

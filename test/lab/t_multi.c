@@ -60,7 +60,7 @@ static int word_set(struct bank *b, int w, uint64_t v){
   return vdb_root_set(b->p, (enum root_word)w, v);
 }
 
-/* ---- the bank -------------------------------------------------------------------- */
+/* ---- the bank ------------------------------------------------------------ */
 
 /* The table lists the pages of the accounts; it never changes. */
 static int bank_load(struct bank *b){
@@ -193,7 +193,7 @@ done:
   return rc;
 }
 
-/* ---- processes --------------------------------------------------------------------- */
+/* ---- processes ----------------------------------------------------------- */
 
 typedef uint64_t (*process_fn)(struct bank *b, struct vdb_rng *r,
                                int64_t t_end);

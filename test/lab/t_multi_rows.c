@@ -118,7 +118,7 @@ static void bank_found(struct bank *b){
   bank_leave(b);
 }
 
-/* ---- the processes ------------------------------------------------------------- */
+/* ---- the processes ------------------------------------------------------- */
 
 static int writer_turn(struct bank *b){
   int64_t from = vdb_rng_below(&b->rng, N_ACCOUNT);

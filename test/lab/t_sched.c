@@ -84,7 +84,7 @@ static void state_announce(struct stage *g, uint64_t state, uint64_t digest){
   }
 }
 
-/* ---- the cast ------------------------------------------------------------------- */
+/* ---- the cast ------------------------------------------------------------ */
 
 static int write_once(struct part *p, struct toy *t){
   uint64_t state = 0, digest = 0;
@@ -203,7 +203,7 @@ static void copier_part(void *arg){
   part_close(p, &t);
 }
 
-/* ---- one schedule ------------------------------------------------------------------ */
+/* ---- one schedule -------------------------------------------------------- */
 
 struct prepared {                  /* the file that every run starts from */
   enum toy_kind kind;

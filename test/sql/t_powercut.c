@@ -42,7 +42,7 @@ struct life {
   size_t n_probe, n_second, n_damaged, n_lost;
 };
 
-/* ---- a host --------------------------------------------------------------- */
+/* ---- a host -------------------------------------------------------------- */
 
 static int host_begin(struct host_world *w, const struct vecdb_file_ops *ops,
                       const char *pragma, sqlite3 **db){
@@ -83,7 +83,7 @@ static long long ask(sqlite3 *db, const char *sql){
   return sqlite3_finalize(s)==SQLITE_OK ? out : -1;
 }
 
-/* ---- the life ------------------------------------------------------------- */
+/* ---- the life ------------------------------------------------------------ */
 
 static void life_say(struct life *l, int hi){
   crash_mark(l->log, l->durable, hi, false);
@@ -170,7 +170,7 @@ static void life_live(struct life *l){
   host_end(&l->world, l->db);
 }
 
-/* ---- what a cut leaves ---------------------------------------------------- */
+/* ---- what a cut leaves --------------------------------------------------- */
 
 static int probe_fail(struct life *l, const struct crash_image *img,
                       const char *what, sqlite3 *db){
@@ -308,7 +308,7 @@ static int life_probe(void *arg, const struct crash_image *img){
   return state;
 }
 
-/* ---- lives ---------------------------------------------------------------- */
+/* ---- lives --------------------------------------------------------------- */
 
 static size_t life_hunt(const struct setting *set){
   struct crash_plan plan = { vt_seed(), vt_scale()>=100 ? 40 : 3,

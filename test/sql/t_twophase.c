@@ -16,7 +16,7 @@ int sqlite3_vecdb_init(sqlite3 *db, char **err, const void *api);
 
 enum { CHILD_DIED = 42, POINT_MAX = 400 };
 
-/* ---- A VFS that dies ------------------------------------------------------ */
+/* ---- A VFS that dies ----------------------------------------------------- */
 
 static int n_until_death;     /* changes left; 0: never */
 static int dies_after;        /* the change is made first */
@@ -121,7 +121,7 @@ static int shim_delete(sqlite3_vfs *vfs, const char *name, int sync){
   return change_ends(dies, real_vfs->xDelete(real_vfs, name, sync));
 }
 
-/* ---- Running SQL -------------------------------------------------------------- */
+/* ---- Running SQL --------------------------------------------------------- */
 
 static sqlite3 *host_open(const char *path, const char *vfs){
   sqlite3 *db = NULL;

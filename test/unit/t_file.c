@@ -319,7 +319,7 @@ BOTH(shows_later_writes_in_maps, check_map)
 BOTH(shares_memory, check_shm)
 BOTH(has_a_clock_and_randomness, check_clock_and_random)
 
-/* ---- posix ---------------------------------------------------------------- */
+/* ---- posix --------------------------------------------------------------- */
 
 /* The compiler does not see that this is fork: where it counts what is covered,
 ** it would forget what the child's handlers did. */
@@ -554,7 +554,7 @@ TEST(file_posix__is_not_disturbed_by_signals){
   side_close(&s);
 }
 
-/* ---- memory ---------------------------------------------------------------- */
+/* ---- memory -------------------------------------------------------------- */
 
 TEST(file_mem__reboot_empties_shared_memory_and_keeps_files){
   struct side s = side_open(true);

@@ -18,7 +18,7 @@
 
 enum { RUNS = 4, N_CODED = 3, ROWS = 640, SLOTS = 4096, DIM_MAX = 330 };
 
-/* ---- Rows of many kinds --------------------------------------------------- */
+/* ---- Rows of many kinds -------------------------------------------------- */
 
 enum { KIND_GAUSS, KIND_CLUSTERS, KIND_GRID, KIND_HUGE, KIND_TINY,
        KIND_ONE_HOT, KIND_FAR, KIND_MIXED, N_KIND };
@@ -56,7 +56,7 @@ static void put_row(int type, const float *x, size_t dim, uint8_t *out){
   }
 }
 
-/* ---- A search with codes, and the same without ---------------------------- */
+/* ---- A search with codes, and the same without --------------------------- */
 
 struct world {
   struct flat_search coded, plain;
@@ -250,7 +250,7 @@ TEST(flatcode__equals_the_plain_scan_scalar){ check_searches_on("scalar"); }
 TEST(flatcode__equals_the_plain_scan_avx2){ check_searches_on("avx2"); }
 TEST(flatcode__equals_the_plain_scan_avx512){ check_searches_on("avx512"); }
 
-/* ---- The bound ------------------------------------------------------------ */
+/* ---- The bound ----------------------------------------------------------- */
 
 /* Without the bound the equality above would hold as well, slowly: on rows
 ** that are spread evenly few may be left to compute. */
@@ -292,7 +292,7 @@ TEST(flatcode__few_rows_are_computed){
   check_rest(VECDB_L2, KIND_FAR, 10, 400);
 }
 
-/* ---- Bytes ---------------------------------------------------------------- */
+/* ---- Bytes --------------------------------------------------------------- */
 
 TEST(flatcode__bytes_are_the_same_everywhere){
   const char *isa[] = { "scalar", "avx2", "avx512" };
@@ -388,7 +388,7 @@ TEST(flatcode__low_halves_and_bounds_agree_on_all_paths){
   vdb_simd_select(old);
 }
 
-/* ---- Rows that come when they are wanted ---------------------------------- */
+/* ---- Rows that come when they are wanted --------------------------------- */
 
 /* Runs are closed and rows are rubbish until they have been asked for. */
 struct lazy {
@@ -529,7 +529,7 @@ TEST(flatcode__a_row_that_cannot_be_had_ends_the_search){
   world_clear(&w);
 }
 
-/* ---- Trouble -------------------------------------------------------------- */
+/* ---- Trouble ------------------------------------------------------------- */
 
 TEST(flatcode__survives_running_out_of_memory){
   struct vdb_mem_stats before, after;

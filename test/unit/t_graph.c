@@ -842,7 +842,7 @@ TEST(graph__the_choice_of_floats_survives_failed_allocations){
   vdb_free(r.x);
 }
 
-/* ---- Checksums of blocks -------------------------------------------------- */
+/* ---- Checksums of blocks ------------------------------------------------- */
 
 enum { SUM_ROWS = 900, SUM_DIMS = 24 };
 

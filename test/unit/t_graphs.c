@@ -62,7 +62,7 @@ static void world_destroy(struct world *w){
   vdb_file_mem_destroy(w->ops);
 }
 
-/* ---- Answers ------------------------------------------------------------------- */
+/* ---- Answers ------------------------------------------------------------- */
 
 enum { N_QUERY = 24 };
 struct answers { int64_t key[N_QUERY*G_K]; float distance[N_QUERY*G_K]; };
@@ -124,7 +124,7 @@ static void erase(vecdb_collection *c, int64_t lo, int64_t hi){
   OK(db, vecdb_finalize(s));
 }
 
-/* ---- Transactions ---------------------------------------------------------------- */
+/* ---- Transactions -------------------------------------------------------- */
 
 /* What is rolled back has version numbers and numbers of pages that are used
 ** again: nothing of it may be seen afterwards. */
@@ -307,7 +307,7 @@ TEST(graphs__do_not_crowd_the_cache){
   }
 }
 
-/* ---- Interrupts and failing memory ------------------------------------------------- */
+/* ---- Interrupts and failing memory --------------------------------------- */
 
 struct stopper { vecdb *db; atomic_int is_over; };
 
@@ -399,7 +399,7 @@ TEST(graphs__build_survives_failing_memory){
   world_destroy(&w);
 }
 
-/* ---- Damage ---------------------------------------------------------------------------- */
+/* ---- Damage -------------------------------------------------------------- */
 
 static bool is_clean(int rc){
   return rc==VECDB_OK || (rc & 0xff)==VECDB_CORRUPT || rc==VECDB_FORMAT;
