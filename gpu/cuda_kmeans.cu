@@ -1,16 +1,16 @@
 /* cuda_kmeans.cu -- one request for k-means: memory, the order of steps.
 **
 ** Centroids are rows of their own on the device, among which the nearest is
-** found by the filter of the exact search; means are written over them. The host
-** decides by numbers alone: how many rows changed, how long lists are. Rows never
-** leave the device, centroids only at the end, when everything went well.
+** found by the filter of the exact search; means are written over them. The
+** host decides by numbers alone: how many rows changed, how long lists are.
+** Rows never leave the device, centroids only at the end, when all went well.
 */
 #include "gpu/cuda_int.h"
 
 #define ASSIGN_ROWS   ((uint32_t)1<<18)  /* between two waits */
-#define SCAN_WORK     ((uint64_t)1<<37)  /* products of a launch without filter */
+#define SCAN_WORK     ((uint64_t)1<<37)  /* products of an unfiltered launch */
 #define SORT_TILE     1024u              /* rows, at least */
-#define SORT_COUNTS   ((uint64_t)1<<24)  /* of all tiles and lists, if it can be */
+#define SORT_COUNTS   ((uint64_t)1<<24)  /* of tiles and lists, if possible */
 
 struct kmeans_work {
   vdb_gpu_rows *r;
@@ -21,8 +21,8 @@ struct kmeans_work {
   uint64_t n_count, n_part;
   uint32_t *list, *before, *member, *sorted, *side;   /* n each */
   uint32_t *count, *size;          /* n_count, k */
-  uint32_t *place;                 /* first and runs of k+1 lists, one after the
-                                   ** other */
+  uint32_t *place;                 /* first and runs of k+1 lists, one after
+                                   ** the other */
   double *part;                    /* n_part x d */
   unsigned long long *far;
   uint32_t *n_changed;

@@ -1,15 +1,15 @@
-/* cuda_means.cu -- the kernels of k-means: rows sorted into lists, means, halves
-** of lists.
+/* cuda_means.cu -- the kernels of k-means: rows sorted into lists, means,
+** halves of lists.
 **
-** SORT    Lists are in the order of rows, whatever the order of threads: tiles of
-**   rows count how many go to each list, a sum over tiles says where a tile's
-**   rows begin in it, and one warp places the rows of a tile, 32 at a time, each
-**   behind those of the same list in lower lanes.
+** SORT    Lists are in the order of rows, whatever the order of threads: tiles
+**   of rows count how many go to each list, a sum over tiles says where a
+**   tile's rows begin in it, and one warp places the rows of a tile, 32 at a
+**   time, each behind those of the same list in lower lanes.
 ** SUMS    A block sums one run of 256 rows in double precision, a thread per
-**   dimension and rows in order; another kernel adds runs in order. No atomics, so
-**   the bits are those of index/kmeans.c.
-** NEAREST Canonical distances to all centroids, a warp per row: for few centroids,
-**   and for rows that the filter left.
+**   dimension and rows in order; another kernel adds runs in order. No atomics,
+**   so the bits are those of index/kmeans.c.
+** NEAREST Canonical distances to all centroids, a warp per row: for few
+**   centroids, and for rows that the filter left.
 */
 #include "gpu/cuda_int.h"
 

@@ -1,5 +1,5 @@
-/* t_gpu_kmeans.c -- k-means of the plugins: the bits of index/kmeans.c, from the
-** reference and from the kernels of the device plugin, run on the CPU.
+/* t_gpu_kmeans.c -- k-means of the plugins: the bits of index/kmeans.c, from
+** the reference and from the kernels of the device plugin, run on the CPU.
 */
 #include <math.h>
 
