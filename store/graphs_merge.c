@@ -260,16 +260,21 @@ done:
   return rc;
 }
 
-int vdb_graphs_keep(struct coll *c){
+/* Do it for each column that may have a graph, once there is any. */
+static int columns_do(struct coll *c, int (*column)(struct coll *c, int v)){
   struct vdb_fpmode fp = vdb_fpmode_enter();
   int rc = VECDB_OK;
 
   for(int v=0; v<c->schema->n_vector && c->s.graphs!=0; v++){
-    if( vdb_graphs_possible(c, v) ) TRY( column_keep(c, v) );
+    if( vdb_graphs_possible(c, v) ) TRY( column(c, v) );
   }
 done:
   vdb_fpmode_leave(fp);
   return rc;
+}
+
+int vdb_graphs_keep(struct coll *c){
+  return columns_do(c, column_keep);
 }
 
 /* ---- In the background -------------------------------------------------- */
@@ -355,15 +360,7 @@ done:
 }
 
 int vdb_graphs_help(struct coll *c){
-  struct vdb_fpmode fp = vdb_fpmode_enter();
-  int rc = VECDB_OK;
-
-  for(int v=0; v<c->schema->n_vector && c->s.graphs!=0; v++){
-    if( vdb_graphs_possible(c, v) ) TRY( column_help(c, v) );
-  }
-done:
-  vdb_fpmode_leave(fp);
-  return rc;
+  return columns_do(c, column_help);
 }
 
 /* ---- Doing it by hand --------------------------------------------------- */
