@@ -34,6 +34,7 @@ import numpy as np
 
 import chart
 from dataset import read_set
+from machine import machine
 
 K = 10
 TARGETS = "0.8,0.85,0.9,0.93,0.95,0.97,0.98,0.99,0.995"
@@ -308,7 +309,8 @@ def main():
     limit = read_truth(args.folder, base, query)
     if args.queries:
         query, limit = query[:args.queries], limit[:args.queries]
-    result = {"set": os.path.basename(args.folder.rstrip("/")),
+    result = {"machine": machine(),
+              "set": os.path.basename(args.folder.rstrip("/")),
               "rows": len(base), "dims": base.shape[1],
               "threads_build": args.threads, "cores": os.cpu_count(),
               "rounds": args.reps, "systems": {}}
