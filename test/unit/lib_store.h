@@ -1,7 +1,7 @@
 /* lib_store.h -- databases of collections under test: on memory, on files of
 ** a world of its own, and on the pages of a host.
 **
-** Used by   t_store.c, t_coll.c.
+** Used by   t_store.c, t_coll*.c, t_catalog.c.
 */
 #ifndef LIB_STORE_H
 #define LIB_STORE_H
