@@ -146,7 +146,7 @@ done:
   return rc;
 }
 
-static int not_found(struct store *st, const char *name){
+int vdb_catalog_missing(struct store *st, const char *name){
   return vdb_error(st->err, VECDB_NOTFOUND, "there is no collection \"%s\"",
                    name);
 }
@@ -231,7 +231,7 @@ static int entry_locate(struct coll *c, struct catalog_entry *e){
   if( rc!=VECDB_OK && rc!=VECDB_NOTFOUND ) return rc;
   rc = vdb_catalog_each(c->st, locate_one, &a);
   if( rc==LOCATE_FOUND ) return VECDB_OK;
-  return rc==VECDB_OK ? not_found(c->st, c->name) : rc;
+  return rc==VECDB_OK ? vdb_catalog_missing(c->st, c->name) : rc;
 }
 
 int vdb_catalog_locate(struct coll *c, page_no *page, struct vdb_str *name,
@@ -275,6 +275,7 @@ static int next_id(struct store *st, uint64_t *id){
   TRY( vdb_root_get(st->p, ROOT_NEXT_COLLECTION, id) );
   ++*id;
   TRY( vdb_root_set(st->p, ROOT_NEXT_COLLECTION, *id) );
+  if( st->new_id==0 ) st->new_id = *id;
 done:
   return rc;
 }
@@ -349,7 +350,7 @@ int vdb_store_rename(struct store *st, const char *from, const char *to){
   int rc;
 
   rc = entry_find(st, from, &e);
-  if( rc==VECDB_NOTFOUND ) rc = not_found(st, from);
+  if( rc==VECDB_NOTFOUND ) rc = vdb_catalog_missing(st, from);
   if( rc!=VECDB_OK ) goto done;
   rc = entry_find(st, to, &other);
   if( rc==VECDB_OK && other.id!=e.id ){        /* letter case may change */
@@ -383,15 +384,18 @@ int vdb_store_coll_open(struct store *st, const char *name,
 
   *out = NULL;
   rc = entry_find(st, name, &e);
-  if( rc==VECDB_NOTFOUND ) rc = not_found(st, name);
+  if( rc==VECDB_NOTFOUND ) rc = vdb_catalog_missing(st, name);
   if( rc!=VECDB_OK ) goto done;
   c = vdb_handle_find(st, e.id);
   if( c!=NULL ){
+    bool is_gone;
     c->n_ref++;
     rc = vdb_coll_refresh(c);
+    is_gone = c->is_gone;                /* it was another's handle */
     if( rc==VECDB_OK ) *out = c;
     else vdb_store_coll_close(c);
-    goto done;
+    if( !is_gone ) goto done;
+    vdb_error_clear(st->err);
   }
   c = vdb_calloc(1, sizeof(*c));
   if( c==NULL ) TRY( VECDB_NOMEM );

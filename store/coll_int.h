@@ -126,6 +126,7 @@ struct coll {
 
   bool     is_attached;                 /* by vdb_coll_attach: not in the
                                         ** catalog, changed by us alone */
+  bool     is_gone;                     /* its creation was undone */
   bool     is_valid;                    /* state is that of `pager_version` */
   bool     is_dirty;                    /* changed by this transaction */
   uint64_t pager_version, cookie;
@@ -164,6 +165,8 @@ struct store {
   struct coll *dirty;                   /* those that are dirty */
   bool has_left_dirty;                  /* one of them was closed since */
   struct coll_hold *hold;               /* open searches */
+  uint64_t new_id;                      /* the least id that this transaction
+                                        ** gave out; 0: none */
   bool is_explicit;                     /* begun by vdb_store_begin_* */
   unsigned n_read_scope;                /* open reading statements */
   uint64_t n_undo;
@@ -187,6 +190,8 @@ void vdb_handle_leave(struct coll *c);             /* not entered is fine */
 /* The running transaction changes c; then, it is over. */
 void vdb_handle_dirty(struct coll *c);
 void vdb_handles_clean(struct store *st);
+/* There is no such collection any more; its id may become another's. */
+void vdb_handle_lose(struct coll *c);
 
 /* ---- collection.c -------------------------------------------------------- */
 int  vdb_coll_state_read(struct coll *c);         /* page -> c->s */
@@ -228,6 +233,8 @@ int  vdb_catalog_each(struct store *st, vdb_catalog_fn fn, void *arg);
 int  vdb_catalog_create(struct store *st, const char *name, const char *text,
                         const uint64_t *id);      /* NULL: the next one */
 int  vdb_catalog_touch(struct store *st);         /* a new schema cookie */
+/* NOTFOUND, with its sentence. */
+int  vdb_catalog_missing(struct store *st, const char *name);
 
 /* ---- cell.c: values, cells, records, heap -------------------------------- */
 int  vdb_cell_width(int type);

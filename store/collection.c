@@ -344,51 +344,74 @@ done:
   return rc;
 }
 
-/* The columns of a collection never change: a new text normally brings other
-** options alone, and then the schema, to whose names callers hold pointers,
-** stays. False: the columns differ, too (a handle of what was rolled back). */
-static bool options_update(struct coll *c, const char *text){
+/* What rows are made of; options and indexes aside. */
+static bool columns_equal(const struct schema *a, const struct schema *b){
+  bool same = a->n_col==b->n_col;
+
+  for(int i=0; same && i<a->n_col; i++){
+    const struct schema_column *x = &a->col[i], *y = &b->col[i];
+    same = strcmp(x->name, y->name)==0 && strcmp(x->decl, y->decl)==0
+        && x->role==y->role && x->not_null==y->not_null
+        && x->metric==y->metric;
+  }
+  return same;
+}
+
+/* The columns of a collection never change: one with others has got the id of
+** this one, whose creation was undone. A new text normally brings other options
+** alone, and then the schema stays (*stays), with the caches. */
+static int options_update(struct coll *c, const char *text, bool *stays){
   struct schema *s = NULL, before = *c->schema;
   char *printed = NULL;
-  bool same = false;
+  int rc;
 
-  if( vdb_schema_parse(text, NULL, &s)==VECDB_OK ){
-    c->schema->policy_given = s->policy_given;
-    c->schema->policy = s->policy;
-    c->schema->merge_rows = s->merge_rows;
-    c->schema->recall = s->recall;
-    c->schema->ef = s->ef;
-    same = vdb_schema_print(c->schema, true, &printed)==VECDB_OK &&
-           strcmp(printed, text)==0;
-    if( !same ) *c->schema = before;
+  *stays = false;
+  TRY( vdb_schema_parse(text, c->st->err, &s) );
+  if( !columns_equal(s, c->schema) ){
+    vdb_handle_lose(c);
+    TRY( vdb_catalog_missing(c->st, c->name) );
   }
+  c->schema->policy_given = s->policy_given;
+  c->schema->policy = s->policy;
+  c->schema->merge_rows = s->merge_rows;
+  c->schema->recall = s->recall;
+  c->schema->ef = s->ef;
+  rc = vdb_schema_print(c->schema, true, &printed);
+  *stays = rc==VECDB_OK && strcmp(printed, text)==0;
+  if( !*stays ) *c->schema = before;
+done:
   vdb_schema_destroy(s);
   vdb_free(printed);
-  return same;
+  return rc;
+}
+
+/* Everything anew; without memory for it, next time. */
+static int shape_update(struct coll *c, const char *text){
+  int rc;
+
+  vdb_coll_drop_caches(c);
+  shape_clear(c);
+  vdb_free(c->text);
+  c->text = NULL;
+  rc = shape_create(c, text);
+  if( rc!=VECDB_OK ) shape_clear(c);
+  return rc;
 }
 
 /* Take over name and text of the catalog; the shape only when it differs. */
 static int handle_update(struct coll *c, struct vdb_str *name,
                          struct vdb_str *text){
+  bool stays = false;
   int rc = VECDB_OK;
 
-  if( c->text!=NULL && strcmp(c->text, text->z)!=0 &&
-      options_update(c, text->z) ){
-    vdb_free(c->text);
-    c->text = vdb_str_take(text);
-  }else if( c->text==NULL || strcmp(c->text, text->z)!=0 ){
-    vdb_coll_drop_caches(c);
-    shape_clear(c);
-    vdb_free(c->text);
-    c->text = NULL;
-    rc = shape_create(c, text->z);
-    if( rc!=VECDB_OK && rc!=VECDB_NOMEM ){
+  if( c->text==NULL || strcmp(c->text, text->z)!=0 ){
+    if( c->text!=NULL ) rc = options_update(c, text->z, &stays);
+    if( rc==VECDB_OK && !stays ) rc = shape_update(c, text->z);
+    if( rc!=VECDB_OK && rc!=VECDB_NOMEM && !c->is_gone ){
       rc = COLL_CORRUPT(c, "its schema does not parse");
     }
-    if( rc!=VECDB_OK ){
-      shape_clear(c);
-      return rc;
-    }
+    if( rc!=VECDB_OK ) return rc;
+    vdb_free(c->text);
     c->text = vdb_str_take(text);
   }
   if( strcmp(c->name, name->z)!=0 ){
@@ -419,6 +442,7 @@ int vdb_coll_refresh(struct coll *c){
 
   if( c->is_valid && version==c->pager_version ) return VECDB_OK;
   if( c->is_attached ) return VECDB_OK;
+  if( c->is_gone ) return vdb_catalog_missing(c->st, c->name);
   if( c->n_forgotten!=vdb_pager_n_forgotten(c->p) ){
     vdb_coll_drop_caches(c);
     c->n_forgotten = vdb_pager_n_forgotten(c->p);

@@ -76,6 +76,13 @@ void vdb_handle_leave(struct coll *c){
   c->st->n_coll--;
 }
 
+void vdb_handle_lose(struct coll *c){
+  vdb_coll_drop_caches(c);
+  vdb_handle_leave(c);
+  c->is_dirty = false;
+  c->is_gone = true;
+}
+
 void vdb_handle_dirty(struct coll *c){
   if( c->is_dirty ) return;
   c->is_dirty = true;

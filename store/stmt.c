@@ -129,6 +129,7 @@ static int stmt_end(struct stmt *s, enum stmt_state state){
   vdb_filter_end(s->run);
   s->run = NULL;
   s->is_suspended = false;
+  s->rc_column = VECDB_OK;
   s->state = state;
   return vdb_session_read_end(s->ss, &s->held);
 }
@@ -199,7 +200,6 @@ int vdb_stmt_step(struct stmt *s){
   }
   rc = vdb_session_interrupted(s->ss) ? VECDB_INTERRUPT
      : s->rc_column ? column_error(s) : stmt_step_kind(s);
-  s->rc_column = VECDB_OK;
   if( rc==VECDB_ROW ){
     s->state = ST_ROW;
     s->is_suspended = false;
@@ -332,8 +332,8 @@ static int row_load_column(struct stmt *s, int i){
   }else{
     rc = vdb_coll_value(s->coll, i, s->row.slot, buf, v);
   }
-  if( rc!=VECDB_OK ) return rc;
-  if( (v->type==VECDB_TEXT || v->type==VECDB_BLOB || v->type==VECDB_VECTOR)
+  if( rc==VECDB_OK && (v->type==VECDB_TEXT || v->type==VECDB_BLOB
+                       || v->type==VECDB_VECTOR)
    && (v->p!=buf->z || v->n!=buf->n) ){
     struct vdb_str copy = VDB_STR_INIT;
     vdb_str_add(&copy, v->p, v->n);
@@ -344,6 +344,7 @@ static int row_load_column(struct stmt *s, int i){
   }
   if( v->p==NULL || v->n==0 ) v->p = "";
   s->row.is_loaded[i] = rc==VECDB_OK;
+  if( rc!=VECDB_OK ) vdb_str_clear(buf);     /* it remembers failures */
   return rc;
 }
 
@@ -393,6 +394,7 @@ const char *vdb_stmt_column_text(struct stmt *s, int column, size_t *n){
     vdb_str_add(t, num, vdb_value_print_int(v->i, num));
   }
   if( vdb_str_rc(t)!=VECDB_OK ){
+    vdb_str_clear(t);
     s->rc_column = VECDB_NOMEM;
     return NULL;
   }

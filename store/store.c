@@ -12,6 +12,8 @@
 **   collections that the transaction has changed (vdb_coll_forget_dirty); of
 **   all, if one of these was closed: a handle opened since may show the same.
 **   The same goes for readers of an undecided transaction, at their end.
+**   Handles of collections whose creation was undone are lost: the id will be
+**   another's.
 **   Open searches hold pins; they end with the transaction (runs.c).
 */
 #include "util/common.h"
@@ -76,8 +78,26 @@ int vdb_store_progress(struct store *st, const char *phase, const char *unit,
 
 /* ---- Ends of transactions ------------------------------------------------ */
 
+/* Of the collections that this transaction has created, those that are gone
+** with an undo. If the root page cannot say it, all of them: they are found
+** again when they are opened. */
+static void created_undone(struct store *st){
+  uint64_t last = 0;                   /* the greatest id that there still is */
+  struct coll *next;
+
+  if( st->new_id==0 ) return;
+  if( vdb_pager_state(st->p)!=PAGER_WRITE
+   || vdb_root_get(st->p, ROOT_NEXT_COLLECTION, &last)!=VECDB_OK
+   || last<st->new_id ) last = st->new_id-1;
+  for(struct coll *c=st->coll; c!=NULL; c=next){
+    next = c->next;
+    if( c->id>last ) vdb_handle_lose(c);
+  }
+}
+
 /* Changes of this transaction are gone: so are the caches that show them. */
 static void store_undone(struct store *st){
+  created_undone(st);
   for(struct coll *c=st->coll; c!=NULL; c=c->next){
     if( st->has_left_dirty ) vdb_coll_drop_caches(c);
     vdb_coll_forget_dirty(c);
@@ -87,6 +107,7 @@ static void store_undone(struct store *st){
 
 static void store_kept(struct store *st){
   vdb_handles_clean(st);
+  st->new_id = 0;
 }
 
 /* After a failure: if it has ended the write transaction (a failed sync does),
@@ -294,6 +315,7 @@ int vdb_store_decide(struct store *st, bool commit, bool undoable){
     return rc;
   }
   if( !commit ) store_undone(st);
+  st->new_id = 0;
   if( commit && is_ours && !vdb_pager_is_hosted(st->p) ){
     st->is_undoable = undoable;
     store_policy_after(st);
