@@ -150,6 +150,8 @@ struct vdb_graph_prior {
   bool purge;             /* rows that do not live are taken out, and what was
                           ** connected through them is connected anew; else
                           ** they stay as waypoints */
+  bool is_beside;         /* its centre is that of another graph, and would be in
+                          ** a new one, too: it may be anywhere */
 };
 
 /* Add the rows of src (none is fine) to an index that is not empty. Of the

@@ -32,6 +32,8 @@
 #include "util/pool.h"
 
 #define TASK_ROWS  16           /* nodes per task */
+#define SORT_BITS  11u
+#define SORT_COUNTS (1u<<SORT_BITS)
 #define LIST1      32           /* candidates wanted in pass 1 and 2 */
 #define LIST2      200
 #define LIST_MAX   4096
@@ -202,18 +204,20 @@ static int batch_store(void *arg, size_t i_task, unsigned worker){
 }
 
 /* Step 3: edges back, grouped by target, in order of source. Counting sort in
-** two rounds of 16 bits of the target; sources are in order to begin with. */
+** rounds of SORT_BITS of the target, as many as slots have; sources are in order
+** to begin with. */
 static void edges_sort(struct graph_builder *b){
-  uint32_t *count = b->run;               /* has room for 65537 */
-  for(int shift=0; shift<32; shift+=16){
+  uint32_t count[SORT_COUNTS+1];
+  for(unsigned shift=0; shift<32 && b->n>>shift!=0; shift+=SORT_BITS){
     struct build_edge *t;
-    memset(count, 0, 65537*sizeof(*count));
+    memset(count, 0, sizeof(count));
     for(uint32_t i=0; i<b->n_edge; i++){
-      count[(b->edge[i].target>>shift & 0xffff) + 1]++;
+      count[(b->edge[i].target>>shift & (SORT_COUNTS-1)) + 1]++;
     }
-    for(uint32_t i=0; i<65536; i++) count[i+1] += count[i];
+    for(uint32_t i=0; i<SORT_COUNTS; i++) count[i+1] += count[i];
     for(uint32_t i=0; i<b->n_edge; i++){
-      b->edge_tmp[count[b->edge[i].target>>shift & 0xffff]++] = b->edge[i];
+      uint32_t digit = b->edge[i].target>>shift & (SORT_COUNTS-1);
+      b->edge_tmp[count[digit]++] = b->edge[i];
     }
     t = b->edge;
     b->edge = b->edge_tmp;
@@ -280,9 +284,8 @@ static void target_update(struct graph_builder *b, struct build_worker *w,
   }
   vdb_graph_cand_lanes(b, w, slot);
   vdb_graph_cand_sort(w);
-  n_new = vdb_graph_prune(b, w, b->n_lanes);
   /* Nodes of the old index had all their lanes filled. */
-  if( is_old ) n_new = vdb_graph_refill(b, w, n_new);
+  n_new = is_old ? vdb_graph_drop(b, w) : vdb_graph_prune(b, w, b->n_lanes);
   vdb_graph_set_lanes(b, w, slot, w->list, n_new);
 }
 
@@ -405,9 +408,7 @@ done:
 /* ---- Memory -------------------------------------------------------------- */
 
 int vdb_graph_build_alloc(struct graph_builder *b){
-  size_t n = b->n_nodes, n_new = b->n_order, m = batch_max(b), n_run;
-  n_run = m*b->n_lanes + 2;
-  if( n_run<65537+1 ) n_run = 65537+1;
+  size_t n = b->n_nodes, n_new = b->n_order, m = batch_max(b);
   b->edge_d2 = vdb_malloc_array(n*b->n_lanes+1, sizeof(float));
   b->spare = vdb_malloc_array(n_new*BUILD_SPARE+1, sizeof(*b->spare));
   b->n_spare = vdb_calloc(n_new+1, 1);
@@ -417,7 +418,7 @@ int vdb_graph_build_alloc(struct graph_builder *b){
   b->n_batch = vdb_malloc_array(m, sizeof(*b->n_batch));
   b->edge = vdb_malloc_array(m*b->n_lanes, sizeof(*b->edge));
   b->edge_tmp = vdb_malloc_array(m*b->n_lanes, sizeof(*b->edge_tmp));
-  b->run = vdb_malloc_array(n_run, sizeof(*b->run));
+  b->run = vdb_malloc_array(m*b->n_lanes + 1, sizeof(*b->run));
   b->worker = vdb_calloc(b->n_thread, sizeof(*b->worker));
   if( !b->edge_d2 || !b->spare || !b->n_spare || !b->n_own || !b->fixed
    || !b->batch || !b->n_batch || !b->edge || !b->edge_tmp || !b->run
@@ -490,7 +491,7 @@ static int build_run(struct graph_builder *b){
   if( b->is_probe ) goto done;
   TRY( vdb_graph_choose_bits(b, calib) );
   TRY( vdb_graph_repair(b) );
-  TRY( vdb_graph_cover(b) );
+  TRY( vdb_graph_cover(b, NULL) );
   TRY( vdb_graph_calibrate(b, calib) );
   if( b->opts->like && b->g->n_cal==0 ){
     memcpy(b->g->cal, b->opts->like->cal, sizeof(b->g->cal));

@@ -20,6 +20,7 @@
 #define BUILD_POOL     64       /* of the pool, beside expanded nodes */
 #define BUILD_BATCHES  50       /* batches are at most this part of the rows */
 #define BUILD_IN_MAX   RULES_IN_MAX  /* times n_lanes: new in-edges considered */
+#define BUILD_DROP_MAX ((BUILD_IN_MAX+1)*GRAPH_LANES_MAX)
 
 /* A new in-edge of `target`. */
 struct build_edge { uint32_t target; float d2; uint32_t source; };
@@ -114,6 +115,10 @@ static inline uint32_t build_degree(const struct graph_builder *b,
 ** how many. */
 uint32_t vdb_graph_prune(const struct graph_builder *b,
                          struct build_worker *w, uint32_t n_max);
+/* What vdb_graph_prune and vdb_graph_refill make of the candidates, by less
+** where they are hardly more than the lanes: the farthest ones that prune does
+** not keep are dropped, which is found out for them alone. */
+uint32_t vdb_graph_drop(const struct graph_builder *b, struct build_worker *w);
 /* Lanes of node `i` of the order that are free take spare candidates. */
 void vdb_graph_fill(const struct graph_builder *b, struct build_worker *w,
                     uint32_t i);
@@ -232,8 +237,9 @@ void vdb_graph_block_empty(struct graph_builder *b, uint32_t slot);
 int vdb_graph_router_renew(struct graph_builder *b);
 /* One more entry. */
 int vdb_graph_router_add(struct graph_builder *b, uint32_t slot);
-/* graph_cover.c: every cluster of nodes is found from the router. */
-int vdb_graph_cover(struct graph_builder *b);
+/* graph_cover.c: every cluster of nodes is found from the router. In an
+** insertion the nodes of `also`, a bitmap by slot, are looked at. */
+int vdb_graph_cover(struct graph_builder *b, const uint64_t *also);
 
 /* Report progress; INTERRUPT if the caller wants so. */
 int vdb_graph_progress(struct graph_builder *b, double add);

@@ -12,20 +12,25 @@
 ** nodes are lost, or one that is an entry, walks begin from then on at the
 ** nearest of GRAPH_SEEDS_FAR entries by true distances.
 **
-** A part of the nodes is looked at first, which shows any cluster of some twenty;
-** an insertion looks besides at those that are new or have other edges.
+** A part of the nodes is looked at first, which shows any cluster of some twenty.
+** An insertion looks at new nodes and those that lost neighbours, and at one in
+** INSERT_STEP of the others, each time other ones: that repair leaves no node
+** unreachable holds for all of them (graph_fix.c), and to look at all whose
+** lists changed took a fifth of the time of insertions.
 */
 #include <math.h>
 
 #include "index/graph_build_int.h"
 #include "util/mem.h"
 #include "util/pool.h"
+#include "util/rng.h"
 
 #define TASK_ROWS   16
 #define FIND_EF     16
 #define BATCH       1024        /* nodes looked at with one router */
 #define SAMPLE_ALL  16384u      /* more in a build: one in SAMPLE_STEP first */
 #define SAMPLE_STEP 4
+#define INSERT_STEP 16          /* .. beside the nodes that are named */
 #define NEAR_LANES  4           /* the neighbour whose distance is compared */
 #define LOST_FAR    4.0f        /* square of "by far" */
 #define LOST_MANY   256         /* one in so many */
@@ -123,35 +128,36 @@ done:
   return rc;
 }
 
-/* Is a node to be looked at? Of all, or of a part, with those that have come or
-** have other edges than before. */
-static bool node_counts(const struct graph_builder *b, uint32_t slot,
-                        bool is_all){
-  if( !build_is_node(b, slot) || build_degree(b, slot)==0 ) return false;
-  if( is_all || slot%SAMPLE_STEP==0 ) return true;
-  if( b->insert ) return vdb_bit_get(b->insert->is_measured, slot);
-  return b->n_nodes<=SAMPLE_ALL;
+/* Is a node to be looked at first? Others are, from one insertion to the next,
+** as the number of changes before it says. */
+static bool node_is_first(const struct graph_builder *b, uint32_t slot,
+                          const uint64_t *also){
+  if( also==NULL ) return slot%SAMPLE_STEP==0 || b->n_nodes<=SAMPLE_ALL;
+  return vdb_bit_get(also, slot)
+      || (slot + vdb_mix64(b->g->n_changed))%INSERT_STEP==0;
 }
 
-static void nodes_list(struct cover *c, bool is_all){
+static void nodes_list(struct cover *c, bool is_all, const uint64_t *also){
+  const struct graph_builder *b = c->b;
   c->n = 0;
-  for(uint32_t s=0; s<c->b->n_nodes; s++){
-    if( node_counts(c->b, s, is_all) ) c->slot[c->n++] = s;
+  for(uint32_t s=0; s<b->n_nodes; s++){
+    if( build_is_node(b, s) && build_degree(b, s)>0
+     && (is_all || node_is_first(b, s, also)) ) c->slot[c->n++] = s;
   }
 }
 
-int vdb_graph_cover(struct graph_builder *b){
+int vdb_graph_cover(struct graph_builder *b, const uint64_t *also){
   struct cover c = { .b = b };
   uint32_t n_lost = 0;
   int rc = VECDB_OK;
   c.slot = vdb_malloc_array((size_t)b->n_nodes+1, sizeof(*c.slot));
   c.is_lost = vdb_malloc_array(BATCH, sizeof(*c.is_lost));
   if( c.slot==NULL || c.is_lost==NULL ) TRY( VECDB_NOMEM );
-  nodes_list(&c, false);
+  nodes_list(&c, false, also);
   for(uint32_t i=0; i<c.n; i+=BATCH) TRY( cover_look(&c, i, &n_lost) );
   if( n_lost==0 ) goto done;
   if( n_lost>c.n/LOST_MANY ) seeds_raise(b);
-  nodes_list(&c, true);
+  nodes_list(&c, true, also);
   for(uint32_t i=0; i<c.n; i+=BATCH){
     TRY( cover_look(&c, i, &n_lost) );
     TRY( cover_batch(&c) );

@@ -191,7 +191,9 @@ static int drift_check(const struct graph_builder *b){
   uint32_t dims = b->g->dims_code, step = b->n_nodes/DRIFT_SAMPLE + 1, n = 0;
   double *sum, shift = 0, spread = 0;
   int rc = VECDB_OK;
-  if( b->g->code_kind!=VDB_CODE_RESIDUAL ) return VECDB_OK;
+  if( b->g->code_kind!=VDB_CODE_RESIDUAL || b->insert->old->is_beside ){
+    return VECDB_OK;
+  }
   sum = vdb_calloc(dims, sizeof(*sum));
   if( sum==NULL ) return VECDB_NOMEM;
   for(uint32_t s=0; s<b->n_nodes; s+=step){
@@ -299,14 +301,15 @@ static int insert_run(struct graph_builder *b){
   if( b->insert->old->purge ){
     TRY( vdb_graph_purge(b) );
     TRY( vdb_graph_router_renew(b) );    /* searches begin at live nodes .. */
-    TRY( vdb_graph_cover(b) );           /* .. and find all that are left */
+    /* .. and find all that are left. */
+    TRY( vdb_graph_cover(b, b->insert->is_measured) );
   }
   TRY( vdb_graph_progress(b, b->n_nodes/8.0) );
   n_free = b->insert->n_free - n_free;
   TRY( insert_rows(b) );
   TRY( vdb_graph_router_renew(b) );
   TRY( vdb_graph_repair(b) );
-  TRY( vdb_graph_cover(b) );
+  TRY( vdb_graph_cover(b, b->insert->is_new) );
   TRY( table_renew(b, n_free + b->src->n_rows) );
 done:
   return rc;

@@ -59,21 +59,80 @@ static void vector_prefetch(const struct graph_builder *b, uint32_t slot){
   }
 }
 
+/* Candidate i is kept if none of the n that were kept before it hides it. */
+static bool cand_keep(const struct graph_builder *b, struct build_worker *w,
+                      uint32_t i, uint32_t n){
+  struct graph_near c = w->cand[i];
+  const unsigned char *block = build_block(b, c.slot);
+  for(uint32_t j=0; j<n; j++){
+    if( rules_hides(b->alpha2, vdb_graph_d2(b->g, &w->kept_q[j], block),
+                    c.d2) ) return false;
+  }
+  kept_add(b, w, n, c.slot);
+  w->list[n] = c;
+  return true;
+}
+
 uint32_t vdb_graph_prune(const struct graph_builder *b,
                          struct build_worker *w, uint32_t n_max){
   uint32_t n = 0;
   for(uint32_t i=0; i<w->n_cand && n<n_max; i++){
-    struct graph_near c = w->cand[i];
     if( i+PRUNE_AHEAD<w->n_cand ){
       vector_prefetch(b, w->cand[i+PRUNE_AHEAD].slot);
     }
-    const unsigned char *block = build_block(b, c.slot);
-    uint32_t j = 0;
-    while( j<n && !rules_hides(b->alpha2, vdb_graph_d2(b->g, &w->kept_q[j],
-                                                       block), c.d2) ) j++;
-    if( j<n ) continue;
-    kept_add(b, w, n, c.slot);
-    w->list[n++] = c;
+    n += cand_keep(b, w, i, n);
+  }
+  return n;
+}
+
+/* ---- One too many -------------------------------------------------------- */
+
+/* Candidates 0..n_known-1 were pruned, and n_kept of them are kept. */
+struct pruned {
+  uint32_t n_known, n_kept;
+  uint64_t kept[BUILD_DROP_MAX/64], gone[BUILD_DROP_MAX/64];
+};
+
+static bool is_kept(const struct graph_builder *b, struct build_worker *w,
+                    struct pruned *p, uint32_t i){
+  for(; p->n_known<=i && p->n_kept<b->n_lanes; p->n_known++){
+    if( !cand_keep(b, w, p->n_known, p->n_kept) ) continue;
+    vdb_bit_set(p->kept, p->n_known);
+    p->n_kept++;
+  }
+  return i<p->n_known && vdb_bit_get(p->kept, i);
+}
+
+/* Is a candidate that was not pruned yet hidden by one that is kept? Hardly any
+** are near enough to hide it, and those are among the first as a rule. */
+static bool is_hidden(const struct graph_builder *b, struct build_worker *w,
+                      struct pruned *p, uint32_t i){
+  struct graph_query *q = &w->walk[0].q;
+  struct graph_near c = w->cand[i];
+  vdb_graph_query_block(b->g, build_block(b, c.slot), q);
+  for(uint32_t j=0; j<i && p->n_kept<b->n_lanes; j++){
+    uint32_t slot = w->cand[j].slot;
+    if( j<p->n_known && !vdb_bit_get(p->kept, j) ) continue;
+    if( j+PRUNE_AHEAD<i ) vector_prefetch(b, w->cand[j+PRUNE_AHEAD].slot);
+    if( rules_hides(b->alpha2, vdb_graph_d2(b->g, q, build_block(b, slot)),
+                    c.d2)
+     && is_kept(b, w, p, j) ) return true;
+  }
+  return p->n_kept==b->n_lanes;
+}
+
+uint32_t vdb_graph_drop(const struct graph_builder *b, struct build_worker *w){
+  struct pruned p = { 0 };
+  uint32_t n = 0, n_drop;
+  n_drop = w->n_cand>b->n_lanes ? w->n_cand - b->n_lanes : 0;
+  for(uint32_t i=w->n_cand; i>0 && n_drop>0; i--){
+    if( i-1<p.n_known ? vdb_bit_get(p.kept, i-1)
+                      : !is_hidden(b, w, &p, i-1) ) continue;
+    vdb_bit_set(p.gone, i-1);
+    n_drop--;
+  }
+  for(uint32_t i=0; i<w->n_cand && n<b->n_lanes; i++){
+    if( !vdb_bit_get(p.gone, i) ) w->list[n++] = w->cand[i];
   }
   return n;
 }
