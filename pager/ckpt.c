@@ -175,10 +175,10 @@ static int ckpt_some(struct ckpt *c, uint64_t *n_home){
   if( c->target==NULL ) return VECDB_OK;
   c->hi = c->target->i_frame;
   if( c->hi<=n_before && MUTANT(1, false, true) ) return VECDB_OK;
-  if( c->hi>n_before ){
+  if( MUTANT(1, c->hi>n_before, true) ){
     TRY( vdb_header_read(fs, &fs->header) );
     c->lo = vdb_fstore_frames_home(fs, fs->header.txid);            /* K2 */
-    if( c->lo<n_before ) c->lo = n_before;
+    if( c->lo<n_before ) c->lo = n_before;      /* that header slot rotted */
     if( c->hi>c->lo ) TRY( copy_home(c) );
     else TRY( vdb_header_sync(fs) );                                /* K4 */
   }
@@ -224,7 +224,7 @@ static int ckpt_restart(struct ckpt *c, struct deadline *d, bool truncate){
                      "%s: a prepared transaction is undecided",
                      vdb_pager_name(fs->base.pager));
   }
-  while( fs->log.n_frame>0 && !done ){
+  while( fs->log.n_frame>0 ){
     TRY( vdb_wal_restart(fs, &done) );
     if( !done && !vdb_deadline_wait(fs, d) ){
       return readers_busy(fs, "restart the log of");
@@ -332,14 +332,13 @@ done:
 }
 
 int vdb_ckpt_finish(struct fstore *fs, bool *all_home){
-  uint64_t n_log = 0, n_done = 0;
   struct log_state st;
   int rc = VECDB_OK;
 
   *all_home = false;
-  TRY( vdb_ckpt_run(fs, VECDB_CHECKPOINT_FULL, 0, &n_log, &n_done) );
+  TRY( vdb_ckpt_run(fs, VECDB_CHECKPOINT_FULL, 0, NULL, NULL) );
   TRY( vdb_shm_read(fs, &st) );
-  *all_home = n_done>=n_log && st.prep_txid==0;
+  *all_home = st.prep_txid==0;
 done:
   return rc;
 }

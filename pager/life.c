@@ -300,7 +300,7 @@ int vdb_life_open(struct fstore *fs){
     TRY( open_shared(fs, &again) );
     if( again ){
       files_close(fs);
-      if( !vdb_deadline_wait(fs, &d) ) TRY( open_timeout(fs) );
+      if( !vdb_deadline_wait(fs, &d) ) return open_timeout(fs);
     }
   }
   if( fs->mode!=FSTORE_SHARED ) TRY( open_view(fs) );

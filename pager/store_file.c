@@ -28,17 +28,17 @@
 #include "util/common.h"
 #include "pager/fstore.h"
 
-#define SNAPSHOT_TRIES  1000
+#define SNAPSHOT_TRIES  20          /* before it waits in between */
 
 /* ---- snapshots ----------------------------------------------------------- */
 
-/* F3 */
+/* F3. An index of this generation has followed the state. */
 static void cache_follow(struct fstore *fs){
   const struct log_state *st = &fs->log;
   const struct walindex *ix = &fs->ix;
 
   if( st->txid==fs->cache_txid ) return;
-  if( st->off_end && ix->generation==st->generation && ix->n>=st->n_visible
+  if( st->off_end && ix->generation==st->generation
       && fs->cache_generation==st->generation
       && fs->cache_frame<=st->n_visible ){
     for(uint64_t i=fs->cache_frame; i<st->n_visible; i++){
@@ -84,13 +84,12 @@ static int snapshot_take(struct fstore *fs){
   bool again = true;
   int rc = VECDB_OK;
 
-  for(unsigned i=0; again && i<SNAPSHOT_TRIES; i++){
+  for(unsigned i=0; again; i++){
     TRY( snapshot_try(fs, &again) );
-    if( again && i>20 && !vdb_deadline_wait(fs, &d) ) break;
-  }
-  if( again ){
-    TRY( vdb_error(fs->err, VECDB_BUSY, "cannot read %s: it changes too "
-                   "quickly; retry", vdb_pager_name(fs->base.pager)) );
+    if( again && i>SNAPSHOT_TRIES && !vdb_deadline_wait(fs, &d) ){
+      TRY( vdb_error(fs->err, VECDB_BUSY, "cannot read %s: it changes too "
+                     "quickly; retry", vdb_pager_name(fs->base.pager)) );
+    }
   }
   /* A reader of the main file alone does without the index, unless it is
   ** cheap to keep up. */
@@ -203,12 +202,15 @@ static int file_begin_write(struct page_store *s, struct snapshot *io){
                    vdb_pager_name(s->pager)) );
   }
   TRY( vdb_shm_read(fs, &st) );
-  if( st.txid!=fs->log.txid || fs->log.txid!=io->txid ){            /* F4 */
+  if( st.txid!=io->txid ){                                          /* F4 */
     TRY( vdb_error(fs->err, VECDB_BUSY_SNAPSHOT, "cannot write %s: it was "
                    "changed since this transaction began; begin it anew",
                    vdb_pager_name(s->pager)) );
   }
-  if( st.prep_txid ) TRY( in_doubt_error(fs, &st) );
+  if( st.prep_txid ){
+    rc = in_doubt_error(fs, &st);
+    goto done;
+  }
   if( s->pager->host_fn==NULL ) TRY( vdb_undo_require(fs, "write") );
   if( st.generation!=fs->log.generation ){
     /* The log restarted under a reader of the main file alone, and whoever did

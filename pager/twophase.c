@@ -156,12 +156,16 @@ static int begin_older(struct fstore *fs, uint64_t token,
     TRY( vdb_wal_follow(fs, &fs->log) );
     c = commit_find(&fs->ix, token, BACKFILL_N(w));
   }
-  if( c==NULL ) TRY( token_gone(fs, token) );
+  if( c==NULL ){
+    rc = token_gone(fs, token);
+    goto done;
+  }
   TRY( vdb_slot_claim(fs, c->txid, false) );
   if( BACKFILL_GEN(fs->ops->shm_load(fs->shm, SHM_BACKFILL))
       !=(uint32_t)fs->log.generation ){
     vdb_slot_release(fs);
-    TRY( token_gone(fs, token) );
+    rc = token_gone(fs, token);
+    goto done;
   }
   fs->min_frame = BACKFILL_N(w);
   fs->max_frame = c->i_frame;
@@ -187,8 +191,8 @@ int vdb_twophase_begin_read_at(struct page_store *s, uint64_t token,
   if( rc==VECDB_OK && found_token==token ) return VECDB_OK;
   s->ops->end_read(s);
   if( rc!=VECDB_OK ) goto done;
-  if( fs->mode!=FSTORE_SHARED ) TRY( token_gone(fs, token) );
-  TRY( begin_older(fs, token, out) );
+  rc = fs->mode==FSTORE_SHARED ? begin_older(fs, token, out)
+                               : token_gone(fs, token);
 done:
   return rc;
 }

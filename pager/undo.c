@@ -29,7 +29,7 @@
 txn_id vdb_undo_firm(struct fstore *fs, const struct log_state *st){
   txn_id known;
 
-  if( st->txid_firm>=st->txid || fs->shm==NULL ) return st->txid_firm;
+  if( st->txid_firm>=st->txid ) return st->txid_firm;
   known = fs->ops->shm_load(fs->shm, SHM_FIRM);
   if( known>st->txid ) known = st->txid;
   return known>st->txid_firm ? known : st->txid_firm;
@@ -49,7 +49,6 @@ int vdb_undo_settle(struct fstore *fs){
   struct log_state st;
   int rc = VECDB_OK;
 
-  if( fs->mode!=FSTORE_SHARED || fs->shm==NULL ) return VECDB_OK;
   TRY( vdb_shm_read(fs, &st) );
   if( vdb_undo_firm(fs, &st)>=st.txid || p->host_fn==NULL ) return VECDB_OK;
   rc = p->host_fn(p->host_arg);
@@ -62,7 +61,6 @@ int vdb_undo_require(struct fstore *fs, const char *what){
   struct log_state st;
   int rc = VECDB_OK;
 
-  if( fs->mode!=FSTORE_SHARED ) return VECDB_OK;
   (void)vdb_undo_settle(fs);
   TRY( vdb_shm_read(fs, &st) );
   if( vdb_undo_firm(fs, &st)>=st.txid ) return VECDB_OK;
@@ -173,15 +171,16 @@ int vdb_undo_rewind(struct page_store *s, uint64_t token, uint64_t newest){
   bool is_alone = false;
   int rc = VECDB_OK;
 
-  if( s->is_readonly || fs->mode!=FSTORE_SHARED ){
+  if( s->is_readonly ){
     return vdb_error(fs->err, VECDB_READONLY, "cannot rewind %s: it is open "
                      "for reading only", vdb_pager_name(s->pager));
   }
   TRY( vdb_lock_writer(fs, s->pager->cfg.busy_ms) );
   rc = fs->ops->lock(fs->main, LOCK_LIFE, LOCK_EXCLUSIVE, NULL);
   if( rc!=VECDB_OK ){
-    TRY( vdb_error(fs->err, rc, "cannot rewind %s: others have it open",
-                   vdb_pager_name(s->pager)) );
+    rc = vdb_error(fs->err, rc, "cannot rewind %s: others have it open",
+                   vdb_pager_name(s->pager));
+    goto done;
   }
   is_alone = true;
   TRY( rewind_locked(fs, token, newest) );

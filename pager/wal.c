@@ -48,11 +48,11 @@ static int buf_alloc(struct fstore *fs){
   return fs->buf ? VECDB_OK : VECDB_NOMEM;
 }
 
+/* There is something in it. */
 static int buf_flush(struct fstore *fs){
   size_t n = fs->n_buf;
 
   fs->n_buf = 0;
-  if( n==0 ) return VECDB_OK;
   return fs->ops->write(fs->wal, fs->off_buf, fs->buf, n, fs->err);
 }
 
