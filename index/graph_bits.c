@@ -232,7 +232,7 @@ int vdb_graph_choose_bits(struct graph_builder *b, struct calib *c){
   uint32_t best = b->g->bits;
   double least, cost;
   int rc = VECDB_OK;
-  if( !vdb_graph_bits_tried(b) || c==NULL ) return VECDB_OK;
+  if( !vdb_graph_bits_tried(b) ) return VECDB_OK;
   TRY( vdb_graph_calib_cost(c, b->g, &b->blocks, &least) );
   least *= BITS_BETTER;
   for(size_t i=0; i<VDB_ARRAY_LEN(width); i++){

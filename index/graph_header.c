@@ -65,14 +65,15 @@ int vdb_graph_layout(struct vdb_graph *g){
 /* ---- Tables -------------------------------------------------------------- */
 
 static int table_alloc(void *pp, size_t n, size_t sz){
-  size_t all;
+  size_t all = 0;
+  bool fits = vdb_mul_sz(n, sz, &all);
   void *p;
-  if( !vdb_mul_sz(n, sz, &all) || !vdb_add_sz(all, 64, &all) ){
-    return VECDB_NOMEM;
-  }
-  p = vdb_malloc_aligned(all);
+  /* Both are below 2^18 (vdb_graph_layout, ROUTER_MAX), or there are as many
+  ** bytes in the header that is read. */
+  if( VDB_NEVER(!fits) ) return VECDB_NOMEM;
+  p = vdb_malloc_aligned(all + 64);
   if( p==NULL ) return VECDB_NOMEM;
-  memset(p, 0, all);
+  memset(p, 0, all + 64);
   memcpy(pp, &p, sizeof(p));
   return VECDB_OK;
 }

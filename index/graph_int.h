@@ -182,7 +182,7 @@ void vdb_graph_query_vector(const struct vdb_graph *g, const float *x,
                             struct graph_query *q);
 float vdb_graph_d2(const struct vdb_graph *g, const struct graph_query *q,
                    const unsigned char *block);
-/* Canonical distance of floats to an exact block; tmp: dims_nav floats. */
+/* Canonical distance of floats to a block of NAV_BYTES; tmp: dims_nav floats. */
 float vdb_graph_d2_exact(const struct vdb_graph *g, const float *x,
                          const unsigned char *block, float *tmp);
 

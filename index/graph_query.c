@@ -62,16 +62,15 @@ float vdb_graph_d2(const struct vdb_graph *g, const struct graph_query *q,
       return g->simd->l2sq(q->x, (const float*)(const void*)graph_nav(block),
                            g->dims_nav);
     case GQ_SQ8:   return d2_sq8(g, q, block);
-    case GQ_WIDE:  return d2_wide(g, q, block);
     case GQ_BITS:  return vdb_graph_bits_d2(g, q, block);
+    case GQ_WIDE:
+    default:       return d2_wide(g, q, block);
   }
-  return 0;
 }
 
 float vdb_graph_d2_exact(const struct vdb_graph *g, const float *x,
                          const unsigned char *block, float *tmp){
   const unsigned char *u = graph_nav(block);
-  if( g->nav!=VDB_NAV_BYTES ) return 0;
   for(size_t i=0; i<g->d; i++) tmp[i] = (float)((int32_t)u[i] + g->lo);
   return g->simd->l2sq(x, tmp, g->d);
 }

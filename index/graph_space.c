@@ -1,7 +1,7 @@
 /* graph_space.c -- the rows of a build: their order, their spaces, duplicates.
 **
-** ORDER    by a seeded hash of the key, ties by key: any prefix is a random
-**          sample, and the order depends on the set of rows alone.
+** ORDER    by a seeded hash of the key, another for every key: any prefix is a
+**          random sample, and the order depends on the set of rows alone.
 ** NAV      what blocks hold of a vector (graph_nav.c).
 ** CODES    bits and projection as asked for, else by rule and by trial
 **          (graph_probe.c).
@@ -31,12 +31,11 @@
 
 /* ---- Order --------------------------------------------------------------- */
 
-struct row_order { uint64_t hash, key; uint32_t i; };
+struct row_order { uint64_t hash; uint32_t i; };
 
 static int row_order_compare(const void *a, const void *b){
   const struct row_order *x = a, *y = b;
-  if( x->hash!=y->hash ) return x->hash<y->hash ? -1 : 1;
-  return x->key<y->key ? -1 : x->key>y->key;
+  return x->hash<y->hash ? -1 : x->hash>y->hash;
 }
 
 static uint64_t source_key(const struct vdb_graph_source *src, uint32_t i){
@@ -53,8 +52,8 @@ int vdb_graph_rows_order(struct graph_builder *b, uint32_t n){
   if( o==NULL || b->origin==NULL ) TRY( VECDB_NOMEM );
   for(uint32_t i=0; i<n; i++){
     o[i].i = i;
-    o[i].key = source_key(b->src, i);
-    o[i].hash = vdb_mix64(o[i].key + vdb_mix64(b->opts->seed + 1));
+    o[i].hash = vdb_mix64(source_key(b->src, i)
+                          + vdb_mix64(b->opts->seed + 1));
   }
   qsort(o, n, sizeof(*o), row_order_compare);
   for(uint32_t i=0; i<n; i++) b->origin[i] = o[i].i;
@@ -277,24 +276,26 @@ static uint64_t block_key(const struct graph_builder *b, uint32_t slot){
 }
 
 /* Members of a group are chained in order of key. */
+struct row_key { uint64_t key; uint32_t slot; };
+
 static int key_compare(const void *a, const void *b){
-  const struct row_order *x = a, *y = b;
+  const struct row_key *x = a, *y = b;
   return x->key<y->key ? -1 : x->key>y->key;
 }
 static int chain_build(struct graph_builder *b, const struct row_hash *h,
                        uint32_t n, uint64_t *is_member){
-  struct row_order *o;
+  struct row_key *o;
   o = vdb_malloc_array(n, sizeof(*o));
   if( o==NULL ) return VECDB_NOMEM;
   for(uint32_t i=0; i<n; i++){
-    o[i].i = h[i].slot;
+    o[i].slot = h[i].slot;
     o[i].key = block_key(b, h[i].slot);
   }
   qsort(o, n, sizeof(*o), key_compare);
   for(uint32_t i=0; i<n; i++){
-    put_u32(build_block(b, o[i].i)+GRAPHBLOCK_DUP,
-            i+1<n ? o[i+1].i : SLOT_NONE);
-    if( i ) is_member[o[i].i/64] |= (uint64_t)1<<(o[i].i%64);
+    put_u32(build_block(b, o[i].slot)+GRAPHBLOCK_DUP,
+            i+1<n ? o[i+1].slot : SLOT_NONE);
+    if( i>0 ) vdb_bit_set(is_member, o[i].slot);
   }
   vdb_free(o);
   return VECDB_OK;
