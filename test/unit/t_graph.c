@@ -1,160 +1,10 @@
 /* t_graph.c -- the graph index: recall, determinism, equal vectors, filters,
-** tiny sets, damage.
+** tiny sets.
 */
-#include "vt.h"
+#include "unit/lib_graph.h"
 
-#include <math.h>
-
-#include "index/graph.h"
-#include "pager/format.h"
+#include "index/graph_int.h"
 #include "simd/simd.h"
-#include "util/bitset.h"
-#include "util/bytes.h"
-#include "util/mem.h"
-#include "util/rng.h"
-
-/* ---- An index in memory -------------------------------------------------- */
-
-struct rows { uint32_t n, d; float *x; };
-
-struct built {
-  struct rows rows;
-  unsigned char *group[64], *header;
-  size_t sz_group[64], sz_header;
-  uint32_t n_group;
-  struct vdb_graph *g;
-  struct vdb_graph_blocks b;
-  struct vdb_graph_searcher *s;
-};
-
-static int test_fetch(void *arg, uint32_t i, float *vec){
-  const struct rows *r = arg;
-  memcpy(vec, r->x + (size_t)i*r->d, r->d*sizeof(float));
-  return VECDB_OK;
-}
-static int test_group(void *arg, uint32_t i_group, const void *blocks,
-                      uint32_t n, uint32_t stride){
-  struct built *t = arg;
-  if( i_group>=64 || i_group!=t->n_group ) return VECDB_MISUSE;
-  t->sz_group[i_group] = (size_t)n*stride;
-  t->group[i_group] = vdb_malloc_aligned((size_t)n*stride);
-  memcpy(t->group[i_group], blocks, (size_t)n*stride);
-  t->n_group++;
-  return VECDB_OK;
-}
-static int test_header(void *arg, const void *bytes, size_t sz){
-  struct built *t = arg;
-  t->header = vdb_memdup(bytes, sz);
-  t->sz_header = sz;
-  return t->header ? VECDB_OK : VECDB_NOMEM;
-}
-
-static int build_try(struct built *t, const struct rows *r,
-                     const struct vdb_graph_opts *o){
-  struct vdb_graph_source src = { r->n, r->d, test_fetch, NULL, NULL,
-                                  (void*)(uintptr_t)r };
-  struct vdb_graph_sink sink = { test_group, test_header, NULL, t, NULL };
-  memset(t, 0, sizeof(*t));
-  t->rows = *r;
-  return vdb_graph_build(&src, o, &sink);
-}
-static void built_open(struct built *t){
-  REQUIRE(vdb_graph_open(t->header, t->sz_header, &t->g)==VECDB_OK);
-  REQUIRE(vdb_graph_searcher_create(t->g, &t->s)==VECDB_OK);
-  t->b.base = (const unsigned char *const*)t->group;
-  t->b.n_slots = t->rows.n;
-}
-static void build(struct built *t, const struct rows *r,
-                  const struct vdb_graph_opts *o){
-  REQUIRE(build_try(t, r, o)==VECDB_OK);
-  built_open(t);
-}
-static void built_close(struct built *t){
-  vdb_graph_searcher_destroy(t->s);
-  vdb_graph_close(t->g);
-  for(uint32_t i=0; i<t->n_group; i++) vdb_free_aligned(t->group[i]);
-  vdb_free(t->header);
-}
-static uint64_t built_digest(const struct built *t){
-  uint64_t h = 1;
-  for(size_t i=0; i<t->sz_header; i++) h = (h ^ t->header[i])*0x100000001b3u;
-  for(uint32_t g=0; g<t->n_group; g++){
-    for(size_t i=0; i<t->sz_group[g]; i++){
-      h = (h ^ t->group[g][i])*0x100000001b3u;
-    }
-  }
-  return h;
-}
-
-enum { MADE_BYTES, MADE_FLOATS, MADE_CLUSTERS, MADE_BITS };
-
-static struct rows rows_make(int kind, uint32_t n, uint32_t d, uint64_t seed){
-  struct rows r = { n, d, vdb_malloc_array((size_t)n*d+1, sizeof(float)) };
-  struct vdb_rng g;
-  vdb_rng_init(&g, seed);
-  for(uint32_t i=0; i<n; i++){
-    uint64_t centre = vdb_rng_below(&g, 300);
-    for(uint32_t j=0; j<d; j++){
-      float *x = &r.x[(size_t)i*d+j];
-      struct vdb_rng c;
-      vdb_rng_init(&c, centre*1000+j);
-      if( kind==MADE_BYTES ) *x = (float)vdb_rng_below(&g, 256);
-      else if( kind==MADE_FLOATS ) *x = (float)vdb_rng_gauss(&g);
-      else if( kind==MADE_BITS ){         /* a tenth differs from the centre */
-        *x = (float)(vdb_rng_below(&c, 2) ^ (vdb_rng_below(&g, 10)==0));
-      }
-      else *x = (float)(100*vdb_rng_gauss(&c) + vdb_rng_gauss(&g));
-    }
-  }
-  return r;
-}
-
-static double d2_of(const struct rows *r, uint32_t i, const float *q){
-  double s = 0;
-  for(uint32_t j=0; j<r->d; j++){
-    double e = (double)r->x[(size_t)i*r->d+j] - q[j];
-    s += e*e;
-  }
-  return s;
-}
-static int compare_doubles(const void *a, const void *b){
-  double x = *(const double*)a, y = *(const double*)b;
-  return x<y ? -1 : x>y;
-}
-
-/* Recall of 10 by distance, over n_query rows of `q`, among rows in `only`. */
-static double recall_of(struct built *t, const struct rows *q, uint32_t ef,
-                        const uint64_t *only){
-  double *d = vdb_malloc_array(t->rows.n, sizeof(*d)), sum = 0;
-  struct vdb_graph_search p = { 10, ef, -1 };
-  t->b.filter = only;
-  t->b.n_row = t->rows.n;
-  for(uint32_t i=0; i<q->n; i++){
-    const float *x = q->x + (size_t)i*q->d;
-    struct vdb_graph_hit hit[10];
-    uint32_t n, m = 0;
-    for(uint32_t j=0; j<t->rows.n; j++){
-      if( only==NULL || vdb_bit_get(only, j) ) d[m++] = d2_of(&t->rows, j, x);
-    }
-    qsort(d, m, sizeof(*d), compare_doubles);
-    REQUIRE(vdb_graph_knn(t->s, &t->b, x, &p, hit, &n, NULL)==VECDB_OK);
-    for(uint32_t j=0; j<n; j++){
-      CHECK(only==NULL || vdb_bit_get(only, hit[j].row));
-      CHECK(j==0 || hit[j].d2>hit[j-1].d2
-            || (hit[j].d2==hit[j-1].d2 && hit[j].key>hit[j-1].key));
-      sum += d2_of(&t->rows, hit[j].row, x)<=d[9]*(1+1e-6);
-    }
-  }
-  vdb_free(d);
-  t->b.filter = NULL;
-  return sum/q->n/10;
-}
-
-static void check_ok(struct built *t){
-  struct vdb_graph_report r;
-  CHECK_RC(VECDB_OK, vdb_graph_check(t->g, &t->b, &r));
-  CHECK_U64(0, r.n_unreached);
-}
 
 /* ---- Answers ------------------------------------------------------------- */
 
@@ -621,25 +471,6 @@ TEST(graph__builds_the_codes_that_are_asked_for){
   vdb_free(q.x);
 }
 
-/* Eight clusters; their centres are `apart` times as far apart as their rows. */
-static struct rows clusters_make(uint32_t n, float apart, uint64_t seed){
-  enum { D = 264 };
-  static float centre[8*D];
-  struct rows r = { n, D, vdb_malloc_array((size_t)n*D, sizeof(float)) };
-  struct vdb_rng g;
-  REQUIRE(r.x!=NULL);
-  vdb_rng_init(&g, 31);
-  for(size_t i=0; i<VDB_ARRAY_LEN(centre); i++){
-    centre[i] = apart*(float)vdb_rng_gauss(&g);
-  }
-  vdb_rng_init(&g, seed);
-  for(uint32_t i=0; i<n; i++){
-    const float *c = centre + (size_t)D*vdb_rng_below(&g, 8);
-    for(size_t j=0; j<D; j++) r.x[i*D+j] = c[j] + (float)vdb_rng_gauss(&g);
-  }
-  return r;
-}
-
 /* Blocks hold bytes, or floats where bytes would hide neighbours, unless there
 ** is no memory for floats or bytes are asked for. */
 TEST(graph__holds_floats_where_bytes_would_hide_neighbours){
@@ -780,233 +611,29 @@ TEST(graph__plans_more_effort_for_more_neighbours){
   vdb_free(r.x);
 }
 
-/* ---- Failure ------------------------------------------------------------- */
-
-static int stop_at_once(void *arg, double done){
-  (void)arg; (void)done;
-  return 1;
-}
-TEST(graph__a_build_can_be_interrupted){
-  struct rows r = rows_make(MADE_FLOATS, 500, 8, 20);
-  struct vdb_graph_opts o = { .seed = 1 };
-  struct built m = { .rows = r };
-  struct vdb_graph_source src = { r.n, r.d, test_fetch, NULL, NULL, &r };
-  struct vdb_graph_sink sink = { test_group, test_header, stop_at_once, &m,
-                                 NULL };
-  CHECK_RC(VECDB_INTERRUPT, vdb_graph_build(&src, &o, &sink));
-  CHECK(m.header==NULL);
-  vdb_free(r.x);
-}
-
-TEST(graph__a_build_survives_failed_allocations){
-  struct rows r = rows_make(MADE_BYTES, 300, 70, 21);
-  struct vdb_graph_opts o = { .seed = 1, .prefix = 64 };
-  struct vdb_mem_stats before, after;
-  int rc = VECDB_NOMEM;
-  vdb_mem_stats(&before);
-  for(uint64_t at=1; rc!=VECDB_OK && at<5000; at+=1+at/16){
-    struct built m;
-    vdb_mem_fail_at(at, true);
-    rc = build_try(&m, &r, &o);
-    vdb_mem_fail_at(0, false);
-    CHECK(rc==VECDB_OK || rc==VECDB_NOMEM);
-    built_close(&m);
-    vdb_mem_stats(&after);
-    CHECK_U64(before.sz_now, after.sz_now);
-  }
-  CHECK_RC(VECDB_OK, rc);
-  vdb_free(r.x);
-}
-
-/* .. also while neighbours are sought that bytes would hide. */
-TEST(graph__the_choice_of_floats_survives_failed_allocations){
-  struct rows r = clusters_make(500, 300, 22);
+/* The number by which a searcher knows what the query at hand has met comes
+** round again. */
+TEST(graph__a_searcher_outlives_its_counter_of_queries){
   struct vdb_graph_opts o = { .seed = 1, .no_calibration = true };
-  struct vdb_graph_source src = { r.n, r.d, test_fetch, NULL, NULL, &r };
-  struct built m = { .rows = r };
-  struct vdb_graph_sink sink = { test_group, test_header, stop_at_once, &m,
-                                 NULL };
-  struct vdb_mem_stats before, after;
-  vdb_mem_stats(&before);
-  for(uint64_t at=1; at<=40; at++){
-    vdb_mem_fail_at(at, true);
-    CHECK_RC(VECDB_NOMEM, build_try(&m, &r, &o));
-    vdb_mem_fail_at(0, false);
-    built_close(&m);
-    vdb_mem_stats(&after);
-    CHECK_U64(before.sz_now, after.sz_now);
-  }
-  CHECK_RC(VECDB_INTERRUPT, vdb_graph_build(&src, &o, &sink));
-  vdb_mem_stats(&after);
-  CHECK_U64(before.sz_now, after.sz_now);
-  vdb_free(r.x);
-}
-
-/* ---- Checksums of blocks ------------------------------------------------- */
-
-enum { SUM_ROWS = 900, SUM_DIMS = 24 };
-
-static size_t bits_set(const uint64_t *word){
-  return vdb_bit_count(word, SUM_ROWS);
-}
-
-static uint32_t slots_read(struct built *m, const float *x, uint32_t *slot){
-  struct vdb_graph_search p = { 10, 12, -1 };
-  struct vdb_graph_hit hit[10];
-  struct vdb_graph_stats st;
-  uint32_t n = 0;
-  REQUIRE(vdb_graph_knn(m->s, &m->b, x, &p, hit, &n, &st)==VECDB_OK);
-  for(uint32_t i=0; i<n; i++) slot[i] = hit[i].slot;
-  CHECK_U64(10, n);
-  return st.n_distance;
-}
-
-/* What a search reads is checked, once, and nothing else; answers are the
-** same. */
-TEST(graph__blocks_are_checked_when_they_are_read){
-  struct vdb_graph_opts o = { .seed = 1 };
-  struct rows r = rows_make(MADE_FLOATS, SUM_ROWS, SUM_DIMS, 31);
-  uint64_t sound[(SUM_ROWS+63)/64] = { 0 };
-  uint32_t want[10], got[10], n_read;
-  struct vdb_graph_info info;
+  struct rows r = rows_make(MADE_FLOATS, 600, 8, 52);
+  struct graph_walk w;
+  uint32_t slot[10] = { 0 };
   struct built m;
   build(&m, &r, &o);
-  vdb_graph_info(m.g, &info);
-  CHECK(info.has_sums);
-  n_read = slots_read(&m, r.x, want);
-  m.b.sound = sound;
-  CHECK_U64(n_read, slots_read(&m, r.x, got));
-  CHECK_MEM(want, got, sizeof(want));
-  CHECK(bits_set(sound)>=10);
-  CHECK(bits_set(sound)<=n_read);
-  CHECK(n_read<SUM_ROWS/2);
-  n_read = (uint32_t)bits_set(sound);
-  (void)slots_read(&m, r.x, got);
-  CHECK_U64(n_read, bits_set(sound));
-  built_close(&m);
-  vdb_free(r.x);
-}
-
-/* A bit that is flipped anywhere in a block is found by the search that comes
-** there first, singly or in a batch, and by the check. */
-TEST(graph__a_flipped_bit_in_a_block_ends_the_search){
-  struct vdb_graph_opts o = { .seed = 1 };
-  struct rows r = rows_make(MADE_FLOATS, SUM_ROWS, SUM_DIMS, 31);
-  struct vdb_graph_search p = { 10, 12, -1 };
-  struct vdb_graph_hit hit[10];
-  struct vdb_graph_report rep;
-  struct vdb_graph_info info;
-  uint32_t slot[10], n;
-  unsigned char *block;
-  struct built m;
-  build(&m, &r, &o);
-  vdb_graph_info(m.g, &info);
-  (void)slots_read(&m, r.x, slot);
-  block = m.group[slot[3]>>info.shift]
-        + (size_t)(slot[3] & ((1u<<info.shift)-1))*info.stride;
-  for(size_t at=4; at<info.stride; at+=13){       /* 0..3 is its number */
-    uint64_t sound[(SUM_ROWS+63)/64] = { 0 };
-    m.b.sound = sound;
-    block[at] ^= (unsigned char)(1u<<(at%8));
-    CHECK_RC(VECDB_CORRUPT_INDEX,
-             vdb_graph_knn(m.s, &m.b, r.x, &p, hit, &n, NULL));
-    CHECK_RC(VECDB_CORRUPT_INDEX,
-             vdb_graph_knn_many(m.s, &m.b, r.x, 1, &p, hit, &n));
-    if( at<200 ) CHECK_RC(VECDB_CORRUPT_INDEX, vdb_graph_check(m.g, &m.b, &rep));
-    CHECK(!vdb_bit_get(sound, slot[3]));
-    block[at] ^= (unsigned char)(1u<<(at%8));
-    CHECK_RC(VECDB_OK, vdb_graph_knn(m.s, &m.b, r.x, &p, hit, &n, NULL));
-  }
-  built_close(&m);
-  vdb_free(r.x);
-}
-
-/* An index made before blocks had checksums is read as it is. */
-TEST(graph__blocks_without_checksums_are_taken){
-  struct vdb_graph_opts o = { .seed = 1 };
-  struct rows r = rows_make(MADE_FLOATS, SUM_ROWS, SUM_DIMS, 31);
-  uint64_t sound[(SUM_ROWS+63)/64] = { 0 };
-  uint32_t want[10], got[10];
-  struct vdb_graph_report rep;
-  struct vdb_graph_info info;
-  struct built m;
-  REQUIRE_RC(VECDB_OK, build_try(&m, &r, &o));
-  m.header[GRAPHHDR_FLAGS] &= (unsigned char)~4u;
-  built_open(&m);
-  vdb_graph_info(m.g, &info);
-  CHECK(!info.has_sums);
-  (void)slots_read(&m, r.x, want);
-  for(uint32_t g=0; g<m.n_group; g++){
-    for(size_t at=0; at<m.sz_group[g]; at+=info.stride){
-      put_u32(m.group[g]+at+GRAPHBLOCK_CRC, 0);
+  REQUIRE_RC(VECDB_OK, vdb_graph_walk_init(&w, m.g));
+  for(int i=0; i<4; i++){
+    vdb_graph_walk_query(&w, r.x);
+    REQUIRE_RC(VECDB_OK, vdb_graph_walk_begin(&w, &m.b, 40, 10, -1));
+    CHECK(w.epoch>0);
+    CHECK_RC(VECDB_OK, vdb_graph_walk_run(&w));
+    CHECK_U64(10, w.n_hit);
+    for(uint32_t j=0; j<10; j++){
+      if( i==0 ) slot[j] = w.hit[j].slot;
+      CHECK_U64(slot[j], w.hit[j].slot);
     }
+    if( i==0 ) w.epoch = UINT32_MAX-1;
   }
-  m.b.sound = sound;
-  (void)slots_read(&m, r.x, got);
-  CHECK_MEM(want, got, sizeof(want));
-  CHECK_RC(VECDB_OK, vdb_graph_check(m.g, &m.b, &rep));
+  vdb_graph_walk_clear(&w);
   built_close(&m);
   vdb_free(r.x);
-}
-
-/* Bytes of blocks and header changed at random: an answer or an error. */
-static void damage_is_survived(int made, uint32_t nav, int n_round){
-  struct vdb_graph_opts o = { .seed = 1, .nav = nav, .is_jaccard = nav>0 };
-  struct rows r = rows_make(made, 700, 20, 22);
-  struct rows q = rows_make(made, 10, 20, 23);
-  struct vdb_graph_search p = { 10, 40, -1 };
-  struct vdb_graph_range range = { 12, 40, -1, 1, 1e9, 1u<<20 };
-  struct vdb_graph_found f = { 0 };
-  struct vdb_graph_stats st;
-  struct vdb_graph_hit hit[10];
-  struct built m;
-  struct vdb_rng g;
-  uint32_t n;
-  vdb_rng_init(&g, vt_seed());
-  for(uint32_t i=0; i<r.n; i+=3) memcpy(r.x+i*20, r.x, 20*sizeof(float));
-  build(&m, &r, &o);
-  for(int round=0; round<n_round; round++){
-    unsigned char *block = m.group[0] + vdb_rng_below(&g, 700)
-                         * (m.sz_group[0]/700);
-    uint32_t at = vdb_rng_below(&g, 600), kind = vdb_rng_below(&g, 3);
-    unsigned char kept[4];
-    struct vdb_graph_report rep;
-    memcpy(kept, block+at, 4);
-    if( kind==0 ) put_u32(block+at, (uint32_t)vdb_rng_u64(&g));
-    else if( kind==1 ) block[at] ^= (unsigned char)(1u<<vdb_rng_below(&g, 8));
-    else put_u32(block+at, 0x7fc00000u);
-    for(uint32_t i=0; i<q.n; i++){
-      int rc = vdb_graph_knn(m.s, &m.b, q.x+i*20, &p, hit, &n, NULL);
-      CHECK(rc==VECDB_OK || rc==VECDB_CORRUPT_INDEX);
-      if( i>1 ) continue;
-      rc = vdb_graph_within_distance(m.s, &m.b, q.x+i*20, &range, &f, &st);
-      CHECK(rc==VECDB_OK || rc==VECDB_CORRUPT_INDEX);
-    }
-    (void)vdb_graph_check(m.g, &m.b, &rep);
-    if( round%2 ) memcpy(block+at, kept, 4);
-  }
-  for(int round=0; round<5*n_round; round++){
-    struct vdb_graph *h = NULL;
-    size_t at = vdb_rng_below(&g, round%2 ? GRAPHHDR_SIZE
-                                          : (uint32_t)m.sz_header);
-    unsigned char kept = m.header[at];
-    m.header[at] ^= (unsigned char)(1u<<vdb_rng_below(&g, 8));
-    if( vdb_graph_open(m.header, m.sz_header, &h)==VECDB_OK ){
-      vdb_graph_close(h);
-    }
-    m.header[at] = kept;
-    at = vdb_rng_below(&g, (uint32_t)m.sz_header);
-    CHECK(vdb_graph_open(m.header, at, &h)!=VECDB_OK);
-  }
-  vdb_free(f.hit);
-  built_close(&m);
-  vdb_free(r.x);
-  vdb_free(q.x);
-}
-
-TEST(graph__damage_gives_errors_or_answers){
-  damage_is_survived(MADE_FLOATS, 0, 400);
-}
-TEST(graph__damage_of_bits_gives_errors_or_answers){
-  damage_is_survived(MADE_BITS, VDB_NAV_BITS, 200);
 }
