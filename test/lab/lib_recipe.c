@@ -12,26 +12,31 @@ struct recipe {
   const char *name, *schema;
   int n_row;                       /* put before the first checkpoint */
   bool is_merged, has_holes;       /* optimized; rows deleted and replaced */
+  bool has_more;                   /* and half as many rows added, optimized */
 };
 
 static const struct recipe recipes[] = {
-  { "empty", "v float[4]", 0, false, false },
+  { "empty", "v float[4]", 0, false, false, false },
   { "delta", "id integer primary key, v float[4], n int, s text, +x blob",
-    20, false, true },
+    20, false, true, false },
   { "merged", "id integer primary key, v float[4], n int, s text, r real, "
-    "b boolean, p integer partition key, +x blob", 60, true, true },
+    "b boolean, p integer partition key, +x blob", 60, true, true, false },
   { "words", "w text primary key, v int8[16], u bit[64] distance_metric="
-    "hamming, n int not null", 40, true, false },
+    "hamming, n int not null", 40, true, false, false },
   { "halves", "v float16[8] distance_metric=cosine, w bfloat16[4] "
-    "distance_metric=ip, n int", 40, true, true },
+    "distance_metric=ip, n int", 40, true, true, false },
   { "codes", "id integer primary key, v float[96] index=flat, n int", 80, true,
-    true },
+    true, false },
   { "graph", "id integer primary key, v float[8] index=graph(r=32), n int",
-    260, true, false },
+    260, true, false, false },
   { "graph_nav", "wave float[72] distance_metric=cosine "
-    "index=graph(r=32, nav=truncate:64)", 260, true, true },
+    "index=graph(r=32, nav=truncate:64)", 260, true, true, false },
   { "graph_bytes", "id integer primary key, whole float[16] index=graph(r=32)",
-    520, true, true },             /* enough that searches walk it */
+    520, true, true, false },      /* enough that searches walk it */
+  { "graph_bits", "id integer primary key, u bit[200] distance_metric=jaccard "
+    "index=graph(r=32)", 260, true, true, false },
+  { "graph_grown", "id integer primary key, wave float[16] "
+    "index=graph(r=32), merge_rows=100", 260, true, true, true },
 };
 
 size_t recipe_n(void){ return VDB_ARRAY_LEN(recipes); }
@@ -120,10 +125,11 @@ static void recipe_follow(const struct recipe *r, vecdb *db, bool checkpoint,
   vecdb_optimize_options all = { .size = sizeof(all),
                                  .flags = VECDB_OPTIMIZE_ALL };
   vecdb_collection *c = NULL;
+  int n_row = r->n_row;
   rc_must(db, vecdb_create_collection(db, "t", r->schema), r->schema);
   rc_must(db, vecdb_collection_open(db, "t", &c), "open");
   rc_must(db, vecdb_begin(db, VECDB_WRITE), "begin");
-  rows_put(db, c, 1, r->n_row + 1);
+  rows_put(db, c, 1, n_row + 1);
   rc_must(db, vecdb_commit(db), "commit");
   if( r->is_merged ) rc_must(db, vecdb_optimize(c, &all), "optimize");
   if( checkpoint ){
@@ -137,8 +143,13 @@ static void recipe_follow(const struct recipe *r, vecdb *db, bool checkpoint,
     rows_put(db, c, 5, 9);
     if( with_log ) rc_must(db, vecdb_commit(db), "commit");
   }
+  if( r->has_more ){
+    rows_put(db, c, n_row + 1, n_row + n_row/2 + 1);
+    n_row += n_row/2;
+    rc_must(db, vecdb_optimize(c, NULL), "optimize");
+  }
   if( with_log ){
-    rows_put(db, c, r->n_row + 1, r->n_row + 4);
+    rows_put(db, c, n_row + 1, n_row + 4);
     rc_must(db, vecdb_create_collection(db, "late", "v float[2]"), "create");
   }
 }
