@@ -299,9 +299,12 @@ int vdb_graph_block_row(const struct vdb_graph *g, const unsigned char *block,
 
 static uint32_t block_crc(const struct vdb_graph *g,
                           const unsigned char *block){
-  size_t end = GRAPHBLOCK_CRC + 4;
-  return vdb_crc32c(vdb_crc32c(0, block, GRAPHBLOCK_CRC), block + end,
-                    g->stride - end);
+  unsigned char head[GRAPHBLOCK_SIZE - 4];
+  memcpy(head, block, GRAPHBLOCK_CRC);
+  memcpy(head + GRAPHBLOCK_CRC, block + GRAPHBLOCK_CRC + 4,
+         sizeof(head) - GRAPHBLOCK_CRC);
+  return vdb_crc32c(vdb_crc32c(0, head, sizeof(head)), block + GRAPHBLOCK_SIZE,
+                    g->stride - GRAPHBLOCK_SIZE);
 }
 
 void vdb_graph_block_seal(const struct vdb_graph *g, unsigned char *block){

@@ -33,6 +33,24 @@ static inline uint32_t ci_dot(const uint8_t *u, const int8_t *q, size_t n){
   return m256i_sum(_mm256_add_epi32(s, t));
 }
 
+/* u is widened once for all rows. */
+static inline void ci_dots(const int8_t *row, const uint8_t *u, size_t n,
+                           int32_t *out){
+  __m256i s[CODE_DOTS];
+  CODE_UNROLL
+  for(int j=0; j<CODE_DOTS; j++) s[j] = _mm256_setzero_si256();
+  for(size_t i=0; i<n; i+=16){
+    __m256i x = _mm256_cvtepu8_epi16(m128i_load(u+i));
+    CODE_UNROLL
+    for(int j=0; j<CODE_DOTS; j++){
+      s[j] = _mm256_add_epi32(s[j], _mm256_madd_epi16(x,
+               _mm256_cvtepi8_epi16(m128i_load(row + (size_t)j*n + i))));
+    }
+  }
+  CODE_UNROLL
+  for(int j=0; j<CODE_DOTS; j++) out[j] = (int32_t)m256i_sum(s[j]);
+}
+
 /* Two products are at most 2*3*128: four of them fit in 16 bits. */
 static inline uint32_t ci_low(const uint8_t *low, const int8_t *q, size_t n){
   const __m128i three = _mm_set1_epi8(3), one = _mm_set1_epi16(1);

@@ -24,6 +24,45 @@ static inline uint32_t ci_dot(const uint8_t *u, const int8_t *q, size_t n){
   return (uint32_t)_mm512_reduce_add_epi32(_mm512_add_epi32(s, t));
 }
 
+/* Sums of the 16 numbers of each of eight registers. */
+static inline __m512i m512i_pair_sums(__m512i a, __m512i b){
+  return _mm512_add_epi32(_mm512_unpacklo_epi32(a, b),
+                          _mm512_unpackhi_epi32(a, b));
+}
+static inline __m512i m512i_quad_sums(__m512i a, __m512i b){
+  return _mm512_add_epi32(_mm512_unpacklo_epi64(a, b),
+                          _mm512_unpackhi_epi64(a, b));
+}
+static inline void m512i_store_sums(const __m512i *s, int32_t *out){
+  __m512i x = m512i_quad_sums(m512i_pair_sums(s[0], s[1]),
+                              m512i_pair_sums(s[2], s[3]));
+  __m512i y = m512i_quad_sums(m512i_pair_sums(s[4], s[5]),
+                              m512i_pair_sums(s[6], s[7]));
+  x = _mm512_add_epi32(_mm512_shuffle_i64x2(x, y, 0x88),
+                       _mm512_shuffle_i64x2(x, y, 0xdd));
+  x = _mm512_add_epi32(x, _mm512_shuffle_i64x2(x, x, 0xb1));
+  _mm256_storeu_si256((__m256i*)out,
+    _mm256_inserti128_si256(_mm512_castsi512_si256(x),
+                            _mm512_extracti32x4_epi32(x, 2), 1));
+}
+
+/* u stays in a register for eight rows, whose sums are folded together. */
+static inline void ci_dots(const int8_t *row, const uint8_t *u, size_t n,
+                           int32_t *out){
+  __m512i s[CODE_DOTS];
+  CODE_UNROLL
+  for(int j=0; j<CODE_DOTS; j++) s[j] = _mm512_setzero_si512();
+  for(size_t i=0; i<n; i+=64){
+    __m512i x = _mm512_loadu_si512(u+i);
+    CODE_UNROLL
+    for(int j=0; j<CODE_DOTS; j++){
+      s[j] = _mm512_dpbusd_epi32(s[j], x,
+                                 _mm512_loadu_si512(row + (size_t)j*n + i));
+    }
+  }
+  m512i_store_sums(s, out);
+}
+
 static inline uint32_t ci_low(const uint8_t *low, const int8_t *q, size_t n){
   const __m512i three = _mm512_set1_epi8(3);
   const size_t part = n/4;

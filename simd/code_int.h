@@ -11,6 +11,8 @@
 # define CODE_UNROLL  _Pragma("GCC unroll 8")
 #endif
 
+#define CODE_DOTS  8            /* rows that ci_dots takes */
+
 extern const struct vdb_code_simd vdb_code_scalar;
 extern const struct vdb_code_simd vdb_code_avx2;
 extern const struct vdb_code_simd vdb_code_avx512;

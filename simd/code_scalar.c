@@ -2,7 +2,8 @@
 ** that code_kernels.inc adds to the vocabulary of isa_scalar.h.
 **
 **   ci_dot      sum of u8*s8 over n bytes (a multiple of 64), modulo 2^32
-**   ci_low      the same for n numbers of 2 bits, laid out as code.h says of
+**   ci_dots     those of u with CODE_DOTS rows, n apart
+**   ci_low      the sum for n numbers of 2 bits, laid out as code.h says of
 **               `low`
 **   ci_fields   sums of a group of 2- or 4-bit codes with an s8 query
 **   ci_nibbles  sums of a group of 1-bit codes with a table of bytes
@@ -29,6 +30,13 @@ static inline uint32_t ci_dot(const uint8_t *u, const int8_t *q, size_t n){
   uint32_t s = 0;
   for(size_t i=0; i<n; i++) s += (uint32_t)((int32_t)u[i]*q[i]);
   return s;
+}
+
+static inline void ci_dots(const int8_t *row, const uint8_t *u, size_t n,
+                           int32_t *out){
+  for(size_t j=0; j<CODE_DOTS; j++){
+    out[j] = (int32_t)ci_dot(u, row + j*n, n);
+  }
 }
 
 static inline uint32_t ci_low(const uint8_t *low, const int8_t *q, size_t n){

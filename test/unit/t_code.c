@@ -131,6 +131,47 @@ TEST(code__all_paths_compute_the_same_bits){
   }
 }
 
+/* A number of rows that is no multiple of what a path takes at a time; the
+** least and greatest bytes. */
+static void check_products(const struct vdb_code_simd *s, size_t n){
+  enum { ROWS = 21 };
+  uint8_t *u = bytes(n*ROWS);
+  int8_t *row = (int8_t*)bytes(n*ROWS);
+  const uint8_t *many[ROWS];
+  int32_t out[ROWS], out_many[ROWS];
+  struct vdb_rng r;
+  vdb_rng_init(&r, vt_seed()+n);
+  for(size_t i=0; i<n*ROWS; i++){
+    u[i] = i<n ? 255 : (uint8_t)vdb_rng_u64(&r);
+    row[i] = i<n ? -128 : i<2*n ? 127 : (int8_t)vdb_rng_u64(&r);
+  }
+  for(size_t j=0; j<ROWS; j++) many[j] = u + j*n;
+  for(size_t k=0; k<2; k++){
+    s->matvec(row, ROWS, u+k*n, n, out);
+    s->dot_u8s8_many(row+k*n, many, ROWS, n, out_many);
+    for(size_t j=0; j<ROWS; j++){
+      int64_t a = 0, b = 0;
+      for(size_t i=0; i<n; i++){
+        a += (int64_t)u[k*n+i]*row[j*n+i];
+        b += (int64_t)u[j*n+i]*row[k*n+i];
+      }
+      REQUIRE_U64((uint64_t)a, (uint64_t)out[j]);
+      REQUIRE_U64((uint64_t)b, (uint64_t)out_many[j]);
+      REQUIRE_U64((uint64_t)a, (uint64_t)s->dot_u8s8(u+k*n, row+j*n, n));
+    }
+  }
+  vdb_free_aligned(u);
+  vdb_free_aligned(row);
+}
+TEST(code__products_of_bytes_are_exact){
+  for(size_t i=0; i<VDB_ARRAY_LEN(paths); i++){
+    if( vdb_simd_select(paths[i])!=VECDB_OK ) continue;
+    check_products(vdb_code_simd(), 64);
+    check_products(vdb_code_simd(), 832);
+  }
+  check_products(vdb_code_simd(), 65536);
+}
+
 /* Elements so small that the second table has no steps left. */
 TEST(code__second_tables_of_the_smallest_numbers_are_empty){
   enum { N = 128 };
