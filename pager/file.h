@@ -77,12 +77,10 @@ struct vecdb_file_ops {
   int  (*map)(struct vdb_file *f, uint64_t off, size_t n, const void **out,
               struct vdb_err *err);
   void (*unmap)(struct vdb_file *f, const void *p, size_t n);
-  /* Hints about what is mapped; both may be NULL. map_whole: bytes all over
-  ** these n will be read, so those that are on disk should come in large
-  ** pieces. False: they will not, there are too many for the memory.
-  ** map_bring: these bytes are read next, with read(). */
+  /* A hint about what is mapped; may be NULL: bytes all over these n will be
+  ** read, so those that are on disk should come in large pieces. False: they
+  ** will not, there are too many for the memory. */
   bool (*map_whole)(struct vdb_file *f, const void *p, size_t n);
-  void (*map_bring)(struct vdb_file *f, const void *p, size_t n);
 
   /* Lock one byte, without waiting: BUSY when somebody else's lock is in the
   ** way. Taking SHARED while holding EXCLUSIVE downgrades, and the reverse

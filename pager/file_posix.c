@@ -419,7 +419,7 @@ const struct vecdb_file_ops vdb_file_posix = {
   .close = posix_close, .read = posix_read, .write = posix_write,
   .sync = posix_sync, .size = posix_size, .truncate = posix_truncate,
   .id = posix_id, .map = vdb_posix_map, .unmap = vdb_posix_unmap,
-  .map_whole = vdb_posix_map_whole, .map_bring = vdb_posix_map_bring,
+  .map_whole = vdb_posix_map_whole,
   .lock = posix_lock, .unlock = posix_unlock,
   .shm_map = vdb_posix_shm_map, .shm_load = vdb_posix_shm_load,
   .shm_store = vdb_posix_shm_store, .shm_cas = vdb_posix_shm_cas,

@@ -56,7 +56,6 @@ int vdb_posix_map(struct vdb_file *file, uint64_t off, size_t n,
                   const void **out, struct vdb_err *err);
 void vdb_posix_unmap(struct vdb_file *file, const void *p, size_t n);
 bool vdb_posix_map_whole(struct vdb_file *file, const void *p, size_t n);
-void vdb_posix_map_bring(struct vdb_file *file, const void *p, size_t n);
 int vdb_posix_shm_map(struct vdb_file *file, size_t n, struct vdb_err *err);
 uint64_t vdb_posix_shm_load(struct vdb_file *file, size_t off);
 void vdb_posix_shm_store(struct vdb_file *file, size_t off, uint64_t v);

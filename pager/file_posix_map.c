@@ -181,7 +181,7 @@ void vdb_posix_maps_close(struct posix_file *f){
 ** to be mapped by itself, and translated by itself in every search since. With
 ** MADV_HUGEPAGE they come two megabytes at a time, in one piece, which is also
 ** how disks like it. But a piece is not made where one of its pages is there
-** already: who reads a page with read() first has it brought by a fault.
+** already: pages within a mapping are not read with read().
 ** Where pages do not fit into memory, pieces would push each other out. */
 
 #define WHOLE_SHARE  8             /* of the machine's memory: 1/8 */
@@ -193,15 +193,4 @@ bool vdb_posix_map_whole(struct vdb_file *file, const void *p, size_t n){
   VDB_UNUSED(file);
   if( n_page<=0 || n/os_page_size()>(size_t)n_page/WHOLE_SHARE ) return false;
   return madvise((char*)(uintptr_t)p - skip, n + skip, MADV_HUGEPAGE)==0;
-}
-
-void vdb_posix_map_bring(struct vdb_file *file, const void *p, size_t n){
-  size_t skip = (size_t)((uintptr_t)p % os_page_size());
-  VDB_UNUSED(file);
-#if defined(MADV_POPULATE_READ)
-  (void)madvise((char*)(uintptr_t)p - skip, n + skip, MADV_POPULATE_READ);
-#else
-  VDB_UNUSED(skip);
-  VDB_UNUSED(n);
-#endif
 }

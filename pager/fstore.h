@@ -214,9 +214,8 @@ int  vdb_ckpt_rewind(struct fstore *fs, txn_id txid);
 /* map.c */
 int  vdb_map_extent(struct page_store *s, uint64_t no, size_t sz,
                     const unsigned char **out, void **pin);
-/* Bytes of the main file will be read: have them in one piece with what is
-** around them, if that is mapped. */
-void vdb_map_bring(struct fstore *fs, uint64_t off, size_t n);
+/* Bytes of the main file, if they are mapped in large pieces; else false. */
+bool vdb_map_read(struct fstore *fs, uint64_t off, void *buf, size_t n);
 void vdb_map_unpin(struct page_store *s, void *pin);
 void vdb_map_clear(struct fstore *fs);
 

@@ -148,7 +148,9 @@ int vdb_fstore_read_page(struct page_store *s, page_no pgno, void *buf){
   if( rc!=VECDB_OK ) return rc;
   i = vdb_walindex_find(&fs->ix, pgno, fs->min_frame, hi);
   if( i ) return frame_payload_read(fs, i, buf);
-  vdb_map_bring(fs, page_offset(fs, pgno), fs->sz_page);
+  if( vdb_map_read(fs, page_offset(fs, pgno), buf, fs->sz_page) ){
+    return VECDB_OK;
+  }
   rc = fs->ops->read(fs->main, page_offset(fs, pgno), buf, fs->sz_page, &n,
                      fs->err);
   if( rc==VECDB_OK && n<fs->sz_page ) rc = VECDB_NOTFOUND;
