@@ -3,7 +3,9 @@
 **
 ** A cursor holds one statement: a get (POINT), a scan, or a search. When the
 ** same plan runs again with other values, as in a join, the statement is
-** kept and only bound anew.
+** kept and only bound anew. SQLite opens a cursor for each run of its
+** statement, so the search of one that is closed stays with the table, for the
+** next that asks for the same.
 **
 ** STREAMS  Without k, and without a LIMIT that SQLite shows: vtab_stream.c.
 */
@@ -42,7 +44,16 @@ static void cursor_end_rows(struct sql_cursor *c){
 }
 
 void vdb_cursor_reset(struct sql_cursor *c){
+  struct sql_table *t = cursor_table(c);
   cursor_end_rows(c);
+  if( c->signature && c->signature[0]=='K' && c->stmt ){
+    vecdb_finalize(t->search);
+    sqlite3_free(t->search_signature);
+    t->search = c->stmt;
+    t->search_signature = c->signature;
+    c->stmt = NULL;
+    c->signature = NULL;
+  }
   cursor_drop_stmt(c);
 }
 
@@ -102,15 +113,28 @@ static int add_terms(struct sql_table *t, const struct plan *p,
   return rc;
 }
 
+/* *at becomes a copy of z. Searches that follow each other are mostly alike. */
+static void text_keep(char **at, const char *z){
+  if( *at && z && strcmp(*at, z)==0 ) return;
+  sqlite3_free(*at);
+  *at = z ? vdb_sql_strdup(z) : NULL;
+}
+
+static int is_name_of(const struct sql_table *t, const char *z){
+  size_t n = strlen(t->schema);
+  return z && strncmp(z, t->schema, n)==0 && z[n]=='.'
+      && strcmp(z+n+1, t->name)==0;
+}
+
 static void last_query(struct sql_table *t, const char *plan,
                        const char *filter, sqlite3_int64 k, int is_exact){
   struct sql_last *l = &t->st->last;
-  sqlite3_free(l->plan);
-  sqlite3_free(l->table);
-  sqlite3_free(l->filter);
-  l->plan = vdb_sql_strdup(plan);
-  l->table = sqlite3_mprintf("%s.%s", t->schema, t->name);
-  l->filter = filter ? vdb_sql_strdup(filter) : NULL;
+  text_keep(&l->plan, plan);
+  text_keep(&l->filter, filter);
+  if( !is_name_of(t, l->table) ){
+    sqlite3_free(l->table);
+    l->table = sqlite3_mprintf("%s.%s", t->schema, t->name);
+  }
   l->k = k;
   l->n_row = 0;
   l->n_run = 1;
@@ -118,8 +142,10 @@ static void last_query(struct sql_table *t, const char *plan,
   memset(&l->info, 0, sizeof(l->info));
 }
 
-/* Reuse the statement if it was prepared for the same text, else drop it. */
+/* Reuse the statement, or the table's, if it was prepared for the same text,
+** else drop it. */
 static int cursor_reuse(struct sql_cursor *c, char *signature){
+  struct sql_table *t = cursor_table(c);
   if( signature==NULL ) return SQLITE_NOMEM;
   if( c->stmt && c->signature && strcmp(signature, c->signature)==0 ){
     sqlite3_free(signature);
@@ -127,6 +153,12 @@ static int cursor_reuse(struct sql_cursor *c, char *signature){
   }
   cursor_drop_stmt(c);
   c->signature = signature;
+  if( t->search && strcmp(signature, t->search_signature)==0 ){
+    c->stmt = t->search;
+    t->search = NULL;
+    sqlite3_free(t->search_signature);
+    t->search_signature = NULL;
+  }
   return SQLITE_OK;
 }
 

@@ -333,6 +333,8 @@ struct sql_table {
   int hidden[HID_N];          /* meaning of column n_col + i */
   vecdb_stmt *insert[2];      /* plain, or replace; kept between rows */
   vecdb_stmt *update, *remove;
+  vecdb_stmt *search;         /* of a cursor that was closed, for the next one */
+  char *search_signature;     /* what it was prepared for */
   int match_column;           /* vector column a KNN cursor has just read */
   struct sql_capture *capture;  /* queries kept; NULL: not known yet */
 };

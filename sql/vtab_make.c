@@ -23,6 +23,10 @@ void vdb_table_forget_statements(struct sql_table *t){
   vecdb_finalize(t->update);
   vecdb_finalize(t->remove);
   t->update = t->remove = NULL;
+  vecdb_finalize(t->search);
+  sqlite3_free(t->search_signature);
+  t->search = NULL;
+  t->search_signature = NULL;
 }
 
 static void table_free(struct sql_table *t){

@@ -75,8 +75,9 @@ static void uuid_of_path(const char *path, unsigned char uuid[16]){
 static int token_select_prepare(sqlite3 *db, struct sql_conn *c,
                                 const char *schema, sqlite3_stmt **out){
   return token_prepare(db, c, sqlite3_mprintf(
-      "SELECT host_uuid, token, file_uuid=?1 FROM \"%w\".vecdb_txn "
-      "ORDER BY file_uuid=?1 DESC LIMIT 1", schema), out);
+      "SELECT host_uuid, token, 1 FROM \"%w\".vecdb_txn WHERE file_uuid=?1 "
+      "UNION ALL SELECT host_uuid, token, 0 FROM \"%w\".vecdb_txn LIMIT 1",
+      schema, schema), out);
 }
 
 /* Run it: the row of c's file, if known; uuid gets the host's, of any row. */
