@@ -171,36 +171,59 @@ int vdb_graph_vector(const struct vdb_graph *g, const unsigned char *block,
 
 /* ---- The code space ------------------------------------------------------ */
 
-static void bytes_project(const struct vdb_graph *g, const uint8_t *u,
-                          float scale, float lo, float *out){
-  int32_t dot[64];
-  for(size_t i=0; i<g->dims_code; i+=64){
-    g->simd->matvec(g->proj + i*g->dims_nav, 64, u, g->dims_nav, dot);
-    for(size_t j=0; j<64; j++){
-      float v = scale*(float)dot[j] + lo*(float)g->proj_sum[i+j];
-      out[i+j] = g->proj_scale[i+j]*v - g->proj_bias[i+j];
+#define PROJECT_ROWS  64        /* of the matrix at a time */
+
+/* n <= GRAPH_TOGETHER vectors of bytes, which stand for lo + scale*byte. */
+static void bytes_project(const struct vdb_graph *g, const uint8_t *const *u,
+                          size_t n, const float *scale, const float *lo,
+                          float *const *out){
+  int32_t dot[GRAPH_TOGETHER*PROJECT_ROWS];
+  for(size_t i=0; i<g->dims_code; i+=PROJECT_ROWS){
+    g->simd->matmat(g->proj + i*g->dims_nav, PROJECT_ROWS, u, n, g->dims_nav,
+                    dot);
+    for(size_t k=0; k<n; k++){
+      for(size_t j=0; j<PROJECT_ROWS; j++){
+        float v = scale[k]*(float)dot[k*PROJECT_ROWS+j]
+                + lo[k]*(float)g->proj_sum[i+j];
+        out[k][i+j] = g->proj_scale[i+j]*v - g->proj_bias[i+j];
+      }
     }
   }
 }
 
-void vdb_graph_vec_to_code(const struct vdb_graph *g, const float *x,
-                           float *out, uint8_t *bytes, bool is_exact){
+static void vecs_project(const struct vdb_graph *g,
+                         const struct graph_to_code *v, size_t n){
+  float scale[GRAPH_TOGETHER], lo[GRAPH_TOGETHER], *out[GRAPH_TOGETHER];
+  const uint8_t *u[GRAPH_TOGETHER];
+  for(size_t i=0; i<n; i++){
+    scale[i] = 1;
+    lo[i] = (float)g->lo;
+    u[i] = v[i].bytes;
+    out[i] = v[i].out;
+    if( v[i].is_exact ) continue;
+    values_to_bytes(g, v[i].x, g->dims_nav, v[i].bytes, &scale[i], &lo[i]);
+    if( g->nav==VDB_NAV_BYTES ) memset(v[i].bytes+g->d, 0, g->dims_nav-g->d);
+  }
+  bytes_project(g, u, n, scale, lo, out);
+}
+
+static void vec_to_code(const struct vdb_graph *g,
+                        const struct graph_to_code *v){
   if( g->nav==VDB_NAV_BITS ){
     for(size_t i=0; i<g->dims_code; i+=64){
-      vdb_graph_bits_pack(g, x+i, 64, bytes, (uint8_t*)out+i/8);
+      vdb_graph_bits_pack(g, v->x+i, 64, v->bytes, (uint8_t*)v->out+i/8);
     }
-  }else if( g->is_prefix ){
-    float scale = 1, lo = (float)g->lo;
-    if( !is_exact ){
-      values_to_bytes(g, x, g->dims_nav, bytes, &scale, &lo);
-      if( g->nav==VDB_NAV_BYTES ) memset(bytes+g->d, 0, g->dims_nav-g->d);
-    }
-    bytes_project(g, bytes, scale, lo, out);
   }else if( g->nav==VDB_NAV_SQ8 ){
-    memcpy(out, x, g->dims_code*sizeof(*x));
+    memcpy(v->out, v->x, g->dims_code*sizeof(*v->x));
   }else{
-    vector_rotate(g, x, out, g->dims_code);
+    vector_rotate(g, v->x, v->out, g->dims_code);
   }
+}
+
+void vdb_graph_vecs_to_code(const struct vdb_graph *g,
+                            const struct graph_to_code *v, size_t n){
+  if( g->is_prefix ) vecs_project(g, v, n);
+  else for(size_t i=0; i<n; i++) vec_to_code(g, &v[i]);
 }
 
 void vdb_graph_to_code(const struct vdb_graph *g, const unsigned char *block,
@@ -208,8 +231,10 @@ void vdb_graph_to_code(const struct vdb_graph *g, const unsigned char *block,
   if( g->nav==VDB_NAV_BITS ){
     memcpy(out, graph_nav(block), g->dims_code/8);
   }else if( g->is_prefix ){
-    bytes_project(g, graph_nav(block), get_f32(block+GRAPHBLOCK_SCALE),
-                  get_f32(block+GRAPHBLOCK_LO), out);
+    const uint8_t *u = graph_nav(block);
+    float scale = get_f32(block+GRAPHBLOCK_SCALE);
+    float lo = get_f32(block+GRAPHBLOCK_LO);
+    bytes_project(g, &u, 1, &scale, &lo, &out);
   }else if( g->nav==VDB_NAV_SQ8 ){
     block_floats(g, block, out);
   }else{

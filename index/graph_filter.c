@@ -182,7 +182,7 @@ static void filter_seed(struct filter_walk *f){
   const struct vdb_graph *g = f->w->g;
   const struct graph_router *r = &g->router;
   size_t sz = VDB_CODE_GROUP_BYTES(g->dims_code, g->bits);
-  float g_add = graph_centre_d2(f->w);
+  float g_add = graph_centre_d2(g, f->w->xc);
   for(uint32_t i=0; i<r->n_pad; i+=32){
     struct vdb_lanes l = { r->slot+i, r->f_add+i, r->f_resc+i,
                            r->code + i/32*sz, 32 };

@@ -130,10 +130,17 @@ void vdb_graph_to_nav(const struct vdb_graph *g, const float *x, float *out);
 /* The vector of a block in the code space. tmp: dims_nav floats. */
 void vdb_graph_to_code(const struct vdb_graph *g, const unsigned char *block,
                        float *out, float *tmp);
-/* The same for a vector in the navigation basis. bytes: dims_nav; they are
-** those of x if is_exact, else scratch. */
-void vdb_graph_vec_to_code(const struct vdb_graph *g, const float *x,
-                           float *out, uint8_t *bytes, bool is_exact);
+/* The same for n <= GRAPH_TOGETHER vectors in the navigation basis, x to out.
+** bytes: dims_nav; they are those of x if is_exact, else scratch. */
+#define GRAPH_TOGETHER 8
+struct graph_to_code {
+  const float *x;
+  float *out;
+  uint8_t *bytes;
+  bool is_exact;
+};
+void vdb_graph_vecs_to_code(const struct vdb_graph *g,
+                            const struct graph_to_code *v, size_t n);
 /* Lane `lane` of a block becomes (slot, code of o relative to c), both vectors
 ** in the code space, n2 their distance. u, tmp: dims_code. */
 void vdb_graph_lane_put(const struct vdb_graph *g, unsigned char *block,
@@ -243,12 +250,12 @@ struct graph_walk {
   int rc;
 };
 
-/* Square distance of the query to the centre, where the router's codes are
+/* Square distance of a query to the centre, where the router's codes are
 ** relative to one. */
-static inline float graph_centre_d2(const struct graph_walk *w){
-  const struct vdb_graph *g = w->g;
-  if( g->code_kind!=VDB_CODE_RESIDUAL ) return 0;
-  return g->simd->dot(w->xc, w->xc, g->dims_code);
+static inline float graph_centre_d2(const struct vdb_graph *g,
+                                    const float *xc){
+  return g->code_kind==VDB_CODE_RESIDUAL ? g->simd->dot(xc, xc, g->dims_code)
+                                         : 0;
 }
 
 int vdb_graph_walk_init(struct graph_walk *w, const struct vdb_graph *g);
@@ -263,6 +270,19 @@ void vdb_graph_walk_avoid(struct graph_walk *w, uint32_t slot);
 void vdb_graph_walk_query(struct graph_walk *w, const float *query);
 /* Seed from the router, walk to the end. */
 int vdb_graph_walk_run(struct graph_walk *w);
+/* The same in pieces: the nearest entries of the router to the seeds of n <=
+** GRAPH_TOGETHER queries, which have been prepared; choose the first node,
+** false if there is none; one step, false at the end; what comes last. */
+struct graph_seeding {
+  const struct vdb_code_query *code;
+  const float *xc;
+  struct vdb_pool *seeds;
+};
+void vdb_graph_router_scan(const struct vdb_graph *g,
+                           const struct graph_seeding *q, size_t n);
+bool vdb_graph_walk_start(struct graph_walk *w);
+bool vdb_graph_walk_step(struct graph_walk *w);
+void vdb_graph_walk_finish(struct graph_walk *w);
 /* The same for n <= WALKS walks in turn, each waiting for memory while the
 ** others work. */
 #define WALKS 4

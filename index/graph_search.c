@@ -41,7 +41,6 @@
 #include <math.h>
 
 #include "index/graph_int.h"
-#include "simd/simd.h"
 #include "util/mem.h"
 
 #define SEEDS_MAX  64           /* router entries a walk starts from */
@@ -49,7 +48,6 @@
 #define TAIL_MORE  8            /* are ranked by their true distance too */
 #define SEEN_KEEP  65536u       /* places in the table from query to query */
 #define BEYOND_HOPS   5         /* steps without progress beyond the limit */
-#define BEYOND_FACTOR 1.21f     /* of the limit: what estimates are trusted */
 
 /* ---- Buffers ------------------------------------------------------------- */
 
@@ -285,22 +283,30 @@ static void seeds_rank(struct graph_walk *w){
   w->n_distance += n;
 }
 
+void vdb_graph_router_scan(const struct vdb_graph *g,
+                           const struct graph_seeding *q, size_t n){
+  const struct graph_router *r = &g->router;
+  size_t sz = VDB_CODE_GROUP_BYTES(g->dims_code, g->bits);
+  struct vdb_expand e[GRAPH_TOGETHER];
+  for(size_t j=0; j<n; j++){
+    e[j] = (struct vdb_expand){ .bound = INFINITY, .reuse = -INFINITY,
+                                .n_slots = g->n_nodes };
+    e[j].g_add = graph_centre_d2(g, q[j].xc);
+    vdb_pool_reset(q[j].seeds, r->n_seed);
+  }
+  for(uint32_t i=0; i<r->n_pad; i+=32){
+    struct vdb_lanes l = { r->slot+i, r->f_add+i, r->f_resc+i,
+                           r->code + i/32*sz, 32 };
+    for(size_t j=0; j<n; j++){
+      g->simd->expand(q[j].code, &l, &e[j], q[j].seeds);
+    }
+  }
+}
+
+/* The nearest of the seeds enter the pool. */
 static void walk_seed(struct graph_walk *w){
   const struct vdb_graph *g = w->g;
   const struct graph_router *r = &g->router;
-  size_t sz = VDB_CODE_GROUP_BYTES(g->dims_code, g->bits);
-  struct vdb_lanes l = { .n = 32 };
-  struct vdb_expand e = { .bound = INFINITY, .reuse = -INFINITY,
-                          .n_slots = g->n_nodes };
-  e.g_add = graph_centre_d2(w);
-  vdb_pool_reset(&w->seeds, r->n_seed);
-  for(uint32_t i=0; i<r->n_pad; i+=32){
-    l.id = r->slot + i;
-    l.f_add = r->f_add + i;
-    l.f_resc = r->f_resc + i;
-    l.code = r->code + i/32*sz;
-    g->simd->expand(&w->code, &l, &e, &w->seeds);
-  }
   if( r->n_seed>GRAPH_SEEDS_NEAR ) seeds_rank(w);
   for(uint32_t i=0; i<r->n_seed && i<GRAPH_SEEDS_NEAR
                     && w->seeds.key[i]<INFINITY; i++){
@@ -411,9 +417,11 @@ done:
 
 void vdb_graph_walk_query(struct graph_walk *w, const float *query){
   const struct vdb_graph *g = w->g;
+  struct graph_to_code v = { w->x, w->xc, w->q.u, false };
   vdb_graph_to_nav(g, query, w->x);
   vdb_graph_query_vector(g, w->x, &w->q);
-  vdb_graph_vec_to_code(g, w->x, w->xc, w->q.u, w->q.metric==GQ_BYTES);
+  v.is_exact = w->q.metric==GQ_BYTES;
+  vdb_graph_vecs_to_code(g, &v, 1);
   g->simd->prepare(&w->code, w->xc);
 }
 
@@ -440,10 +448,24 @@ static bool walk_step(struct graph_walk *w){
   return true;
 }
 
-int vdb_graph_walk_run(struct graph_walk *w){
+bool vdb_graph_walk_start(struct graph_walk *w){
   walk_seed(w);
-  if( walk_first(w) ){ while( walk_step(w) ){} }
+  return walk_first(w);
+}
+bool vdb_graph_walk_step(struct graph_walk *w){ return walk_step(w); }
+void vdb_graph_walk_finish(struct graph_walk *w){
   if( w->ef<TAIL_EF && w->rc==VECDB_OK ) walk_tail(w);
+}
+
+static void walk_scan(struct graph_walk *w){
+  struct graph_seeding q = { &w->code, w->xc, &w->seeds };
+  vdb_graph_router_scan(w->g, &q, 1);
+}
+
+int vdb_graph_walk_run(struct graph_walk *w){
+  walk_scan(w);
+  if( vdb_graph_walk_start(w) ){ while( walk_step(w) ){} }
+  vdb_graph_walk_finish(w);
   return w->rc;
 }
 
@@ -452,8 +474,8 @@ int vdb_graph_walk_run_many(struct graph_walk *w, unsigned n){
   bool is_open[WALKS];
   int rc = VECDB_OK;
   for(unsigned i=0; i<n; i++){
-    walk_seed(&w[i]);
-    is_open[i] = walk_first(&w[i]);
+    walk_scan(&w[i]);
+    is_open[i] = vdb_graph_walk_start(&w[i]);
     n_open += is_open[i];
   }
   while( n_open ){
@@ -467,7 +489,7 @@ int vdb_graph_walk_run_many(struct graph_walk *w, unsigned n){
   return rc;
 }
 
-/* ---- For graph_filter.c -------------------------------------------------- */
+/* ---- For other files ----------------------------------------------------- */
 
 const unsigned char *vdb_graph_walk_block(struct graph_walk *w, uint32_t slot){
   return block_get(w, slot);
@@ -490,201 +512,4 @@ bool vdb_graph_walk_see(struct graph_walk *w, uint32_t slot){
 }
 int vdb_graph_pool_alloc(struct vdb_pool *p, uint32_t n){
   return pool_alloc(p, n);
-}
-
-/* ---- For callers --------------------------------------------------------- */
-
-struct vdb_graph_searcher {
-  const struct vdb_graph *g;
-  float *tmp;                   /* dims_nav */
-  struct graph_walk walk[WALKS];
-};
-
-int vdb_graph_searcher_create(const struct vdb_graph *g,
-                              struct vdb_graph_searcher **out){
-  struct vdb_graph_searcher *s = vdb_calloc(1, sizeof(*s));
-  int rc = VECDB_OK;
-  *out = NULL;
-  if( s==NULL ) return VECDB_NOMEM;
-  s->g = g;
-  s->tmp = vdb_malloc_aligned(g->dims_nav*sizeof(float));
-  if( s->tmp==NULL ) TRY( VECDB_NOMEM );
-  for(int i=0; i<WALKS; i++) TRY( vdb_graph_walk_init(&s->walk[i], g) );
-  *out = s;
-  s = NULL;
-done:
-  vdb_graph_searcher_destroy(s);
-  return rc;
-}
-
-void vdb_graph_searcher_destroy(struct vdb_graph_searcher *s){
-  if( s==NULL ) return;
-  vdb_free_aligned(s->tmp);
-  for(int i=0; i<WALKS; i++) vdb_graph_walk_clear(&s->walk[i]);
-  vdb_free(s);
-}
-
-static int search_check(const struct vdb_graph *g,
-                        const struct vdb_graph_blocks *b,
-                        const struct vdb_graph_search *p){
-  if( b->n_slots!=g->n_slots ) return VECDB_MISUSE;
-  if( p->k<1 || p->k>VDB_GRAPH_EF_MAX || p->ef>VDB_GRAPH_EF_MAX ){
-    return VECDB_RANGE;
-  }
-  if( b->within && !(b->within->share>0 && b->within->share<=1
-                     && (b->filter || b->live)) ){
-    return VECDB_MISUSE;
-  }
-  return VECDB_OK;
-}
-
-/* A query of floats against exact bytes was searched with rounded distances:
-** compute those of the results, and sort again. */
-static int results_exact(struct graph_walk *w, float *tmp){
-  if( w->q.metric!=GQ_WIDE || w->g->nav!=VDB_NAV_BYTES ) return VECDB_OK;
-  for(uint32_t i=0; i<w->n_hit; i++){
-    struct vdb_graph_hit h = w->hit[i];
-    const unsigned char *block = block_get(w, h.slot);
-    uint32_t j = i;
-    if( block==NULL ) return w->rc;
-    h.d2 = vdb_graph_d2_exact(w->g, w->x, block, tmp);
-    for(; j>0 && (w->hit[j-1].d2>h.d2
-                  || (w->hit[j-1].d2==h.d2 && w->hit[j-1].key>h.key)); j--){
-      w->hit[j] = w->hit[j-1];
-    }
-    w->hit[j] = h;
-  }
-  return VECDB_OK;
-}
-
-/* Results beyond k that a query needs before it is ranked exactly. */
-static uint32_t search_spare(const struct graph_walk *w){
-  return w->q.metric==GQ_WIDE && w->g->nav==VDB_NAV_BYTES ? 8 : 0;
-}
-
-static int query_begin(struct graph_walk *w, const struct vdb_graph_blocks *b,
-                       const float *query, const struct vdb_graph_search *p,
-                       size_t i_query){
-  uint32_t ef = p->ef<p->k ? p->k : p->ef;
-  int rc;
-  vdb_graph_walk_query(w, query);
-  rc = vdb_graph_walk_begin(w, b, ef, p->k + search_spare(w), p->stop);
-  if( b->limit ) w->limit = b->limit[i_query]*BEYOND_FACTOR;
-  return rc;
-}
-
-static int query_end(struct vdb_graph_searcher *s, struct graph_walk *w,
-                     const struct vdb_graph_search *p,
-                     struct vdb_graph_hit *hit, uint32_t *n_hit){
-  int rc = w->rc;
-  *n_hit = 0;
-  if( rc==VECDB_OK ) rc = results_exact(w, s->tmp);
-  if( rc!=VECDB_OK ) return rc;
-  *n_hit = w->n_hit<p->k ? w->n_hit : p->k;
-  memcpy(hit, w->hit, *n_hit*sizeof(*hit));
-  return VECDB_OK;
-}
-
-int vdb_graph_knn(struct vdb_graph_searcher *s,
-                  const struct vdb_graph_blocks *b, const float *query,
-                  const struct vdb_graph_search *p,
-                  struct vdb_graph_hit *hit, uint32_t *n_hit,
-                  struct vdb_graph_stats *stats){
-  struct graph_walk *w = &s->walk[0];
-  struct vdb_fpmode fp = vdb_fpmode_enter();
-  int rc = VECDB_OK;
-  *n_hit = 0;
-  TRY( search_check(s->g, b, p) );
-  if( s->g->n_slots==0 ) goto done;
-  w->n_bridge = 0;
-  w->is_far = w->gave_up = false;
-  if( b->within ){
-    vdb_graph_walk_query(w, query);
-    TRY( vdb_graph_walk_within(w, b, p, p->k + search_spare(w)) );
-  }else{
-    TRY( query_begin(w, b, query, p, 0) );
-    TRY( vdb_graph_walk_run(w) );
-  }
-  TRY( query_end(s, w, p, hit, n_hit) );
-  if( stats ){
-    stats->n_hop = w->n_hop;
-    stats->n_distance = w->n_hop + w->n_distance;
-    stats->n_bridge = w->n_bridge;
-    stats->share = b->within ? w->share : 0;
-    stats->is_far = w->is_far;
-    stats->gave_up = w->gave_up;
-  }
-done:
-  vdb_fpmode_leave(fp);
-  return rc;
-}
-
-int vdb_graph_within_distance(struct vdb_graph_searcher *s,
-                              const struct vdb_graph_blocks *b,
-                              const float *query,
-                              const struct vdb_graph_range *p,
-                              struct vdb_graph_found *out,
-                              struct vdb_graph_stats *stats){
-  struct graph_walk *w = &s->walk[0];
-  struct vdb_fpmode fp = vdb_fpmode_enter();
-  int rc = VECDB_OK;
-  out->n = 0;
-  out->gave_up = false;
-  memset(stats, 0, sizeof(*stats));
-  if( b->n_slots!=s->g->n_slots ) TRY( VECDB_MISUSE );
-  if( p->ef>VDB_GRAPH_EF_MAX || !(p->d2>=0) ) TRY( VECDB_RANGE );
-  if( s->g->n_slots==0 ) goto done;
-  vdb_graph_walk_query(w, query);
-  TRY( vdb_graph_walk_range(w, b, p, s->tmp, out) );
-  stats->n_hop = stats->n_distance = w->n_hop;
-  stats->gave_up = out->gave_up;
-done:
-  vdb_fpmode_leave(fp);
-  return rc;
-}
-
-/* One step of each walk in turn; a walk whose block has been requested waits
-** while the others work. */
-int vdb_graph_knn_many(struct vdb_graph_searcher *s,
-                       const struct vdb_graph_blocks *b, const float *query,
-                       size_t n, const struct vdb_graph_search *p,
-                       struct vdb_graph_hit *hit, uint32_t *n_hit){
-  struct vdb_fpmode fp = vdb_fpmode_enter();
-  size_t i_query[WALKS], i_next = 0, n_open = 0;
-  bool is_open[WALKS] = { false };
-  int rc = VECDB_OK;
-
-  memset(n_hit, 0, n*sizeof(*n_hit));
-  TRY( search_check(s->g, b, p) );
-  if( s->g->n_slots==0 ) goto done;
-  for(size_t i=0; b->within && i<n; i++){
-    TRY( vdb_graph_knn(s, b, query + i*s->g->d, p, hit + i*p->k, &n_hit[i],
-                       NULL) );
-  }
-  if( b->within ) goto done;
-  do{
-    for(int i=0; i<WALKS; i++){
-      struct graph_walk *w = &s->walk[i];
-      if( is_open[i] ){
-        if( walk_step(w) ) continue;
-      }else if( i_next<n ){
-        i_query[i] = i_next++;
-        TRY( query_begin(w, b, query + i_query[i]*s->g->d, p, i_query[i]) );
-        walk_seed(w);
-        is_open[i] = true;
-        n_open++;
-        if( walk_first(w) ) continue;
-      }else{
-        continue;
-      }
-      if( w->ef<TAIL_EF && w->rc==VECDB_OK ) walk_tail(w);
-      TRY( query_end(s, w, p, hit + i_query[i]*p->k, &n_hit[i_query[i]]) );
-      is_open[i] = false;
-      n_open--;
-    }
-  }while( n_open>0 || i_next<n );
-done:
-  if( rc!=VECDB_OK ) memset(n_hit, 0, n*sizeof(*n_hit));
-  vdb_fpmode_leave(fp);
-  return rc;
 }

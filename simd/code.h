@@ -176,6 +176,9 @@ struct vdb_code_simd {
   /* The same for n_row rows of signed bytes, `n` apart. */
   void (*matvec)(const int8_t *row, size_t n_row, const uint8_t *u, size_t n,
                  int32_t *out);
+  /* The same for n_u vectors u[j]: their products are at out + j*n_row. */
+  void (*matmat)(const int8_t *row, size_t n_row, const uint8_t *const *u,
+                 size_t n_u, size_t n, int32_t *out);
   /* True if every x[i]-lo is an integer in 0..255: u has them then. For this
   ** and the next three n is a multiple of 16. */
   bool (*bytes_exact)(const float *x, size_t n, float lo, uint8_t *u);

@@ -17,6 +17,11 @@ same k_text            "$M AND k='10';"                    "$(oracle 1 10)"
 same k_all             "$M AND k=1000;"                    "$(oracle 1 1000)"
 same k_said_again      "$M AND k=7 AND k=7;"               "$(oracle 1 7)"
 same k_pushed_down     "SELECT id, distance FROM (SELECT id, distance, k FROM t WHERE v MATCH $Q AND k=7) WHERE k=7;" "$(oracle 1 7)"
+# One prepared search serves statements that differ in what is bound to it.
+same one_after_other   "$M AND k=7 AND id IN (3,5,8); $M AND k=4; $M AND k=7 AND i>3;
+$M AND k=2 AND i>5; $M AND k=3 AND id IN (2,9); $M LIMIT 2; $M AND k=1;" \
+  "$(oracle 'id IN (3,5,8)' 7) $(oracle 1 4) $(oracle 'i>3' 7) $(oracle 'i>5' 2)
+$(oracle 'id IN (2,9)' 3) $(oracle 1 2) $(oracle 1 1)"
 same exact_as_text     "$M AND k=7 AND exact='1';"         "$(oracle 1 7)"
 same filters_of_both   "SELECT id, distance FROM t($Q, '{\"k\":5,\"filter\":\"i>1\"}') WHERE filter='i<9';" "$(oracle 'i>1 AND i<9' 5)"
 same k_bound           ".parameter set :k 7

@@ -138,7 +138,7 @@ static void check_products(const struct vdb_code_simd *s, size_t n){
   uint8_t *u = bytes(n*ROWS);
   int8_t *row = (int8_t*)bytes(n*ROWS);
   const uint8_t *many[ROWS];
-  int32_t out[ROWS], out_many[ROWS];
+  int32_t out[ROWS], out_many[ROWS], all[ROWS*ROWS];
   struct vdb_rng r;
   vdb_rng_init(&r, vt_seed()+n);
   for(size_t i=0; i<n*ROWS; i++){
@@ -158,6 +158,13 @@ static void check_products(const struct vdb_code_simd *s, size_t n){
       REQUIRE_U64((uint64_t)a, (uint64_t)out[j]);
       REQUIRE_U64((uint64_t)b, (uint64_t)out_many[j]);
       REQUIRE_U64((uint64_t)a, (uint64_t)s->dot_u8s8(u+k*n, row+j*n, n));
+    }
+  }
+  for(size_t n_u=1; n_u<=ROWS; n_u+=10){
+    s->matmat(row, ROWS, many, n_u, n, all);
+    for(size_t j=0; j<n_u; j++){
+      s->matvec(row, ROWS, many[j], n, out);
+      REQUIRE( memcmp(out, all+j*ROWS, sizeof(out))==0 );
     }
   }
   vdb_free_aligned(u);
