@@ -181,8 +181,6 @@ uint64_t vdb_graph_block_hash(const struct vdb_graph *g,
                               const unsigned char *block);
 bool vdb_graph_block_equal(const struct vdb_graph *g, const unsigned char *a,
                            const unsigned char *b);
-/* More entries: the nodes whose bit is clear, as far as there is room. */
-int vdb_graph_router_cover(struct graph_builder *b, const uint64_t *reached);
 /* graph_link.c: the linker's edges become those of all nodes. */
 int vdb_graph_link(struct graph_builder *b);
 /* graph_fix.c: every node can be reached from the router. */

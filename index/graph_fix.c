@@ -8,7 +8,8 @@
 **
 ** An edge that was replaced may have been another node's only one, so the whole
 ** is repeated until nothing is found, at most REPAIR_ROUNDS times. Nodes that
-** are unreached even then become entries of the router.
+** are unreached even then, as no node near them has a lane to spare, become
+** entries of the router, which has room for more.
 */
 #include "index/graph_build_int.h"
 #include "util/bitset.h"
@@ -114,6 +115,20 @@ done:
   return rc;
 }
 
+/* Of nodes that lead to each other one is enough. */
+static int rest_enter(struct graph_builder *b, struct reach *r){
+  int rc = VECDB_OK;
+  reach_begin(b, r);
+  for(uint32_t s=0; s<b->n_nodes; s++){
+    if( vdb_bit_get(r->seen, s) || !build_is_node(b, s) ) continue;
+    TRY( vdb_graph_router_add(b, s) );
+    reach_add(r, s);
+    reach_run(b, r);
+  }
+done:
+  return rc;
+}
+
 int vdb_graph_repair(struct graph_builder *b){
   struct reach r = { 0 };
   uint32_t n_fixed = 1;
@@ -124,7 +139,7 @@ int vdb_graph_repair(struct graph_builder *b){
   for(int round=0; round<REPAIR_ROUNDS && n_fixed; round++){
     TRY( repair_round(b, &r, &n_fixed) );
   }
-  if( n_fixed ) TRY( vdb_graph_router_cover(b, r.seen) );
+  if( n_fixed>0 ) TRY( rest_enter(b, &r) );
 done:
   vdb_free(r.seen);
   vdb_free(r.queue);

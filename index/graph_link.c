@@ -6,7 +6,7 @@
 ** checked and become lanes; what follows, connecting, the router, the
 ** measurements, is the same code for all builds.
 **
-** Lists hold LIST_PER_LANE neighbours per lane, in 48..128. They are exact,
+** Lists hold LIST_PER_LANE neighbours per lane, at most 128. They are exact,
 ** since inexact lists spoil a graph. Well separated clusters leave it in many
 ** components; graph_fix.c connects them.
 **
@@ -20,7 +20,6 @@
 #include "util/pool.h"
 
 #define LIST_PER_LANE  4
-#define LIST_MIN  48u
 #define LINK_ROWS 64u            /* nodes per task */
 
 static int link_fetch(void *arg, uint32_t i, float *vec){
@@ -76,7 +75,6 @@ int vdb_graph_link(struct graph_builder *b){
   struct link_work k;
   int rc = VECDB_OK;
   if( b->n_nodes<2 ) return VECDB_OK;
-  if( how.list<LIST_MIN ) how.list = LIST_MIN;
   if( how.list>RULES_LIST_MAX ) how.list = RULES_LIST_MAX;
   if( how.list>b->n_nodes-1 ) how.list = b->n_nodes-1;
   edge = vdb_malloc_array((size_t)b->n_nodes*b->n_lanes, sizeof(*edge));
