@@ -326,6 +326,7 @@ struct vdb_graph_report {
   uint32_t n_bad_edge;    /* edges out of range or to chain members */
   uint32_t n_unreached;   /* nodes that no search can reach */
   uint32_t n_bad_chain;   /* chains that loop or share members */
+  uint32_t n_bad_entry;   /* of the router: not coded as their nodes are */
   uint64_t n_edge;
   uint32_t degree_in_max;
   uint32_t slot_first;    /* of the first fault, or SLOT_NONE */

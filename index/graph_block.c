@@ -272,6 +272,21 @@ void vdb_graph_lane_put(const struct vdb_graph *g, unsigned char *block,
   put_f32(p + 8*g->n_lanes, f.f_resc);
 }
 
+struct vdb_code_factors vdb_graph_entry_put(const struct vdb_graph *g,
+                                            uint8_t *group, uint32_t lane,
+                                            const float *o, uint8_t *u,
+                                            float *x){
+  struct vdb_code_factors f;
+  if( g->code_kind!=VDB_CODE_RESIDUAL ){
+    vdb_graph_bits_put(g, group, lane, (const uint8_t*)o);
+    return vdb_graph_bits_factors(g, (const uint8_t*)o);
+  }
+  f = vdb_code_encode(o, NULL, g->simd->dot(o, o, g->dims_code), g->dims_code,
+                      (int)g->bits, u, x);
+  vdb_code_put(group, lane, g->dims_code, (int)g->bits, u);
+  return f;
+}
+
 void vdb_graph_lane_clear(const struct vdb_graph *g, unsigned char *block,
                           uint32_t lane){
   static const uint8_t zero[64];

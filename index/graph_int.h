@@ -148,6 +148,17 @@ void vdb_graph_lane_put(const struct vdb_graph *g, unsigned char *block,
                         const float *c, float n2, uint8_t *u, float *tmp);
 void vdb_graph_lane_clear(const struct vdb_graph *g, unsigned char *block,
                           uint32_t lane);
+/* Lane `lane` of a group of the router becomes the code of o, a vector of the code
+** space, relative to the centre. u: dims_code; x: dims_code floats. */
+struct vdb_code_factors vdb_graph_entry_put(const struct vdb_graph *g,
+                                            uint8_t *group, uint32_t lane,
+                                            const float *o, uint8_t *u,
+                                            float *x);
+static inline uint8_t *graph_entry_group(const struct vdb_graph *g,
+                                         uint32_t i){
+  return g->router.code + i/32*(size_t)VDB_CODE_GROUP_BYTES(g->dims_code,
+                                                            g->bits);
+}
 /* The checksum of a block that is complete; is it right? (True where blocks
 ** have none.) */
 void vdb_graph_block_seal(const struct vdb_graph *g, unsigned char *block);

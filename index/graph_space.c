@@ -417,28 +417,17 @@ static int codes_compute(struct graph_builder *b){
 int vdb_graph_router_set(struct graph_builder *b, uint32_t i, uint32_t slot){
   struct vdb_graph *g = b->g;
   struct graph_router *r = &g->router;
-  size_t sz = VDB_CODE_GROUP_BYTES(g->dims_code, g->bits);
   uint8_t *u = vdb_malloc_aligned(g->dims_code);
   float *x = vdb_malloc_aligned(g->dims_code*sizeof(float));
-  const float *o = build_code(b, slot);
+  struct vdb_code_factors f;
   int rc = VECDB_OK;
-  if( u==NULL || x==NULL ){
-    rc = VECDB_NOMEM;
-  }else if( g->code_kind!=VDB_CODE_RESIDUAL ){
-    struct vdb_code_factors f = vdb_graph_bits_factors(g, (const uint8_t*)o);
-    r->slot[i] = slot;
-    r->f_add[i] = f.f_add;
-    r->f_resc[i] = f.f_resc;
-    vdb_graph_bits_put(g, r->code + i/32*sz, i%32, (const uint8_t*)o);
-  }else{
-    float n2 = g->simd->dot(o, o, g->dims_code);
-    struct vdb_code_factors f = vdb_code_encode(o, NULL, n2, g->dims_code,
-                                                (int)g->bits, u, x);
-    r->slot[i] = slot;
-    r->f_add[i] = f.f_add;
-    r->f_resc[i] = f.f_resc;
-    vdb_code_put(r->code + i/32*sz, i%32, g->dims_code, (int)g->bits, u);
-  }
+  if( u==NULL || x==NULL ) TRY( VECDB_NOMEM );
+  f = vdb_graph_entry_put(g, graph_entry_group(g, i), i%32,
+                          build_code(b, slot), u, x);
+  r->slot[i] = slot;
+  r->f_add[i] = f.f_add;
+  r->f_resc[i] = f.f_resc;
+done:
   vdb_free_aligned(u);
   vdb_free_aligned(x);
   return rc;
@@ -448,19 +437,6 @@ int vdb_graph_router_set(struct graph_builder *b, uint32_t i, uint32_t slot){
 int vdb_graph_fill_router(struct graph_builder *b){
   int rc = VECDB_OK;
   for(uint32_t i=0; i<b->g->router.n; i++) TRY( vdb_graph_router_set(b, i, i) );
-done:
-  return rc;
-}
-
-/* Replaces entries from the last on: those left are still a random sample. */
-int vdb_graph_router_cover(struct graph_builder *b, const uint64_t *reached){
-  uint32_t i = b->g->router.n;
-  int rc = VECDB_OK;
-  for(uint32_t s=0; s<b->n_nodes && i>b->g->router.n/2; s++){
-    if( !vdb_bit_get(reached, s) && build_is_node(b, s) ){
-      TRY( vdb_graph_router_set(b, --i, s) );
-    }
-  }
 done:
   return rc;
 }

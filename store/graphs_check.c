@@ -187,9 +187,10 @@ static int seg_check(struct coll *c, struct census *census,
   rc = vdb_graph_check(s->g, &b, &report);
   if( rc==VECDB_CORRUPT_INDEX ){
     vdb_census_report(census, 2, object, "graph of slots %u..%u: %u bad "
-        "blocks, %u bad edges, %u bad chains, %u nodes out of reach",
+        "blocks, %u bad edges, %u bad chains, %u bad entries, %u nodes "
+        "out of reach",
         s->first, s->end-1, report.n_bad_block, report.n_bad_edge,
-        report.n_bad_chain, report.n_unreached);
+        report.n_bad_chain, report.n_bad_entry, report.n_unreached);
     return VECDB_OK;
   }
   TRY( rc );

@@ -443,6 +443,72 @@ TEST(graph_damage__chains_that_lose_or_share_members_are_found){
   damaged_free(&d);
 }
 
+/* ---- Entries ------------------------------------------------------------- */
+
+/* Is the table one that codes are made with? Quantised blocks hold vectors that
+** have been centred and rotated; a projection has the centre in its bias. */
+static bool part_counts(const struct vdb_graph *g, int part){
+  if( g->nav==VDB_NAV_BITS ) return part>=PART_SLOT;
+  if( part==PART_MU ) return !g->is_prefix && g->nav!=VDB_NAV_SQ8;
+  if( part==PART_SIGNS ) return g->rot_dims>0 && g->nav!=VDB_NAV_SQ8;
+  if( part==PART_BIAS ) return g->is_prefix && g->nav==VDB_NAV_BYTES;
+  return part>=PART_SLOT || g->is_prefix;
+}
+
+/* One bit of a table is another, the header sound otherwise: the entries no
+** longer have the codes of their nodes. */
+TEST(graph_damage__tables_of_another_space_are_found){
+  static const struct { int made; uint32_t d; struct vdb_graph_opts o; } kind[] = {
+    { MADE_BYTES, 80, { .prefix = 64 } }, { MADE_FLOATS, 12, { .bits = 1 } },
+    { MADE_FLOATS, 12, { .bits = 4 } },
+    { MADE_FLOATS, 80, { .nav = VDB_NAV_SQ8 } },
+    { MADE_FLOATS, 80, { .nav = VDB_NAV_SQ8, .prefix = 64 } },
+    { MADE_BITS, 80, { .nav = VDB_NAV_BITS, .is_jaccard = true } } };
+  for(size_t k=0; k<VDB_ARRAY_LEN(kind); k++){
+    struct rows r = rows_make(kind[k].made, 150, kind[k].d, 53);
+    struct vdb_graph_opts o = kind[k].o;
+    struct vdb_graph_report rep;
+    size_t off[N_PART];
+    struct built m;
+    o.seed = 1;
+    o.n_router = 40;
+    o.no_calibration = true;
+    build(&m, &r, &o);
+    check_ok(&m);
+    parts_find(m.g, off);
+    for(int i=PART_MU; i<=PART_CODE; i++){
+      /* The exponent of the second float; the sign of the second dimension. */
+      size_t at = off[i] + (i==PART_SIGNS ? 0 : 7);
+      unsigned char kept = m.header[at];
+      struct vdb_graph *g = NULL;
+      if( !part_counts(m.g, i) ) continue;
+      m.header[at] ^= 2;
+      if( vdb_graph_open(m.header, m.sz_header, &g)==VECDB_OK ){
+        CHECK_RC(VECDB_CORRUPT_INDEX, vdb_graph_check(g, &m.b, &rep));
+        if( rep.n_bad_entry==0 ) FAIL("kind %zu, part %d", k, i);
+        CHECK_U64(0, rep.n_bad_block + rep.n_bad_edge + rep.n_bad_chain);
+      }else{
+        CHECK_INT(PART_SLOT, i);                 /* no such block */
+      }
+      vdb_graph_close(g);
+      m.header[at] = kept;
+    }
+    built_close(&m);
+    vdb_free(r.x);
+  }
+}
+
+/* An entry that is a member of a chain, or an empty block. */
+TEST(graph_damage__entries_that_are_no_nodes_are_found){
+  struct vdb_graph_report rep;
+  struct damaged d;
+  damaged_make(&d, true);
+  d.m.g->router.slot[0] = block_next(&d.m, chain_head(&d.m));
+  CHECK_RC(VECDB_CORRUPT_INDEX, vdb_graph_check(d.m.g, &d.m.b, &rep));
+  CHECK_U64(1, rep.n_bad_entry);
+  damaged_free(&d);
+}
+
 /* ---- Groups that are not there ------------------------------------------- */
 
 struct loader { const unsigned char *const *base; int rc; bool is_empty; };
