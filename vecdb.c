@@ -39,6 +39,7 @@
 
 #define PROGRESS_MS       100          /* between two calls of the handler */
 #define THREADS_MAX       1024
+#define BUILD_BYTES_MIN   (1<<20)
 #define OPEN_FLAGS_ALL    0x3fu
 
 struct vecdb {
@@ -281,6 +282,12 @@ static int open_check_threads(vecdb *db, const vecdb_options *o){
                    o->threads, THREADS_MAX);
 }
 
+static int build_bytes_check(vecdb *db, int64_t sz){
+  if( sz==0 || sz>=BUILD_BYTES_MIN ) return VECDB_OK;
+  return vdb_error(&db->err, VECDB_RANGE, "build_bytes %lld is not 0 and less "
+                   "than %d", (long long)sz, BUILD_BYTES_MIN);
+}
+
 /* An outside store, checked and completed. */
 static int open_store_struct(vecdb *db, const vecdb_page_store *in,
                              vecdb_page_store *out){
@@ -344,6 +351,8 @@ static int db_open(vecdb *db, const char *path, uint32_t flags,
   if( opt ) TRY( struct_read(db, "vecdb_options", opt, &o, sizeof(o)) );
   TRY( open_check_flags(db, path, flags) );
   TRY( open_check_threads(db, &o) );
+  TRY( build_bytes_check(db, o.build_bytes>INT64_MAX ? -1
+                                                     : (int64_t)o.build_bytes) );
   if( o.store ) TRY( open_store_struct(db, o.store, &db->store) );
   if( vdb_simd_status(&simd)!=VECDB_OK ){
     TRY( vdb_error(&db->err, VECDB_UNSUPPORTED, "VECDB_SIMD=%.40s is not "
@@ -369,6 +378,7 @@ static int db_open(vecdb *db, const char *path, uint32_t flags,
   db->ss.n_thread = o.threads;
   TRY( vdb_store_open(&cfg, &db->err, &db->ss.st) );
   vdb_store_set_threads(db->ss.st, o.threads);
+  vdb_store_set_build_bytes(db->ss.st, o.build_bytes);
   vdb_store_set_progress(db->ss.st, progress_relay, db);
 done:
   return rc;
@@ -699,8 +709,8 @@ int vecdb_uuid(vecdb *db, unsigned char uuid[16]){
 }
 
 int vecdb_set(vecdb *db, const char *name, int64_t value){
-  static const char *const known[] = { "busy_ms", "gpu", "sync", "threads",
-                                       "wal_bytes", NULL };
+  static const char *const known[] = { "build_bytes", "busy_ms", "gpu", "sync",
+                                       "threads", "wal_bytes", NULL };
   const char *near;
   int rc = db_enter(db);
   if( rc!=VECDB_OK ) return rc;
@@ -715,6 +725,11 @@ int vecdb_set(vecdb *db, const char *name, int64_t value){
     }
     return db_leave(db, rc);
   }
+  if( vdb_stricmp(name, "build_bytes")==0 ){
+    rc = build_bytes_check(db, value);
+    if( rc==VECDB_OK ) vdb_store_set_build_bytes(db->ss.st, (uint64_t)value);
+    return db_leave(db, rc);
+  }
   if( vdb_stricmp(name, "gpu")==0 ){
     rc = value<0 || value>VECDB_GPU_REQUIRE
        ? vdb_error(&db->err, VECDB_RANGE, "gpu %lld is not in 0..3",
@@ -726,8 +741,8 @@ int vecdb_set(vecdb *db, const char *name, int64_t value){
   if( rc==VECDB_NOTFOUND ){
     near = vdb_nearest_word(name, known);
     (void)vdb_error(&db->err, rc, "no setting \"%.60s\"; %s%s%s", name,
-                    near ? "did you mean \"" : "known are busy_ms, gpu, sync, "
-                    "threads, wal_bytes", near ? near : "", near ? "\"?" : "");
+                    near ? "did you mean \"" : "known are build_bytes, busy_ms, "
+                    "gpu, sync, threads, wal_bytes", near ? near : "", near ? "\"?" : "");
   }
   return db_leave(db, rc);
 }

@@ -177,9 +177,12 @@ typedef struct vecdb_options {
   const struct vecdb_file_ops *file;    /* not NULL: replaces the OS (tests) */
   uint32_t gpu;              /* VECDB_GPU_*: for exact searches of k rows */
   uint32_t reserved;
+  uint64_t build_bytes;      /* memory that building a graph may take, 1 MiB at
+                             ** least; 0: half of the machine's. Where it does
+                             ** not do for all rows there are several graphs */
 } vecdb_options;
 #define VECDB_OPTIONS_INIT \
-  { sizeof(vecdb_options),0,0,0,0,0,0,0,0,NULL,NULL,0,0 }
+  { sizeof(vecdb_options),0,0,0,0,0,0,0,0,NULL,NULL,0,0,0 }
 
 /* Open path. opt may be NULL. On failure *out is still a handle unless the
 ** code is VECDB_NOMEM: ask it for vecdb_errmsg, then close it.
@@ -319,8 +322,8 @@ VECDB_API int vecdb_stat(vecdb *db, vecdb_stats *out);
 /* The 16 bytes that name this database: given at creation, kept by copies. */
 VECDB_API int vecdb_uuid(vecdb *db, unsigned char uuid[16]);
 
-/* Named settings of one handle: "busy_ms", "threads", "sync", "wal_bytes",
-** "gpu" (VECDB_GPU_*). NOTFOUND names the nearest known one. */
+/* Named settings of one handle: "busy_ms", "build_bytes", "threads", "sync",
+** "wal_bytes", "gpu" (VECDB_GPU_*). NOTFOUND names the nearest known one. */
 VECDB_API int vecdb_set(vecdb *db, const char *name, int64_t value);
 
 /* ---- GPUs -----------------------------------------------------------------
@@ -403,6 +406,7 @@ typedef struct vecdb_collection_stats {
   uint64_t data_version;     /* changes with every commit that changes rows */
   uint64_t n_graph_row;      /* rows that a graph covers, over all columns */
   uint64_t graph_bytes;      /* of graphs, in extents */
+  uint64_t n_graph;          /* graphs, over all columns */
 } vecdb_collection_stats;
 VECDB_API int vecdb_collection_stat(vecdb_collection *c,
                                     vecdb_collection_stats *out);
@@ -411,7 +415,13 @@ VECDB_API int vecdb_collection_stat(vecdb_collection *c,
 ** graphs. Outside of a transaction, on a file, graphs are built from a snapshot
 ** while others write; the write lock is held to enter them (and waited for
 ** 10 seconds then, if busy_ms is less). In an open transaction, and where a
-** host keeps the pages, all happens inside it. */
+** host keeps the pages, all happens inside it.
+** A graph that would need more than build_bytes of memory becomes several of
+** equal size, which searches ask one after the other, with the same answers; the
+** log says so. They are entered as they come, so that what was done stays after
+** an interruption: the next call goes on. While VECDB_OPTIMIZE_ALL does this,
+** rows that have no new graph yet are compared one by one. TOOBIG: not even 1024
+** rows would fit, searches stay exact. */
 typedef struct vecdb_optimize_options {
   uint32_t size;
   uint32_t flags;            /* VECDB_OPTIMIZE_* */

@@ -55,6 +55,8 @@ enum vdb_graph_axes {
                           ** trained to be cut off */
 };
 
+struct vdb_graph;
+
 /* ---- Build --------------------------------------------------------------- */
 
 /* Edges chosen elsewhere, on a GPU say. */
@@ -100,9 +102,9 @@ struct vdb_graph_opts {
                           ** kind of vectors (n_lanes, bits, prefix, nav are
                           ** ignored), and its table of recall. MISMATCH if
                           ** the rows do not fit. NULL: none */
-  uint64_t sz_memory;     /* TOOBIG if the build would need more; 0: any. It
-                          ** needs the blocks, and per row 4*dims_code + 4*
-                          ** n_lanes + 420 bytes */
+  uint64_t sz_memory;     /* TOOBIG if the build would need more, 0: any; see
+                          ** vdb_graph_rows_within */
+  uint32_t *n_fit;        /* not NULL: with TOOBIG, how many rows would do */
   bool no_calibration;    /* leave the table of recall empty */
   const struct vdb_graph_linker *linker;  /* not NULL: chooses the edges; it
                           ** takes 4 bytes per lane and row besides */
@@ -139,6 +141,11 @@ int vdb_graph_build(const struct vdb_graph_source *src,
                     const struct vdb_graph_opts *opts,
                     const struct vdb_graph_sink *sink);
 
+/* So many rows an index with the layout of g may have to be built, or enlarged
+** to, within sz_memory bytes (0: any); has_linker: with opts->linker. */
+uint32_t vdb_graph_rows_within(const struct vdb_graph *g, uint64_t sz_memory,
+                               bool has_linker);
+
 /* An index that exists, and rows to add to it. Groups of blocks that do not
 ** change are `kept`, the others are given anew; what was there is not written
 ** to. The bytes depend on the old ones, the rows, their keys and options. */
@@ -155,7 +162,8 @@ struct vdb_graph_prior {
 };
 
 /* Add the rows of src (none is fine) to an index that is not empty. Of the
-** options n_thread, list1, list2, alpha, sz_memory, no_calibration count. MISMATCH:
+** options n_thread, list1, list2, alpha, sz_memory, n_fit, no_calibration count.
+** MISMATCH:
 ** the rows have no place in the space of the index (not bytes; a centre that
 ** moved by a tenth), or none is left alive: build anew. CORRUPT_INDEX, and as
 ** for vdb_graph_build. */
@@ -165,8 +173,6 @@ int vdb_graph_insert(const struct vdb_graph_prior *old,
                      const struct vdb_graph_sink *sink);
 
 /* ---- Open ---------------------------------------------------------------- */
-
-struct vdb_graph;
 
 /* Make a header usable; the bytes are copied. CORRUPT_INDEX, FORMAT, NOMEM. */
 int vdb_graph_open(const void *bytes, size_t sz, struct vdb_graph **out);

@@ -11,6 +11,8 @@
 ** the model of graph_calib.c, is taken; all codes are made anew if it is another
 ** one and clearly better. Edges do not depend on it.
 */
+#include <math.h>
+
 #include "index/graph_build_int.h"
 #include "util/mem.h"
 #include "util/pool.h"
@@ -104,18 +106,23 @@ static int graph_recode(const struct graph_builder *b, uint32_t bits,
 
 /* ---- A trial ------------------------------------------------------------- */
 
-/* Blocks are made when a search comes to them: each is a group of its own. */
+/* Blocks are made when a search comes to them: each is a group of its own. A
+** trial that there is no memory for is lost. */
 struct bits_trial {
   const struct graph_builder *b;
   struct vdb_graph g;
   struct recode_scratch scratch;
   unsigned char **base;
   struct vdb_graph_blocks blocks;
+  uint64_t sz_left;              /* memory for more blocks */
 };
 
 static int trial_load(void *arg, uint32_t slot, const unsigned char **base){
   struct bits_trial *t = arg;
-  unsigned char *p = vdb_malloc_aligned(t->g.stride);
+  unsigned char *p;
+  if( t->sz_left<t->g.stride ) return VECDB_TOOBIG;
+  t->sz_left -= t->g.stride;
+  p = vdb_malloc_aligned(t->g.stride);
   if( p==NULL ) return VECDB_NOMEM;
   block_recode(t->b, &t->g, slot, p, t->scratch.u, t->scratch.tmp);
   t->base[slot] = p;
@@ -125,7 +132,7 @@ static int trial_load(void *arg, uint32_t slot, const unsigned char **base){
 
 static int trial_cost(const struct graph_builder *b, struct calib *c,
                       uint32_t bits, double *cost){
-  struct bits_trial t = { .b = b };
+  struct bits_trial t = { .b = b, .sz_left = vdb_graph_memory_left(b) };
   int rc = VECDB_OK;
   TRY( scratch_init(&t.scratch, b->g) );
   TRY( graph_recode(b, bits, &t.g, &t.scratch) );
@@ -136,7 +143,11 @@ static int trial_cost(const struct graph_builder *b, struct calib *c,
   t.blocks.n_slots = b->n;
   t.blocks.load = trial_load;
   t.blocks.arg = &t;
-  TRY( vdb_graph_calib_cost(c, &t.g, &t.blocks, cost) );
+  rc = vdb_graph_calib_cost(c, &t.g, &t.blocks, cost);
+  if( rc==VECDB_TOOBIG ){
+    *cost = INFINITY;
+    rc = VECDB_OK;
+  }
 done:
   for(uint32_t i=0; t.base && i<b->n; i++) vdb_free_aligned(t.base[i]);
   vdb_free(t.base);
@@ -147,77 +158,100 @@ done:
 
 /* ---- Taking another width ------------------------------------------------ */
 
+/* The old blocks go as the new ones come: a block is made of itself and of
+** vectors in the code space. */
 struct recode {
-  const struct graph_builder *b;
+  struct graph_builder *b;
   const struct vdb_graph *g;
-  unsigned char *block;
+  struct build_pieces piece;     /* of the new blocks */
+  uint32_t lo, hi;               /* slots of the piece at hand */
+  unsigned char *out;
 };
 
 static int recode_task(void *arg, size_t i_task, unsigned worker){
   struct recode *r = arg;
-  uint32_t lo = (uint32_t)i_task*RECODE_TASK;
-  uint32_t hi = r->b->n-lo<RECODE_TASK ? r->b->n : lo+RECODE_TASK;
+  uint32_t lo = r->lo + (uint32_t)i_task*RECODE_TASK;
+  uint32_t hi = r->hi-lo<RECODE_TASK ? r->hi : lo+RECODE_TASK;
   struct recode_scratch s = { NULL, NULL };
   int rc = VECDB_OK;
   VDB_UNUSED(worker);
   TRY( scratch_init(&s, r->g) );
   for(uint32_t i=lo; i<hi; i++){
-    block_recode(r->b, r->g, i, r->block + (size_t)i*r->g->stride, s.u, s.tmp);
+    block_recode(r->b, r->g, i, r->out + (size_t)(i - r->lo)*r->g->stride, s.u,
+                 s.tmp);
   }
 done:
   scratch_clear(&s);
+  return rc;
+}
+
+/* All blocks, piece by piece. */
+static int recode_run(struct recode *r){
+  const struct vdb_graph *old = r->b->g;
+  struct build_pieces *p = &r->b->piece;
+  uint32_t i_old = 0;
+  int rc = VECDB_OK;
+  for(uint32_t i=0; i<r->piece.n; i++){
+    uint64_t end = (uint64_t)(i+1)<<(r->piece.shift + r->g->shift);
+    TRY( vdb_graph_piece_alloc(r->g, &r->piece, i) );
+    r->lo = i<<(r->piece.shift + r->g->shift);
+    r->hi = end<r->b->n ? (uint32_t)end : r->b->n;
+    r->out = r->piece.at[i];
+    TRY( vdb_pool_run(r->b->n_thread, (r->hi-r->lo + RECODE_TASK-1)/RECODE_TASK,
+                      recode_task, r) );
+    for(; (uint64_t)(i_old+1)<<(p->shift + old->shift) <= end && i_old<p->n;
+        i_old++){
+      vdb_graph_piece_free(p, i_old);
+    }
+  }
+done:
   return rc;
 }
 
 static int bits_take(struct graph_builder *b, struct calib *c, uint32_t bits){
   struct recode_scratch s = { NULL, NULL };
   struct vdb_graph g = { .router = { 0 } };
-  struct recode r = { b, &g, NULL };
+  struct recode r = { .b = b, .g = &g };
   const unsigned char **base = NULL;
-  size_t n_group, sz;
+  size_t n_group;
   int rc = VECDB_OK;
   TRY( scratch_init(&s, b->g) );
   TRY( graph_recode(b, bits, &g, &s) );
   n_group = ((size_t)b->n + ((size_t)1<<g.shift) - 1) >> g.shift;
-  sz = (size_t)b->n*g.stride;
-  r.block = vdb_malloc_aligned(sz+64);
   base = vdb_malloc_array(n_group+1, sizeof(*base));
-  if( r.block==NULL || base==NULL ) TRY( VECDB_NOMEM );
-  vdb_mem_prefer_huge(r.block, sz);
-  TRY( vdb_pool_run(b->n_thread, (b->n + RECODE_TASK-1)/RECODE_TASK,
-                    recode_task, &r) );
+  if( base==NULL ) TRY( VECDB_NOMEM );
+  TRY( vdb_graph_pieces_open(b, &g, b->n, &r.piece) );
+  TRY( recode_run(&r) );
   router_free(&b->g->router);
   *b->g = g;
   memset(&g.router, 0, sizeof(g.router));
-  vdb_free_aligned(b->block);
+  vdb_graph_pieces_close(&b->piece);
   vdb_free(b->base);
-  b->block = r.block;
+  b->piece = r.piece;
   b->base = base;
   for(uint32_t i=0; i<n_group; i++) b->base[i] = build_group(b, i);
   b->blocks.base = b->base;
-  r.block = NULL;
+  memset(&r.piece, 0, sizeof(r.piece));
   base = NULL;
   vdb_graph_calib_recoded(c);
   for(unsigned i=0; i<b->n_thread; i++){
     for(unsigned j=0; j<WALKS; j++) b->worker[i].walk[j].code.bits = bits;
   }
 done:
-  vdb_free_aligned(r.block);
+  vdb_graph_pieces_close(&r.piece);
   vdb_free(base);
   router_free(&g.router);
   scratch_clear(&s);
   return rc;
 }
 
-/* Is there memory for the blocks twice? */
+/* Is there memory for blocks with so many bits, and later for more rows? */
 static bool bits_fit(const struct graph_builder *b, uint32_t bits){
-  const struct vdb_graph *g = b->g;
-  size_t now, more;
-  if( g->dims_code*bits>BITS_TOTAL_MAX ) return false;
-  if( b->opts->sz_memory==0 ) return true;
-  return vdb_mul_sz(b->n, g->stride + 4*(size_t)g->dims_code + 800, &now)
-      && vdb_mul_sz(b->n, g->stride + 16*(size_t)g->dims_code*bits, &more)
-      && now<=b->opts->sz_memory && more<=b->opts->sz_memory-now;
+  struct vdb_graph g = *b->g;
+  if( g.dims_code*bits>BITS_TOTAL_MAX ) return false;
+  g.bits = bits;
+  return vdb_graph_layout(&g)==VECDB_OK
+      && b->n<=vdb_graph_rows_within(&g, b->opts->sz_memory, false);
 }
 
 bool vdb_graph_bits_tried(const struct graph_builder *b){

@@ -169,7 +169,9 @@ static void node_choose(struct graph_builder *b, struct build_worker *w,
   b->n_batch[i] = (uint16_t)n;
   if( b->is_second ){
     n = w->n_cand<BUILD_SPARE ? w->n_cand : BUILD_SPARE;
-    memcpy(b->spare + (size_t)at*BUILD_SPARE, w->cand, n*sizeof(*w->cand));
+    for(uint32_t j=0; j<n; j++){
+      b->spare[(size_t)at*BUILD_SPARE + j] = w->cand[j].slot;
+    }
     b->n_spare[at] = (uint8_t)n;
   }
 }
@@ -409,6 +411,7 @@ done:
 
 int vdb_graph_build_alloc(struct graph_builder *b){
   size_t n = b->n_nodes, n_new = b->n_order, m = batch_max(b);
+  vdb_graph_memory_threads(b);
   b->edge_d2 = vdb_malloc_array(n*b->n_lanes+1, sizeof(float));
   b->spare = vdb_malloc_array(n_new*BUILD_SPARE+1, sizeof(*b->spare));
   b->n_spare = vdb_calloc(n_new+1, 1);
@@ -432,26 +435,42 @@ int vdb_graph_build_alloc(struct graph_builder *b){
   return VECDB_OK;
 }
 
-void vdb_graph_build_clear(struct graph_builder *b){
-  vdb_free(b->origin);
-  vdb_free(b->order);
-  vdb_free_aligned(b->block);
-  vdb_free(b->base);
+static void array_free(void *pp){
+  void *p;
+  memcpy(&p, pp, sizeof(p));
+  vdb_free(p);
+  memset(pp, 0, sizeof(p));
+}
+
+void vdb_graph_build_trim(struct graph_builder *b){
+  array_free(&b->spare);
+  array_free(&b->n_spare);
+  array_free(&b->n_own);
+  array_free(&b->batch);
+  array_free(&b->n_batch);
+  array_free(&b->edge);
+  array_free(&b->edge_tmp);
+  array_free(&b->run);
+}
+
+void vdb_graph_build_strip(struct graph_builder *b){
+  vdb_graph_build_trim(b);
+  array_free(&b->order);
+  array_free(&b->edge_d2);
+  array_free(&b->fixed);
   vdb_free_aligned(b->code);
-  vdb_free(b->edge_d2);
-  vdb_free(b->spare);
-  vdb_free(b->n_spare);
-  vdb_free(b->n_own);
-  vdb_free(b->fixed);
-  vdb_free(b->batch);
-  vdb_free(b->n_batch);
-  vdb_free(b->edge);
-  vdb_free(b->edge_tmp);
-  vdb_free(b->run);
+  b->code = NULL;
   for(unsigned i=0; b->worker && i<b->n_thread; i++){
     worker_clear(&b->worker[i]);
   }
-  vdb_free(b->worker);
+  array_free(&b->worker);
+}
+
+void vdb_graph_build_clear(struct graph_builder *b){
+  vdb_graph_build_strip(b);
+  vdb_graph_pieces_close(&b->piece);
+  vdb_free(b->origin);
+  vdb_free(b->base);
   vdb_graph_close(b->g);
 }
 
@@ -484,6 +503,7 @@ static int build_run(struct graph_builder *b){
   for(uint32_t i=0; i<b->n_order; i++) b->order[i] = i;
   TRY( vdb_graph_build_alloc(b) );
   TRY( vdb_graph_enter(b) );
+  vdb_graph_build_trim(b);
   if( !b->opts->no_calibration || b->is_probe || b->opts->n_router==0 ){
     TRY( vdb_graph_calib_begin(b, &calib) );
   }
@@ -515,6 +535,11 @@ static int sample_progress(void *arg, double done){
   return b->sink->progress(b->sink->arg, 0);
 }
 
+/* Blocks with quantised bytes and two bits, floats of the code space, the rest. */
+uint64_t vdb_graph_probe_bytes(uint64_t d){
+  return PROBE_SAMPLE*((d + 16*d + 1024) + 4*d + 1024);
+}
+
 int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost){
   struct vdb_graph_source src = { b->n<PROBE_SAMPLE ? b->n : PROBE_SAMPLE,
                                   b->src->d, sample_fetch, NULL, NULL, b };
@@ -530,6 +555,7 @@ int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost){
   opts.list2 = PROBE_LIST2;
   opts.n_router = opts.n_seed = 0;
   opts.linker = NULL;
+  opts.sz_memory = 0;                   /* the caller has seen to it */
   rc = build_run(&t);
   *cost = t.cost;
   vdb_graph_build_clear(&t);

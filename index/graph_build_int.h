@@ -22,6 +22,13 @@
 #define BUILD_IN_MAX   RULES_IN_MAX  /* times n_lanes: new in-edges considered */
 #define BUILD_DROP_MAX ((BUILD_IN_MAX+1)*GRAPH_LANES_MAX)
 
+/* Room for blocks in pieces of 2^shift groups (graph_memory.c). */
+struct build_pieces {
+  unsigned char **at;
+  uint32_t n, shift;
+  uint64_t n_block;             /* in all */
+};
+
 /* A new in-edge of `target`. */
 struct build_edge { uint32_t target; float d2; uint32_t source; };
 
@@ -49,12 +56,12 @@ struct graph_builder {
   uint32_t *origin;             /* by slot: number of the row in the source */
   uint32_t *order;              /* nodes to insert: their slots */
   uint32_t n_order;
-  unsigned char *block;         /* room for all blocks */
-  const unsigned char **base;   /* by group: in `block`, or of the old index */
+  struct build_pieces piece;    /* room for all blocks */
+  const unsigned char **base;   /* by group: in a piece, or of the old index */
   struct vdb_graph_blocks blocks;
   float *code;                  /* n_nodes*len_code: vectors in code space */
   float *edge_d2;               /* n_nodes*n_lanes: lengths of edges */
-  struct graph_near *spare;     /* n_order*BUILD_SPARE */
+  uint32_t *spare;              /* n_order*BUILD_SPARE, by distance */
   uint8_t *n_spare;             /* n_order */
   uint8_t *n_own;               /* n_order: lanes when pass 2 ended */
   uint64_t *fixed;              /* n_nodes: lanes that repair must keep */
@@ -96,7 +103,9 @@ static inline unsigned char *build_block(const struct graph_builder *b,
 }
 static inline unsigned char *build_group(const struct graph_builder *b,
                                          uint32_t i_group){
-  return b->block + ((size_t)i_group<<b->g->shift)*b->g->stride;
+  const struct build_pieces *p = &b->piece;
+  uint32_t i = i_group & ((1u<<p->shift)-1);
+  return p->at[i_group >> p->shift] + ((size_t)i<<b->g->shift)*b->g->stride;
 }
 static inline float *build_code(const struct graph_builder *b, uint32_t slot){
   return b->code + (size_t)slot*b->g->len_code;
@@ -148,12 +157,17 @@ void vdb_graph_cand_sort(struct build_worker *w);
 void vdb_graph_cand_lanes(const struct graph_builder *b,
                           struct build_worker *w, uint32_t slot);
 int vdb_graph_build_alloc(struct graph_builder *b);
+/* What only the choice of edges needs goes; all but the blocks goes. */
+void vdb_graph_build_trim(struct graph_builder *b);
+void vdb_graph_build_strip(struct graph_builder *b);
 void vdb_graph_build_clear(struct graph_builder *b);
 int vdb_graph_build_options(struct graph_builder *b);
 
 /* graph_build.c: the cost of searches in a graph over a sample of the rows,
 ** with codes of `prefix` dimensions (all: d or more). */
 int vdb_graph_probe(struct graph_builder *b, uint32_t prefix, double *cost);
+/* What it takes at most, for vectors of d dimensions. */
+uint64_t vdb_graph_probe_bytes(uint64_t d);
 /* graph_nav.c: nav and lo of b->g. x: scratch of a vector. */
 int vdb_graph_choose_nav(struct graph_builder *b, float *x);
 /* Were codes of fewer dimensions asked for, and are there fewer? */
@@ -166,9 +180,21 @@ int vdb_graph_centre(const struct graph_builder *b, struct vdb_graph *g,
 /* Of codes, before a trial; g has their dimensions. */
 uint32_t vdb_graph_bits_begin(const struct graph_builder *b,
                               const struct vdb_graph *g);
-/* May a build with the layout of g take the memory that it needs? */
-bool vdb_graph_memory_fits(const struct graph_builder *b,
-                           const struct vdb_graph *g);
+/* graph_memory.c: TOOBIG, and opts->n_fit, if n rows need more memory than they
+** may have; what there is left, once all edges are there; no more threads than
+** there is room for. */
+int vdb_graph_memory_check(const struct graph_builder *b, uint64_t n);
+uint64_t vdb_graph_memory_left(const struct graph_builder *b);
+void vdb_graph_memory_threads(struct graph_builder *b);
+/* Pieces for n_block blocks of g, allocated one at a time or all. */
+int vdb_graph_pieces_open(const struct graph_builder *b,
+                          const struct vdb_graph *g, uint64_t n_block,
+                          struct build_pieces *p);
+int vdb_graph_piece_alloc(const struct vdb_graph *g, struct build_pieces *p,
+                          uint32_t i);
+int vdb_graph_pieces_alloc(const struct vdb_graph *g, struct build_pieces *p);
+void vdb_graph_piece_free(struct build_pieces *p, uint32_t i);
+void vdb_graph_pieces_close(struct build_pieces *p);
 int vdb_graph_fill_router(struct graph_builder *b);
 /* Can the vector be stored in blocks of this index? */
 bool vdb_graph_vector_fits(const struct vdb_graph *g, const float *x);

@@ -59,26 +59,21 @@ static int groups_open(struct graph_builder *b){
   struct graph_insert *in = b->insert;
   uint64_t n_max = (uint64_t)in->n_old + b->src->n_rows;
   uint64_t n_group = (n_max + (1u<<g->shift)-1) >> g->shift;
-  size_t sz, per_row = (size_t)g->stride + 4*(size_t)g->len_code
-                     + 8*g->n_lanes + 32;
-  if( n_max>VDB_GRAPH_SLOTS_MAX
-   || !vdb_mul_sz((size_t)(n_group<<g->shift), per_row, &sz) ){
-    return VECDB_TOOBIG;
-  }
-  if( b->opts->sz_memory && sz>b->opts->sz_memory ) return VECDB_TOOBIG;
+  int rc;
+  TRY( vdb_graph_memory_check(b, n_max) );
   in->n_group_old = (uint32_t)(((uint64_t)in->n_old + (1u<<g->shift)-1)
                                >> g->shift);
-  sz = (size_t)(n_group<<g->shift)*g->stride;
-  b->block = vdb_malloc_aligned(sz+64);
+  TRY( vdb_graph_pieces_open(b, g, n_max, &b->piece) );
+  TRY( vdb_graph_pieces_alloc(g, &b->piece) );
   b->base = vdb_malloc_array((size_t)n_group+1, sizeof(*b->base));
-  if( b->block==NULL || b->base==NULL ) return VECDB_NOMEM;
-  vdb_mem_prefer_huge(b->block, sz);
+  if( b->base==NULL ) TRY( VECDB_NOMEM );
   for(uint32_t i=0; i<n_group; i++){
     b->base[i] = i<in->n_group_old ? in->old->base[i] : build_group(b, i);
   }
   b->blocks.base = b->base;
   b->n = b->n_nodes = (uint32_t)n_max;
-  return VECDB_OK;
+done:
+  return rc;
 }
 
 /* ---- The old blocks ------------------------------------------------------ */
@@ -285,6 +280,7 @@ static int insert_rows(struct graph_builder *b){
   TRY( drift_check(b) );
   TRY( vdb_graph_join(b) );
   TRY( vdb_graph_enter(b) );
+  vdb_graph_build_trim(b);
 done:
   vdb_free_aligned(x);
   vdb_free_aligned(nav);

@@ -221,13 +221,13 @@ bool vdb_graph_prefix_is_short(const struct graph_builder *b){
   return n>0 && n<d && graph_round_up(n, 64)<d;
 }
 
-/* Is there room for floats, with the bits that codes begin with? */
+/* Is there a layout with floats? */
 static bool floats_fit(const struct graph_builder *b){
   struct vdb_graph g = *b->g;
   g.nav = VDB_NAV_F32;
   g.dims_code = graph_round_up(g.d, 64);
   g.bits = vdb_graph_bits_begin(b, &g);
-  return vdb_graph_layout(&g)==VECDB_OK && vdb_graph_memory_fits(b, &g);
+  return vdb_graph_layout(&g)==VECDB_OK;
 }
 
 int vdb_graph_choose_nav(struct graph_builder *b, float *x){

@@ -241,13 +241,30 @@ uint32_t vdb_graph_refill(const struct graph_builder *b,
   return n;
 }
 
+/* Spare candidates of node i of the order, with their distances. */
+static void spare_measure(const struct graph_builder *b,
+                          struct build_worker *w, uint32_t i_order,
+                          struct graph_near *out){
+  const uint32_t *spare = b->spare + (size_t)i_order*BUILD_SPARE;
+  uint32_t n = b->n_spare[i_order];
+  struct graph_query *q = &w->walk[0].q;
+  for(uint32_t i=0; i<n; i++) vector_prefetch(b, spare[i]);
+  vdb_graph_query_block(b->g, build_block(b, b->order[i_order]), q);
+  for(uint32_t i=0; i<n; i++){
+    out[i].slot = spare[i];
+    out[i].d2 = vdb_graph_d2(b->g, q, build_block(b, spare[i]));
+  }
+}
+
 void vdb_graph_fill(const struct graph_builder *b, struct build_worker *w,
                     uint32_t i_order){
   static const float cosine[] = { RULES_COS_60, RULES_COS_50, 2.0f };
-  const struct graph_near *spare = b->spare + (size_t)i_order*BUILD_SPARE;
   uint32_t slot = b->order[i_order], n_spare = b->n_spare[i_order];
+  struct graph_near spare[BUILD_SPARE];
   bool is_used[BUILD_SPARE];
   uint32_t n = build_degree(b, slot);
+  if( n==b->n_lanes ) return;
+  spare_measure(b, w, i_order, spare);
   for(uint32_t i=0; i<n; i++){
     w->list[i].slot = graph_nbr(b->g, build_block(b, slot), i);
     w->list[i].d2 = build_edge_d2(b, slot)[i];

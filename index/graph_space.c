@@ -64,6 +64,12 @@ done:
 
 /* ---- Codes --------------------------------------------------------------- */
 
+/* Does the memory allow a trial? */
+static bool probe_fits(const struct graph_builder *b){
+  uint64_t d = b->g->d, sz = b->opts->sz_memory;
+  return sz==0 || sz>=12*d*d + SAMPLE_PCA*4*d + vdb_graph_probe_bytes(d);
+}
+
 /* Codes of a projection, if a trial says that they make searches cheaper: how
 ** much of the energy it keeps does not tell (0.83 is enough for pictures,
 ** 0.82 not for texts). *prefix is d if they do not. */
@@ -74,7 +80,7 @@ static int prefix_choose(struct graph_builder *b, uint32_t *prefix){
   *prefix = d;
   if( vdb_graph_prefix_is_short(b) ) *prefix = b->opts->prefix;
   if( b->opts->prefix || b->g->nav==VDB_NAV_F32 || d<=FULL_2BIT_MAX
-   || d>PREFIX_FROM_MAX || b->n<PREFIX_ROWS_MIN ) goto done;
+   || d>PREFIX_FROM_MAX || b->n<PREFIX_ROWS_MIN || !probe_fits(b) ) goto done;
   TRY( vdb_graph_probe(b, d, &full) );
   TRY( vdb_graph_probe(b, PREFIX, &part) );
   if( part<full ) *prefix = PREFIX;
@@ -159,11 +165,19 @@ static int axes_first(const struct vdb_graph *g, float *axes){
   return VECDB_OK;
 }
 
+/* Rows of the sample, floats and doubles: a quarter of the memory at most. */
+static uint32_t sample_pca(const struct graph_builder *b){
+  uint64_t n = b->n<SAMPLE_PCA ? b->n : SAMPLE_PCA;
+  uint64_t most = b->opts->sz_memory/(48*(uint64_t)b->g->dims_nav);
+  if( b->opts->sz_memory>0 && n>most ) n = most<64 ? 64 : most;
+  return n<b->n ? (uint32_t)n : b->n;
+}
+
 /* Axes of a sample in the navigation basis, mixed by a rotation so that every
 ** code dimension has the same share of the energy, as rows of signed bytes. */
 static int projection_compute(struct graph_builder *b, float *x){
   struct vdb_graph *g = b->g;
-  uint32_t n = b->n<SAMPLE_PCA ? b->n : SAMPLE_PCA;
+  uint32_t n = sample_pca(b);
   float *rows = vdb_malloc_aligned((size_t)n*g->dims_nav*sizeof(float) + 64);
   float *axes = vdb_malloc_aligned((size_t)g->dims_code*g->dims_nav
                                    *sizeof(float));
@@ -219,29 +233,20 @@ done:
   return rc;
 }
 
-bool vdb_graph_memory_fits(const struct graph_builder *b,
-                           const struct vdb_graph *g){
-  size_t sz;
-  size_t per_row = (size_t)g->stride + 4*(size_t)g->len_code + 4*g->n_lanes
-                 + BUILD_SPARE*sizeof(struct graph_near) + 36;
-  if( !vdb_mul_sz(b->n, per_row, &sz) ) return false;
-  return b->opts->sz_memory==0 || sz<=b->opts->sz_memory;
-}
-
 static int blocks_alloc(struct graph_builder *b){
   struct vdb_graph *g = b->g;
   uint32_t n_group = (uint32_t)(((uint64_t)b->n + (1u<<g->shift)-1)
                                 >> g->shift);
-  size_t sz = (size_t)b->n*g->stride;
-  if( !vdb_graph_memory_fits(b, g) ) return VECDB_TOOBIG;
-  b->block = vdb_malloc_aligned(sz+64);
+  int rc;
+  TRY( vdb_graph_pieces_open(b, g, b->n, &b->piece) );
+  TRY( vdb_graph_pieces_alloc(g, &b->piece) );
   b->base = vdb_malloc_array((size_t)n_group+1, sizeof(*b->base));
-  if( b->block==NULL || b->base==NULL ) return VECDB_NOMEM;
-  vdb_mem_prefer_huge(b->block, sz);
+  if( b->base==NULL ) TRY( VECDB_NOMEM );
   for(uint32_t i=0; i<n_group; i++) b->base[i] = build_group(b, i);
   b->blocks.base = b->base;
   b->blocks.n_slots = b->n;
-  return VECDB_OK;
+done:
+  return rc;
 }
 
 /* ---- Equal vectors ------------------------------------------------------- */
@@ -510,6 +515,7 @@ int vdb_graph_load_rows(struct graph_builder *b){
   if( x==NULL ) TRY( VECDB_NOMEM );
   TRY( vdb_graph_rows_order(b, b->n) );
   TRY( b->opts->like ? space_share(g, b->opts->like) : space_choose(b, x) );
+  TRY( vdb_graph_memory_check(b, b->n) );
   nav = vdb_malloc_aligned(g->dims_nav*sizeof(float));
   if( nav==NULL ) TRY( VECDB_NOMEM );
   /* Until equals are known: at most so many entries. */

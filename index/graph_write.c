@@ -2,7 +2,9 @@
 **
 ** Nodes are numbered breadth first along their edges from the first node, so
 ** that neighbours share groups and pages; nodes that this does not reach begin
-** anew, in build order. Members of chains follow in build order.
+** anew, in build order. Members of chains follow in build order. Blocks are moved
+** to their places in memory, and then given away piece by piece: whatever else
+** the build held is gone by then.
 **
 ** After an insertion slots stay, and groups that were not touched are kept, so
 ** that old and new index share them; unless so few are left that new numbers,
@@ -49,40 +51,75 @@ static uint32_t order_nodes(const struct graph_builder *b, uint32_t *to,
   return n;
 }
 
-/* The block of build slot s under its final number. */
+/* The block of build slot s, in place, gets its final number. */
 static void block_renumber(const struct graph_builder *b, uint32_t s,
-                           const uint32_t *to, unsigned char *out){
-  const unsigned char *block = build_block(b, s);
+                           const uint32_t *to){
+  unsigned char *block = build_block(b, s);
   uint32_t dup = get_u32(block+GRAPHBLOCK_DUP);
   uint32_t degree = get_u16(block+GRAPHBLOCK_DEGREE);
-  memcpy(out, block, b->g->stride);
-  put_u32(out+GRAPHBLOCK_SLOT, to[s]);
-  if( dup!=SLOT_NONE ) put_u32(out+GRAPHBLOCK_DUP, to[dup]);
+  put_u32(block+GRAPHBLOCK_SLOT, to[s]);
+  if( dup!=SLOT_NONE ) put_u32(block+GRAPHBLOCK_DUP, to[dup]);
   for(uint32_t i=0; i<degree; i++){
-    put_u32(graph_lanes(b->g, out) + 4*i, to[graph_nbr(b->g, block, i)]);
+    put_u32(graph_lanes(b->g, block) + 4*i, to[graph_nbr(b->g, block, i)]);
   }
 }
 
-static int groups_write(struct graph_builder *b, const uint32_t *to,
-                        const uint32_t *from, uint32_t n_all){
-  const struct vdb_graph *g = b->g;
-  uint32_t n_in = 1u<<g->shift;
-  unsigned char *buf = vdb_malloc_aligned((size_t)n_in*g->stride);
-  int rc = VECDB_OK;
-  if( buf==NULL ) return VECDB_NOMEM;
-  for(uint32_t lo=0; lo<n_all; lo+=n_in){
-    uint32_t n = n_all-lo<n_in ? n_all-lo : n_in;
-    for(uint32_t i=0; i<n; i++){
-      unsigned char *block = buf + (size_t)i*g->stride;
-      block_renumber(b, from[lo+i], to, block);
-      vdb_graph_block_seal(g, block);
+/* Block from[i] moves to place i, for all i, cycle by cycle. from[i] is i
+** afterwards. */
+static int blocks_move(const struct graph_builder *b, uint32_t *from){
+  size_t sz = b->g->stride;
+  unsigned char *held = vdb_malloc_aligned(sz);
+  if( held==NULL ) return VECDB_NOMEM;
+  for(uint32_t i=0; i<b->n; i++){
+    uint32_t at = i;
+    if( from[i]==i ) continue;
+    memcpy(held, build_block(b, i), sz);
+    while( from[at]!=i ){
+      uint32_t next = from[at];
+      memcpy(build_block(b, at), build_block(b, next), sz);
+      from[at] = at;
+      at = next;
     }
-    TRY( b->sink->group(b->sink->arg, lo>>g->shift, buf, n, g->stride) );
+    memcpy(build_block(b, at), held, sz);
+    from[at] = at;
+  }
+  vdb_free_aligned(held);
+  return VECDB_OK;
+}
+
+static void group_seal(const struct graph_builder *b, uint32_t lo,
+                       uint32_t n){
+  for(uint32_t s=lo; s<lo+n; s++) vdb_graph_block_seal(b->g, build_block(b, s));
+}
+
+static int group_give(struct graph_builder *b, uint32_t i, uint32_t n){
+  group_seal(b, i<<b->g->shift, n);
+  return b->sink->group(b->sink->arg, i, b->base[i], n, b->g->stride);
+}
+
+/* A piece goes with its last group. */
+static void piece_given(struct graph_builder *b, uint32_t i_group){
+  uint32_t in = 1u<<b->piece.shift;
+  if( (i_group+1)%in==0 ) vdb_graph_piece_free(&b->piece, i_group/in);
+}
+
+static int groups_write(struct graph_builder *b, uint32_t n_all){
+  uint32_t n_in = 1u<<b->g->shift;
+  int rc = VECDB_OK;
+  for(uint32_t lo=0; lo<n_all; lo+=n_in){
+    TRY( group_give(b, lo>>b->g->shift, n_all-lo<n_in ? n_all-lo : n_in) );
+    piece_given(b, lo>>b->g->shift);
     TRY( vdb_graph_progress(b, 0) );
   }
 done:
-  vdb_free_aligned(buf);
   return rc;
+}
+
+/* What is the old index's, too, becomes ours. */
+static void groups_own(struct graph_builder *b){
+  for(uint32_t lo=0; b->insert && lo<b->n; lo+=1u<<b->g->shift){
+    vdb_graph_own(b, lo);
+  }
 }
 
 static int write_anew(struct graph_builder *b){
@@ -92,9 +129,15 @@ static int write_anew(struct graph_builder *b){
   uint32_t n_all;
   int rc = VECDB_OK;
   if( to==NULL || from==NULL ) TRY( VECDB_NOMEM );
+  groups_own(b);
   n_all = order_nodes(b, to, from, &g->n_nodes);
+  for(uint32_t s=0, n=n_all; s<b->n; s++){
+    if( to[s]==SLOT_NONE ) from[n++] = s;        /* empty, behind the others */
+    else block_renumber(b, s, to);
+  }
+  TRY( blocks_move(b, from) );
   g->is_summed = true;
-  TRY( groups_write(b, to, from, n_all) );
+  TRY( groups_write(b, n_all) );
   g->n_slots = n_all;
   g->is_mixed = false;
   for(uint32_t i=0; i<g->router.n; i++){
@@ -110,24 +153,18 @@ static bool is_kept(const struct graph_builder *b, uint32_t i_group){
   return b->base[i_group]!=build_group(b, i_group);
 }
 
-static void group_seal(const struct graph_builder *b, uint32_t lo,
-                       uint32_t n){
-  for(uint32_t s=lo; s<lo+n; s++) vdb_graph_block_seal(b->g, build_block(b, s));
-}
-
 /* Groups that were touched, and word of the others. */
 static int write_touched(struct graph_builder *b){
-  const struct vdb_graph *g = b->g;
-  uint32_t n_in = 1u<<g->shift;
+  uint32_t n_in = 1u<<b->g->shift;
   int rc = VECDB_OK;
   for(uint32_t lo=0; lo<b->n; lo+=n_in){
-    uint32_t i = lo>>g->shift, n = b->n-lo<n_in ? b->n-lo : n_in;
+    uint32_t i = lo>>b->g->shift;
     if( is_kept(b, i) ){
       TRY( b->sink->kept(b->sink->arg, i) );
     }else{
-      group_seal(b, lo, n);
-      TRY( b->sink->group(b->sink->arg, i, b->base[i], n, g->stride) );
+      TRY( group_give(b, i, b->n-lo<n_in ? b->n-lo : n_in) );
     }
+    piece_given(b, i);
     TRY( vdb_graph_progress(b, 0) );
   }
 done:
@@ -141,6 +178,7 @@ int vdb_graph_write(struct graph_builder *b){
   unsigned char *bytes = NULL;
   size_t sz;
   int rc;
+  vdb_graph_build_strip(b);
   for(uint32_t i=0; b->insert && i<n_group; i++) n_kept += is_kept(b, i);
   if( n_kept>0 && n_kept>=n_group/KEEP_SHARE ) TRY( write_touched(b) );
   else TRY( write_anew(b) );

@@ -142,6 +142,7 @@ struct coll {
   uint64_t segs_version;                /* seg_version they were read at */
   uint64_t tidy_version;                /* seg_version found tidy */
   bool     is_asking;                   /* this commit asks the tender */
+  bool     is_stepping;                 /* optimize has more to enter: no policy */
   struct graph_cache *graphs;           /* graphs.h; NULL: not read yet */
   struct device_hold *device;           /* device.c, by vector number */
   struct passed *passed[PASSED_SETS];   /* passed.h; newest use first */
@@ -171,6 +172,7 @@ struct store {
   unsigned n_read_scope;                /* open reading statements */
   uint64_t n_undo;
   unsigned n_thread;                    /* for builds; 0: cores */
+  uint64_t sz_build;                    /* memory of a build; 0: the default */
   struct tender *tender;                /* tender.h; NULL: not joined */
   bool is_tender;                       /* the thread's own: no policies */
   bool is_undoable;                     /* what is committed now may be undone */
@@ -179,6 +181,8 @@ struct store {
 };
 
 /* ---- store.c ------------------------------------------------------------- */
+/* Memory that the build of a graph may take; 0: any. */
+uint64_t vdb_store_build_bytes(const struct store *st);
 struct vdb_err *vdb_coll_err(struct coll *c);
 void vdb_hold_end_all(struct store *st);          /* runs.c */
 void vdb_hold_detach_all(struct store *st);       /* the store closes */
@@ -284,6 +288,8 @@ int  vdb_live_ref(struct coll *c, struct live_map **out);
 void vdb_live_unref(struct live_map *m);
 /* Live slots in lo..hi-1. */
 uint64_t vdb_live_count(const struct live_map *m, uint64_t lo, uint64_t hi);
+/* The slot of live row n (0: the first) at or after slot lo; n_bit: none. */
+uint64_t vdb_live_nth(const struct live_map *m, uint64_t lo, uint64_t n);
 /* Inside a change: keep the cache in step, where it is current and nobody
 ** else's. */
 void vdb_live_set(struct coll *c, slot_no slot, bool on);

@@ -341,6 +341,7 @@ int vdb_graphs_stats(struct coll *c, vecdb_collection_stats *out){
   for(int v=0; v<c->schema->n_vector; v++){
     for(size_t i=0; i<c->graphs->list[v].n; i++){
       const struct graph_seg *s = &c->graphs->list[v].seg[i];
+      out->n_graph++;
       out->n_graph_row += (uint64_t)s->n_row + s->n_side;
       out->graph_bytes += (uint64_t)s->info.n_slots*s->info.stride;
       out->n_extent += s->info.n_group;

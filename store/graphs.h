@@ -151,13 +151,23 @@ struct graph_drafts {
   struct graph_out *out;               /* by column and range */
   size_t n, n_cap;
   bool   is_begun;                     /* columns without one want none */
+  /* Where memory does not do for all there are several steps. This one begins
+  ** with column v (is_going_on: with the rest of it), the next with v_next. */
+  int    v, v_next;
+  bool   is_going_on, goes_on;
 };
+#define GRAPH_DRAFTS_INIT { .v_next = DRAFTS_ALL }
+#define DRAFTS_ALL  0x7fffffff         /* v_next: this was the last step */
 enum draft_fit {
   DRAFT_FITS,
   DRAFT_TAIL,                          /* rows behind the last need one more */
   DRAFT_STALE                          /* useless by now */
 };
 void vdb_drafts_clear(struct graph_drafts *d);
+/* What was drafted is in the file: on to the next step, if there is one. */
+bool vdb_drafts_next(struct graph_drafts *d);
+/* Memory that they hold. */
+uint64_t vdb_drafts_bytes(const struct graph_drafts *d);
 int  vdb_drafts_add(struct graph_drafts *d, struct graph_out *o);  /* taken */
 bool vdb_drafts_have(const struct graph_drafts *d, int v);
 void vdb_drafts_forget(struct graph_drafts *d, int v);
@@ -184,12 +194,22 @@ struct graph_make {
                                        ** and rows of the delta take part */
   const struct graph_seg *like;        /* not the first of a column: space; NULL:
                                        ** that of the first graph */
+  uint64_t sz_held;                    /* not 0: so much of the memory for builds
+                                       ** is taken; TOOBIG if the rest will
+                                       ** not do */
 };
-int  vdb_graphs_make(struct coll *c, int v, const struct graph_make *what);
+/* *end: slots below it were made a graph; 0: none was. It is what->end, or where
+** the memory for builds ends: then all graphs behind it are gone, and whoever
+** wants them made goes on there. TOOBIG: not even a small one fits. */
+int  vdb_graphs_make(struct coll *c, int v, const struct graph_make *what,
+                     slot_no *end);
 /* The same with edges from a GPU, if the flags say so. It is
 ** asked before anything is written, so that without one the CPU begins anew. */
 int  vdb_graphs_make_by(struct coll *c, int v, const struct graph_make *what,
-                        unsigned flags);
+                        unsigned flags, slot_no *end);
+/* Rows that a graph of column v may have within the memory for builds; before
+** there is one: any number. c->graphs is current. */
+uint64_t vdb_graphs_rows_max(const struct coll *c, int v);
 int  vdb_graphs_gpu_refused(struct coll *c, int code);
 /* Was the graph built with other options than the column has by now? */
 bool vdb_graphs_layout_differs(const struct coll *c, int v);

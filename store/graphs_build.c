@@ -9,7 +9,10 @@
 **   that it needs neither trials nor a table of its own. Where its rows have
 **   no place in it, and where an insertion is refused, it is built anew.
 **   Under ip, rows with a norm above M are in the side list.
-** MEMORY  a pointer and two slots per row, and what the build needs.
+** MEMORY  a pointer and two slots per row, and what the build needs. If that is
+**   more than builds may have (vdb_store_build_bytes) the range is cut where
+**   equal parts that fit would end, and the first of them is made. Parts depend
+**   on rows and limit alone. Fewer than PART_ROWS_MIN rows are no graph.
 */
 #include "util/common.h"
 #include "store/graphs_write.h"
@@ -20,6 +23,9 @@
 #include "util/pool.h"
 
 #define TIER_ROUTER  256u                /* entries of graphs beside others */
+#define PART_ROWS_MIN  1024u             /* fewer are not worth a graph */
+#define ROW_LEAST  1000u                 /* bytes of a row in a build, at least,
+                                         ** besides one for each element */
 #define GRAPH_SEED  0x76656364622d3031u        /* of every build */
 
 struct graph_build {
@@ -292,8 +298,10 @@ done:
 static void range_options(const struct graph_build *b,
                           const struct graph_seg *like,
                           struct vdb_graph_opts *opts){
+  uint64_t sz = vdb_store_build_bytes(b->c->st);
   options_set(b->c, b->v, opts);
   opts->linker = b->what->linker;
+  if( sz>0 ) opts->sz_memory = sz>b->what->sz_held ? sz-b->what->sz_held : 1;
   if( b->what->first>0 ){
     opts->like = like ? like->g : NULL;
     opts->n_router = TIER_ROUTER;
@@ -301,20 +309,84 @@ static void range_options(const struct graph_build *b,
   }
 }
 
+/* ---- What memory allows ------------------------------------------------- */
+
+/* Rows that do not fit into one graph: the end of the first of equal parts of
+** all n_all; 0: there is none. */
+static slot_no part_end(const struct graph_build *b, uint32_t n_fit,
+                        uint64_t n_all){
+  uint64_t n_part;
+
+  if( b->old!=NULL || n_fit<PART_ROWS_MIN || b->n<=n_fit ) return 0;
+  n_part = (n_all + n_fit-1)/n_fit;
+  return b->slot[(n_all + n_part-1)/n_part];
+}
+
+/* Cut off what cannot fit by what a row takes at the least, so that no table is
+** made for more rows than that. *n_all: live rows there were. */
+static int range_clip(struct coll *c, int v, struct graph_make *m,
+                      uint64_t *n_all){
+  const struct schema_column *col = &c->schema->col[c->vec_col[v]];
+  uint64_t sz = vdb_store_build_bytes(c->st), n_most;
+  struct live_map *live = NULL;
+  int rc;
+
+  n_most = sz/(ROW_LEAST + (col->element==VECDB_BIT ? col->dims/8 : col->dims));
+  TRY( vdb_live_ref(c, &live) );
+  *n_all = vdb_live_count(live, m->first, m->end);
+  if( sz>0 && n_most>=PART_ROWS_MIN && *n_all>n_most ){
+    m->end = (slot_no)vdb_live_nth(live, m->first, n_most);
+  }
+done:
+  vdb_live_unref(live);
+  return rc;
+}
+
+uint64_t vdb_graphs_rows_max(const struct coll *c, int v){
+  const struct graph_list *list = &c->graphs->list[v];
+  uint64_t sz = vdb_store_build_bytes(c->st), n = UINT64_MAX;
+
+  for(size_t i=0; i<list->n && sz>0; i++){
+    uint32_t k = vdb_graph_rows_within(list->seg[i].g, sz, false);
+    if( k<n ) n = k;
+  }
+  return n;
+}
+
+static int toobig_say(struct coll *c, int v, uint32_t n_fit){
+  return vdb_error(vdb_coll_err(c), VECDB_TOOBIG, "collection \"%.100s\": no "
+                   "graph of \"%.100s\": build_bytes %llu has room for %u rows, "
+                   "expected %u at least; raise it", c->name,
+                   c->schema->col[c->vec_col[v]].name,
+                   (unsigned long long)vdb_store_build_bytes(c->st), n_fit,
+                   PART_ROWS_MIN);
+}
+
+/* ---- Attempts ----------------------------------------------------------- */
+
+struct made {
+  uint64_t n_all;                        /* rows to be in graphs */
+  bool is_made;                          /* there is one */
+  slot_no cut;                           /* too big: where it would not be; 0:
+                                         ** nowhere */
+};
+
 /* One attempt: added to the old graph, or anew. MISMATCH: nothing was written
-** that a savepoint would have to undo. *is_made: *o is a graph. */
+** that a savepoint would have to undo. TOOBIG: see made->cut. */
 static int range_try(struct coll *c, int v, const struct graph_make *what,
                      bool is_insert, const struct graph_seg *like,
-                     struct graph_out *o, bool *is_made){
+                     struct graph_out *o, struct made *made){
   struct graph_build b = { .c = c, .v = v, .what = what, .out = o };
   struct graph_list *list = &c->graphs->list[v];
   struct live_map *live = NULL;
   struct vdb_graph_opts opts;
+  uint32_t n_fit = 0;
   int rc;
 
+  made->cut = 0;
   vdb_graph_out_clear(o);
   vdb_graph_out_init(o, v, what->first, what->end, what->drafts!=NULL);
-  *is_made = false;
+  made->is_made = false;
   b.lo = what->first;
   if( is_insert ){
     b.old = &list->seg[what->i_seg];
@@ -328,54 +400,92 @@ static int range_try(struct coll *c, int v, const struct graph_make *what,
   TRY( build_begin(&b) );
   if( what->n_min>0 && (b.n<what->n_min || o->n_side>b.n/4) ) goto done;
   range_options(&b, like, &opts);
+  opts.n_fit = &n_fit;
   TRY( vdb_live_ref(c, &live) );
-  TRY( build_index(&b, &opts, live) );
+  rc = build_index(&b, &opts, live);
+  if( rc==VECDB_TOOBIG ){
+    made->cut = part_end(&b, n_fit, made->n_all);
+    if( made->cut==0 && b.old==NULL && what->sz_held==0 ) rc = toobig_say(c, v, n_fit);
+  }
+  TRY( rc );
   rows_count(&b, live);
-  *is_made = true;
+  made->is_made = true;
 done:
   vdb_live_unref(live);
   build_end(&b);
   return rc;
 }
 
-/* The attempts. */
-static int range_make(struct coll *c, int v, const struct graph_make *what,
-                      struct graph_out *o, bool *is_made){
+/* The attempts for a range. */
+static int range_attempt(struct coll *c, int v, const struct graph_make *what,
+                         struct graph_out *o, struct made *made){
   const struct graph_list *list = &c->graphs->list[v];
   int rc = VECDB_MISMATCH;
 
-  *is_made = false;
   if( what->is_insert ){
-    rc = range_try(c, v, what, true, NULL, o, is_made);
+    rc = range_try(c, v, what, true, NULL, o, made);
     if( graph_is_damage(rc) ) rc = VECDB_MISMATCH;
   }
   if( rc==VECDB_MISMATCH && what->like!=NULL ){
-    rc = range_try(c, v, what, false, what->like, o, is_made);
+    rc = range_try(c, v, what, false, what->like, o, made);
   }else if( rc==VECDB_MISMATCH && what->first>0 && list->n>0 ){
-    rc = range_try(c, v, what, false, &list->seg[0], o, is_made);
+    rc = range_try(c, v, what, false, &list->seg[0], o, made);
   }
   if( rc==VECDB_MISMATCH ){
-    rc = range_try(c, v, what, false, NULL, o, is_made);
+    rc = range_try(c, v, what, false, NULL, o, made);
   }
+  return rc;
+}
+
+/* The range, or as much of it as memory allows. *end as for vdb_graphs_make. */
+static int range_make(struct coll *c, int v, const struct graph_make *what,
+                      struct graph_out *o, slot_no *end){
+  struct graph_make m = *what;
+  struct made made = { .is_made = false };
+  int rc;
+
+  *end = 0;
+  if( !m.is_insert ) TRY( range_clip(c, v, &m, &made.n_all) );
+  for(;;){
+    rc = range_attempt(c, v, &m, o, &made);
+    if( rc!=VECDB_TOOBIG || m.sz_held>0 ) break;
+    if( m.is_insert ){
+      m.is_insert = false;
+      TRY( range_clip(c, v, &m, &made.n_all) );
+    }else if( made.cut>0 ){
+      m.end = made.cut;
+    }else{
+      break;
+    }
+  }
+  if( rc!=VECDB_OK || !made.is_made ) goto done;
+  *end = m.end;
+  if( m.end==what->end ) goto done;
+  o->is_part = true;
+  vdb_log(VECDB_TOOBIG, "collection \"%.100s\": build_bytes %llu: a graph of "
+          "%u rows, of the others another", c->name,
+          (unsigned long long)vdb_store_build_bytes(c->st), o->n_row);
+done:
   return vdb_graph_rc(c, rc);
 }
 
-int vdb_graphs_make(struct coll *c, int v, const struct graph_make *what){
+int vdb_graphs_make(struct coll *c, int v, const struct graph_make *what,
+                    slot_no *end){
   struct graph_out o = { .v = v };
-  bool is_made;
   int rc;
 
+  *end = 0;
   TRY( vdb_graphs_load(c) );
   if( c->graphs->is_damaged && what->drafts==NULL ){
     TRY( vdb_graphs_drop(c, v) );
     TRY( vdb_coll_state_write(c) );      /* reading rows reads the state */
     TRY( vdb_graphs_load(c) );
   }
-  TRY( range_make(c, v, what, &o, &is_made) );
-  if( is_made && what->drafts!=NULL ){
+  TRY( range_make(c, v, what, &o, end) );
+  if( *end>0 && what->drafts!=NULL ){
     TRY( vdb_drafts_add(what->drafts, &o) );
-  }else if( is_made ){
-    TRY( vdb_graph_out_enter(c, &o, what->end) );
+  }else if( *end>0 ){
+    TRY( vdb_graph_out_enter(c, &o, o.is_part ? SLOT_NONE : what->end) );
   }
 done:
   vdb_graph_out_clear(&o);
@@ -401,7 +511,7 @@ int vdb_graphs_gpu_refused(struct coll *c, int code){
 }
 
 int vdb_graphs_make_by(struct coll *c, int v, const struct graph_make *what,
-                       unsigned flags){
+                       unsigned flags, slot_no *end){
   struct device_linker gpu = { 0 };
   struct vdb_graph_linker linker = { vdb_device_edges, &gpu };
   /* Vectors of bits are compared faster here than lists of them are sent. */
@@ -411,12 +521,12 @@ int vdb_graphs_make_by(struct coll *c, int v, const struct graph_make *what,
 
   if( !(flags & (VECDB_OPTIMIZE_GPU|VECDB_OPTIMIZE_GPU_OR_CPU))
    || what->is_insert || is_bits ){
-    return vdb_graphs_make(c, v, what);
+    return vdb_graphs_make(c, v, what, end);
   }
   m.linker = &linker;
-  rc = vdb_graphs_make(c, v, &m);
+  rc = vdb_graphs_make(c, v, &m, end);
   if( rc!=VECDB_GPU ) return rc;
   if( flags & VECDB_OPTIMIZE_GPU ) return vdb_graphs_gpu_refused(c, gpu.code);
   vdb_gpu_note_fallback("optimize", gpu.code, true);
-  return vdb_graphs_make(c, v, what);
+  return vdb_graphs_make(c, v, what, end);
 }

@@ -15,6 +15,8 @@
 **       joined rows to the ones that the draft replaces) leaves a *tail*, for
 **       which another draft is made, shorter each time. One that is left in the
 **       end joins the graphs under the write lock.
+**   D4  A draft that ends where memory did (is_part) takes the place of all
+**       graphs behind its beginning: whoever made it goes on with their rows.
 **
 ** A handle keeps its database from being rewound or replaced, so numbers of
 ** slots and versions mean the same as in the snapshot.
@@ -25,7 +27,33 @@
 void vdb_drafts_clear(struct graph_drafts *d){
   for(size_t i=0; i<d->n; i++) vdb_graph_out_clear(&d->out[i]);
   vdb_free(d->out);
-  memset(d, 0, sizeof(*d));
+  d->out = NULL;
+  d->n = d->n_cap = 0;
+  d->is_begun = false;
+}
+
+bool vdb_drafts_next(struct graph_drafts *d){
+  bool more = d->v_next!=DRAFTS_ALL;
+
+  vdb_drafts_clear(d);
+  d->v = d->v_next;
+  d->is_going_on = d->goes_on;
+  d->v_next = DRAFTS_ALL;
+  d->goes_on = false;
+  return more;
+}
+
+uint64_t vdb_drafts_bytes(const struct graph_drafts *d){
+  uint64_t sz = 0;
+
+  for(size_t i=0; i<d->n; i++){
+    const struct graph_out *o = &d->out[i];
+    sz += o->header.n + o->row_of.n;
+    for(size_t j=0; j<o->n_group; j++){
+      if( o->group[j].blocks ) sz += (uint64_t)o->group[j].n*o->stride;
+    }
+  }
+  return sz;
 }
 
 int vdb_drafts_add(struct graph_drafts *d, struct graph_out *o){
@@ -92,6 +120,7 @@ enum draft_fit vdb_drafts_fit(struct coll *c, const struct graph_drafts *d,
     return DRAFT_STALE;
   }
   end = d->out[hi-1].end;
+  if( d->out[hi-1].is_part ) return DRAFT_FITS;                     /* D4 */
   for(size_t i=0; i<list->n; i++){
     const struct graph_seg *s = &list->seg[i];
     if( s->first>=end || s->end<=end ) continue;
@@ -109,18 +138,20 @@ int vdb_drafts_make_tail(struct coll *c, struct graph_drafts *d, int v,
                          const struct graph_make *tail){
   size_t hi, lo = column_drafts(d, v, &hi);
   struct graph_make m = *tail;
-  struct graph_drafts more = { NULL, 0, 0, false };
+  struct graph_drafts more = GRAPH_DRAFTS_INIT;
   struct graph_seg like = { .first = 0 };
+  slot_no made;
   int rc;
 
   m.drafts = &more;
+  m.sz_held = vdb_drafts_bytes(d);
   if( d->out[lo].first==0 ){
     const struct vdb_str *h = &d->out[lo].header;
     TRY( vdb_graph_open(h->z, h->n, &like.g) );
     like.norm_max = d->out[lo].norm_max;
     m.like = &like;
   }
-  TRY( vdb_graphs_make(c, v, &m) );
+  TRY( vdb_graphs_make(c, v, &m, &made) );
   for(size_t i=0; i<more.n; i++){
     TRY( vdb_grow(&d->out, &d->n_cap, d->n+1, sizeof(*d->out)) );
     memmove(d->out+hi+1, d->out+hi, (d->n-hi)*sizeof(*d->out));
@@ -150,7 +181,7 @@ int vdb_drafts_enter(struct coll *c, struct graph_drafts *d, int v,
   for(size_t i=lo; i<hi; i++){
     struct graph_out *o = &d->out[i];
     bool is_last = i+1==hi && *has_tail;
-    TRY( vdb_graph_out_enter(c, o, is_last ? SLOT_NONE : o->end) );
+    TRY( vdb_graph_out_enter(c, o, is_last || o->is_part ? SLOT_NONE : o->end) );
   }
 done:
   return rc;

@@ -23,6 +23,10 @@
 **
 ** The first graph is less eager to be rewritten than the small ones are: it is
 ** what costs most, and only its table of recall is measured.
+**
+** MEMORY      (vdb_store_build_bytes) Graphs that together would have more rows
+**   than can be built stay apart; rows that are too many for one become several
+**   (graphs_build.c), entered one after the other.
 */
 #include "util/common.h"
 #include "store/graphs.h"
@@ -76,6 +80,35 @@ static uint64_t rest_count(const struct coll *c, int v,
   return vdb_live_count(live, vdb_graphs_end(c, v), live->n_bit);
 }
 
+/* Rows of a graph that counts when others join it: blocks, of dead rows, too. */
+static uint64_t seg_blocks(const struct graph_seg *s, struct seg_count k){
+  return s->info.n_slots>k.n_row ? s->info.n_slots : k.n_row;
+}
+
+/* The rest alone, as a graph of its own. */
+static void make_rest(const struct coll *c, int v, struct graph_make *m){
+  memset(m, 0, sizeof(*m));
+  m->first = vdb_graphs_end(c, v);
+  m->end = c->s.next_slot;
+  m->i_seg = c->graphs->list[v].n;
+}
+
+/* A graph takes the places of those from i on, of which k is the first, and n
+** other rows in. */
+static void make_joined(const struct coll *c, int v, size_t i,
+                        struct seg_count k, uint64_t n, struct graph_make *m){
+  const struct graph_list *list = &c->graphs->list[v];
+
+  memset(m, 0, sizeof(*m));
+  m->end = c->s.next_slot;
+  m->first = list->seg[i].first;
+  m->i_seg = i;
+  m->n_seg = list->n-i;
+  m->is_insert = n<=(i==0 ? k.n_row/2 : k.n_row)
+              && (uint64_t)k.n_dead*10<=(uint64_t)k.n_row*4;
+  m->purge = (uint64_t)k.n_dead*8>=k.n_row;
+}
+
 static void make_all(const struct coll *c, int v, struct graph_make *m){
   memset(m, 0, sizeof(*m));
   m->end = c->s.next_slot;
@@ -84,6 +117,60 @@ static void make_all(const struct coll *c, int v, struct graph_make *m){
 }
 
 /* ---- By hand ------------------------------------------------------------ */
+
+/* A graph whose dead rows are many: alone, in its place. */
+static bool plan_purge(const struct coll *c, int v, const struct live_map *live,
+                       struct graph_make *m){
+  const struct graph_list *list = &c->graphs->list[v];
+
+  for(size_t i=0; i<list->n; i++){
+    struct seg_count k = seg_counted(&list->seg[i], live);
+    if( (uint64_t)k.n_dead*4<k.n_row || k.n_row==0 ) continue;
+    if( seg_blocks(&list->seg[i], k)>vdb_graphs_rows_max(c, v) ) continue;
+    memset(m, 0, sizeof(*m));
+    m->first = list->seg[i].first;
+    m->end = list->seg[i].end;
+    m->i_seg = i;
+    m->n_seg = 1;
+    m->purge = true;
+    m->is_insert = (uint64_t)k.n_dead*10<=(uint64_t)k.n_row*4;
+    return true;
+  }
+  return false;
+}
+
+/* Graphs that cannot all be one: the last ones that can, and the rest; else one
+** with dead rows. */
+static bool plan_limited(const struct coll *c, int v,
+                         const struct live_map *live, struct graph_make *m){
+  const struct graph_list *list = &c->graphs->list[v];
+  uint64_t most = vdb_graphs_rows_max(c, v), n_rest = rest_count(c, v, live);
+  uint64_t n = n_rest;
+  struct seg_count k = { 0, 0 };
+  size_t i = list->n;
+
+  for(; i>0; i--){
+    struct seg_count at = seg_counted(&list->seg[i-1], live);
+    if( n + seg_blocks(&list->seg[i-1], at)>most ) break;
+    k = at;
+    n += k.n_row - k.n_dead;
+  }
+  if( i==list->n ) make_rest(c, v, m);
+  else make_joined(c, v, i, k, n - (k.n_row-k.n_dead), m);
+  if( n_rest>=rest_limit(c, v) || m->n_seg>1 ) return true;
+  return plan_purge(c, v, live, m);
+}
+
+static bool is_too_much(const struct coll *c, int v,
+                        const struct live_map *live){
+  const struct graph_list *list = &c->graphs->list[v];
+  uint64_t n = rest_count(c, v, live);
+
+  for(size_t i=0; i<list->n; i++){
+    n += seg_blocks(&list->seg[i], seg_counted(&list->seg[i], live));
+  }
+  return n>vdb_graphs_rows_max(c, v);
+}
 
 /* The first graph and all after it. Where graphs were damaged those of all
 ** columns are gone, and made anew whatever their size. */
@@ -97,6 +184,7 @@ static bool plan_hand(const struct coll *c, int v, const struct live_map *live,
   if( list->n==0 ){
     return is_damaged || coll_n_row(c)>=GRAPH_ROWS_MIN;
   }
+  if( is_too_much(c, v, live) ) return plan_limited(c, v, live, m);
   first = seg_counted(&list->seg[0], live);
   n_more = vdb_live_count(live, list->seg[0].end, m->end);
   m->purge = (uint64_t)first.n_dead*16>=first.n_row;
@@ -110,19 +198,23 @@ static bool plan_hand(const struct coll *c, int v, const struct live_map *live,
 static int plan_rebuild(struct coll *c, int v, const struct live_map *live,
                         struct graph_make *m, bool *wanted){
   struct graph_list *list = &c->graphs->list[v];
+  uint64_t most = vdb_graphs_rows_max(c, v), n_part;
   bool is_sound;
   int rc = VECDB_OK;
 
   make_all(c, v, m);
   *wanted = false;
+  if( most>UINT32_MAX ) most = UINT32_MAX;
   if( coll_n_row(c)<GRAPH_ROWS_MIN_ALL && !c->graphs->is_damaged ){
     return VECDB_OK;
   }
-  *wanted = list->n!=1 || rest_count(c, v, live)>0
-         || seg_counted(&list->seg[0], live).n_dead>0
-         || vdb_graphs_layout_differs(c, v);
-  if( !*wanted ){
-    TRY( vdb_graph_is_sound(c, &list->seg[0], &is_sound) );
+  n_part = (coll_n_row(c) + most-1)/most;
+  *wanted = list->n==0 || list->n!=(n_part>0 ? n_part : 1)
+         || rest_count(c, v, live)>0 || vdb_graphs_layout_differs(c, v);
+  for(size_t i=0; i<list->n && !*wanted; i++){
+    *wanted = seg_counted(&list->seg[i], live).n_dead>0;
+    if( *wanted ) break;
+    TRY( vdb_graph_is_sound(c, &list->seg[i], &is_sound) );
     *wanted = !is_sound;
   }
 done:
@@ -158,51 +250,35 @@ static bool make_fits(const struct coll *c, int v, const struct live_map *live,
 
 /* ---- At a commit -------------------------------------------------------- */
 
-/* A graph whose dead rows are many: alone, in its place. */
-static bool plan_purge(const struct coll *c, int v, const struct live_map *live,
-                       struct graph_make *m){
+/* *n rows join the graphs before graph i that are small beside them, as far as
+** memory allows: the first of these, *k, and how many rows it is then. */
+static size_t tiers_join(const struct coll *c, int v,
+                         const struct live_map *live, size_t i, uint64_t *n,
+                         struct seg_count *k){
   const struct graph_list *list = &c->graphs->list[v];
+  uint64_t most = vdb_graphs_rows_max(c, v);
 
-  for(size_t i=0; i<list->n; i++){
-    struct seg_count k = seg_counted(&list->seg[i], live);
-    if( (uint64_t)k.n_dead*4<k.n_row || k.n_row==0 ) continue;
-    memset(m, 0, sizeof(*m));
-    m->first = list->seg[i].first;
-    m->end = list->seg[i].end;
-    m->i_seg = i;
-    m->n_seg = 1;
-    m->purge = true;
-    m->is_insert = (uint64_t)k.n_dead*10<=(uint64_t)k.n_row*4;
-    return true;
+  for(; i>0; i--){
+    struct seg_count at = seg_counted(&list->seg[i-1], live);
+    if( at.n_row>=*n*(i==1 ? TIER_FIRST : TIER)
+     || *n + seg_blocks(&list->seg[i-1], at)>most ) break;
+    *n += at.n_row - at.n_dead;
+    *k = at;
   }
-  return false;
+  return i;
 }
 
 /* The rest, and the graphs that are small beside what joins them. */
 static bool plan_rest(const struct coll *c, int v, const struct live_map *live,
                       struct graph_make *m){
-  const struct graph_list *list = &c->graphs->list[v];
+  size_t n_graph = c->graphs->list[v].n, i;
   uint64_t n = rest_count(c, v, live);
-  struct seg_count k = { 0, 0 };
-  size_t i = list->n;
+  struct seg_count k;
 
   if( n<rest_limit(c, v) ) return false;
-  for(; i>0; i--){
-    k = seg_counted(&list->seg[i-1], live);
-    if( k.n_row>=n*(i==1 ? TIER_FIRST : TIER) ) break;
-    n += k.n_row - k.n_dead;
-  }
-  memset(m, 0, sizeof(*m));
-  m->end = c->s.next_slot;
-  m->first = i<list->n ? list->seg[i].first : vdb_graphs_end(c, v);
-  m->i_seg = i;
-  m->n_seg = list->n-i;
-  if( i==list->n ) return true;
-  k = seg_counted(&list->seg[i], live);
-  n -= k.n_row - k.n_dead;
-  m->is_insert = n<=(i==0 ? k.n_row/2 : k.n_row)
-              && (uint64_t)k.n_dead*10<=(uint64_t)k.n_row*4;
-  m->purge = (uint64_t)k.n_dead*8>=k.n_row;
+  i = tiers_join(c, v, live, n_graph, &n, &k);
+  if( i==n_graph ) make_rest(c, v, m);
+  else make_joined(c, v, i, k, n - (k.n_row-k.n_dead), m);
   return true;
 }
 
@@ -229,6 +305,26 @@ bool vdb_graphs_want_upkeep(struct coll *c){
   return false;
 }
 
+/* What is planned, in the running transaction; where memory ends the others
+** are graphs of their own. c->graphs is current afterwards. */
+static int parts_make(struct coll *c, int v, const struct graph_make *what,
+                      unsigned flags){
+  struct graph_make m = *what;
+  slot_no end;
+  int rc;
+
+  do{
+    vdb_coll_change_begin(c);
+    TRY( vdb_graphs_make_by(c, v, &m, flags, &end) );
+    TRY( vdb_coll_state_write(c) );
+    TRY( vdb_graphs_load(c) );
+    make_rest(c, v, &m);
+    m.end = what->end;
+  }while( end>0 && end<what->end );
+done:
+  return rc;
+}
+
 static int column_keep(struct coll *c, int v){
   struct live_map *live = NULL;
   struct graph_make m;
@@ -250,11 +346,7 @@ static int column_keep(struct coll *c, int v){
     wanted = n==0 ? plan_rest(c, v, live, &m) : plan_purge(c, v, live, &m);
     vdb_live_unref(live);
     live = NULL;
-    if( !wanted ) continue;
-    vdb_coll_change_begin(c);
-    TRY( vdb_graphs_make(c, v, &m) );
-    TRY( vdb_coll_state_write(c) );
-    TRY( vdb_graphs_load(c) );
+    if( wanted ) TRY( parts_make(c, v, &m, 0) );
   }
 done:
   return rc;
@@ -285,33 +377,12 @@ static bool plan_tiers(const struct coll *c, int v, const struct live_map *live,
   const struct graph_list *list = &c->graphs->list[v];
   struct seg_count k = seg_counted(&list->seg[list->n-1], live);
   uint64_t n = k.n_row - k.n_dead;
-  size_t i = list->n-1;
+  size_t i = tiers_join(c, v, live, list->n-1, &n, &k);
 
-  for(; i>0; i--){
-    k = seg_counted(&list->seg[i-1], live);
-    if( k.n_row>=n*(i==1 ? TIER_FIRST : TIER) ) break;
-    n += k.n_row - k.n_dead;
-  }
   if( i==list->n-1 ) return false;
-  memset(m, 0, sizeof(*m));
-  m->first = list->seg[i].first;
+  make_joined(c, v, i, k, n - (k.n_row-k.n_dead), m);
   m->end = vdb_graphs_end(c, v);
-  m->i_seg = i;
-  m->n_seg = list->n-i;
-  k = seg_counted(&list->seg[i], live);
-  n -= k.n_row - k.n_dead;
-  m->is_insert = n<=(i==0 ? k.n_row/2 : k.n_row)
-              && (uint64_t)k.n_dead*10<=(uint64_t)k.n_row*4;
-  m->purge = (uint64_t)k.n_dead*8>=k.n_row;
   return true;
-}
-
-/* The rest alone, as a graph of its own. */
-static void make_rest(const struct coll *c, int v, struct graph_make *m){
-  memset(m, 0, sizeof(*m));
-  m->first = vdb_graphs_end(c, v);
-  m->end = c->s.next_slot;
-  m->i_seg = c->graphs->list[v].n;
 }
 
 /* Would joining the rest to graphs take long, where making it a graph of its own
@@ -351,9 +422,7 @@ static int column_help(struct coll *c, int v){
   TRY( vdb_delta_seal(c) );
   TRY( vdb_graphs_load(c) );
   make_rest(c, v, &m);
-  vdb_coll_change_begin(c);
-  TRY( vdb_graphs_make(c, v, &m) );
-  TRY( vdb_coll_state_write(c) );
+  TRY( parts_make(c, v, &m, 0) );
 done:
   vdb_live_unref(live);
   return rc;
@@ -422,10 +491,7 @@ int vdb_graphs_optimize(struct coll *c, unsigned flags, int64_t end_ms,
       continue;
     }
     TRY( plan_column(c, v, flags, is_damaged, end_ms, &m, &wanted) );
-    if( !wanted ) continue;
-    vdb_coll_change_begin(c);
-    TRY( vdb_graphs_make_by(c, v, &m, flags) );
-    TRY( vdb_coll_state_write(c) );
+    if( wanted ) TRY( parts_make(c, v, &m, flags) );
   }
 done:
   vdb_fpmode_leave(fp);
@@ -433,6 +499,29 @@ done:
 }
 
 /* ---- From a snapshot ---------------------------------------------------- */
+
+/* A new draft; the next step goes on with the column, if there is more of it, or
+** begins with it, if drafts of others hold the memory. */
+static int draft_make(struct coll *c, int v, unsigned flags,
+                      struct graph_make *m, struct graph_drafts *d){
+  slot_no end;
+  int rc;
+
+  if( d->v_next==v ) d->v_next = DRAFTS_ALL;
+  m->drafts = d;
+  m->sz_held = vdb_drafts_bytes(d);
+  rc = vdb_graphs_make_by(c, v, m, flags, &end);
+  if( rc==VECDB_TOOBIG && m->sz_held>0 ){
+    d->v_next = v;
+    d->goes_on = d->is_going_on && v==d->v;
+    return VECDB_OK;
+  }
+  if( rc==VECDB_OK && end>0 && end<m->end ){
+    d->v_next = v;
+    d->goes_on = true;
+  }
+  return rc;
+}
 
 static int column_draft(struct coll *c, int v, unsigned flags, int64_t end_ms,
                         struct graph_drafts *d){
@@ -442,13 +531,20 @@ static int column_draft(struct coll *c, int v, unsigned flags, int64_t end_ms,
 
   if( !had && d->is_begun ) return VECDB_OK;
   switch( vdb_drafts_fit(c, d, v, &m) ){
-    case DRAFT_TAIL: return vdb_drafts_make_tail(c, d, v, &m);
+    case DRAFT_TAIL:
+      /* What there is no memory for joins when the draft is entered. */
+      rc = vdb_drafts_make_tail(c, d, v, &m);
+      return rc==VECDB_TOOBIG ? VECDB_OK : rc;
     case DRAFT_STALE: vdb_drafts_forget(d, v); break;
     case DRAFT_FITS: if( had ) return VECDB_OK;
   }
-  TRY( plan_column(c, v, flags, c->graphs->is_damaged, end_ms, &m, &wanted) );
-  m.drafts = d;
-  if( wanted ) TRY( vdb_graphs_make_by(c, v, &m, flags) );
+  if( d->is_going_on && v==d->v ){
+    make_rest(c, v, &m);
+    wanted = m.first<m.end;
+  }else{
+    TRY( plan_column(c, v, flags, c->graphs->is_damaged, end_ms, &m, &wanted) );
+  }
+  if( wanted ) TRY( draft_make(c, v, flags, &m, d) );
 done:
   return rc;
 }
@@ -461,7 +557,7 @@ int vdb_graphs_draft(struct coll *c, unsigned flags, int64_t end_ms,
   if( (flags & VECDB_OPTIMIZE_GPU) && vdb_gpu_start()!=VDB_GPU_OK ){
     TRY( vdb_graphs_gpu_refused(c, vdb_gpu_start()) );
   }
-  for(int v=0; v<c->schema->n_vector; v++){
+  for(int v=d->v; v<c->schema->n_vector && v<=d->v_next; v++){
     TRY( vdb_graphs_load(c) );
     if( vdb_graphs_possible(c, v) ){
       TRY( column_draft(c, v, flags, end_ms, d) );

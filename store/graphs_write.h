@@ -22,6 +22,8 @@ struct graph_out {
   int      v;                          /* vector column */
   slot_no  first, end;                 /* the range of the graph */
   bool     is_draft;
+  bool     is_part;                    /* memory ended there: graphs behind it go,
+                                       ** their rows are for others */
   float    norm_max;                   /* M; while rows are read: square */
   uint32_t n_row;                      /* GRAPHREC.NROW */
   slot_no  *side;

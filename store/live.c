@@ -131,3 +131,18 @@ uint64_t vdb_live_count(const struct live_map *m, uint64_t lo, uint64_t hi){
   for(; lo<hi; lo++) n += vdb_bit_get(m->word, (size_t)lo);
   return n;
 }
+
+uint64_t vdb_live_nth(const struct live_map *m, uint64_t lo, uint64_t n){
+  for(; lo<m->n_bit; lo++){
+    if( lo%64==0 ){
+      uint64_t k = (uint64_t)__builtin_popcountll(m->word[lo/64]);
+      if( k<=n && m->n_bit-lo>=64 ){
+        n -= k;
+        lo += 63;
+        continue;
+      }
+    }
+    if( vdb_bit_get(m->word, (size_t)lo) && n--==0 ) return lo;
+  }
+  return m->n_bit;
+}

@@ -31,6 +31,8 @@
 
 #define TIDY_DEAD_BYTES  (1u<<20)
 #define TIDY_GAP_MIN     64u             /* slots; smaller gaps free no page */
+#define APART_STEPS  65536               /* graphs, where memory allows only small
+                                         ** ones at a time */
 #define DRAFT_ROUNDS     6               /* then graphs are built under the lock */
 #define PATIENCE_MS      10000u          /* wait for the lock with a draft */
 
@@ -359,19 +361,36 @@ static int apart_enter(struct coll *c, unsigned flags, int64_t end_ms,
   fits = vdb_graphs_drafts_fit(c, d, is_last);
   *is_done = fits || is_last;
   if( *is_done ) TRY( optimize_run(c, flags, end_ms, fits ? d : NULL) );
+  if( !fits ) d->v_next = DRAFTS_ALL;              /* all was done, if anything */
 done:
-  return vdb_store_write_end(c->st, &w, rc);
+  c->is_stepping = d->v_next!=DRAFTS_ALL;
+  rc = vdb_store_write_end(c->st, &w, rc);
+  c->is_stepping = false;
+  return rc;
 }
 
-int vdb_coll_optimize_apart(struct coll *c, unsigned flags, uint32_t ms){
-  int64_t end_ms = budget_end(c, ms);
-  struct graph_drafts d = { NULL, 0, 0, false };
+/* As much as memory allows at a time: drafted and entered. */
+static int apart_step(struct coll *c, unsigned flags, int64_t end_ms,
+                      struct graph_drafts *d){
   bool is_done = false;
   int rc = VECDB_OK;
 
   for(int i=1; !is_done; i++){
-    TRY( apart_draft(c, flags, end_ms, &d) );
-    TRY( apart_enter(c, flags, end_ms, &d, i==DRAFT_ROUNDS, &is_done) );
+    TRY( apart_draft(c, flags, end_ms, d) );
+    TRY( apart_enter(c, flags, end_ms, d, i==DRAFT_ROUNDS, &is_done) );
+  }
+done:
+  return rc;
+}
+
+int vdb_coll_optimize_apart(struct coll *c, unsigned flags, uint32_t ms){
+  int64_t end_ms = budget_end(c, ms);
+  struct graph_drafts d = GRAPH_DRAFTS_INIT;
+  int rc = VECDB_OK;
+
+  for(int i=0; i<APART_STEPS; i++){
+    TRY( apart_step(c, flags, end_ms, &d) );
+    if( !vdb_drafts_next(&d) ) break;
   }
 done:
   vdb_drafts_clear(&d);

@@ -19,6 +19,7 @@
 #include "util/common.h"
 #include "store/graphs.h"
 #include "store/tender.h"
+#include "util/pool.h"
 
 int vdb_store_open(const struct pager_config *cfg, struct vdb_err *err,
                    struct store **out){
@@ -59,6 +60,14 @@ struct vdb_err *vdb_store_err(struct store *st){ return st->err; }
 uint64_t vdb_store_n_undo(const struct store *st){ return st->n_undo; }
 
 void vdb_store_set_threads(struct store *st, unsigned n){ st->n_thread = n; }
+
+void vdb_store_set_build_bytes(struct store *st, uint64_t sz){
+  st->sz_build = sz;
+}
+
+uint64_t vdb_store_build_bytes(const struct store *st){
+  return st->sz_build ? st->sz_build : vdb_machine_memory()/2;
+}
 
 void vdb_store_set_progress(struct store *st, vdb_progress_cb cb, void *arg){
   st->progress = cb;
@@ -223,7 +232,9 @@ static int policy_run(struct store *st, struct coll *c){
     return VECDB_OK;
   }
   if( rc!=VECDB_OK ) return rc;
-  if( c->schema->policy==POLICY_MANUAL || st->is_tender ) return VECDB_OK;
+  if( c->schema->policy==POLICY_MANUAL || st->is_tender || c->is_stepping ){
+    return VECDB_OK;
+  }
   if( !vdb_coll_wants_tidying(c) ) return VECDB_OK;
   if( c->schema->policy==POLICY_BACKGROUND ){
     rc = background_run(st, c, &is_done);

@@ -30,6 +30,8 @@ struct vdb_err *vdb_store_err(struct store *st);
 
 /* Threads for builds; 0: as many as cores. */
 void vdb_store_set_threads(struct store *st, unsigned n);
+/* Memory that a build of graphs may take; 0: half of the machine's. */
+void vdb_store_set_build_bytes(struct store *st, uint64_t sz);
 
 /* Progress of long operations (optimize, vacuum, bulk loads, check); a
 ** nonzero return of cb, or the pager's interrupt flag, ends them with

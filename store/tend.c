@@ -59,7 +59,7 @@ done:
 
 /* One round. *did: something was done, there may be more. */
 static int tend_round(struct coll *c, bool *did){
-  struct graph_drafts d = { NULL, 0, 0, false };
+  struct graph_drafts d = GRAPH_DRAFTS_INIT;
   bool is_wanted, is_done = false;
   int rc = VECDB_OK;
 

@@ -36,6 +36,7 @@ struct tender {
   const struct vecdb_file_ops *file;   /* the same path elsewhere is another */
   struct pager_config cfg;             /* of the connection of a job */
   unsigned n_thread;
+  uint64_t sz_build;
   unsigned n_ref;                      /* stores that take part */
   unsigned n_hold;
   pthread_t thread;
@@ -95,6 +96,7 @@ static int job_run(struct tender *t, const char *name, struct vdb_err *err,
   if( rc!=VECDB_OK ) return rc;
   st->is_tender = true;
   vdb_store_set_threads(st, t->n_thread);
+  vdb_store_set_build_bytes(st, t->sz_build);
   TRY( vdb_store_read_begin(st, &r) );
   rc = vdb_store_coll_open(st, name, &c);
   vdb_store_read_end(st, &r);
@@ -197,6 +199,7 @@ static struct tender *tender_create(const struct store *st, const char *path){
   t->cfg.busy_ms = INT32_MAX;
   t->cfg.interrupted = &t->interrupted;
   t->n_thread = (n+1)/2;
+  t->sz_build = st->sz_build;
   if( t->path==NULL || vdb_thread_start(&t->thread, tender_main, t) ){
     tender_free(t);
     return NULL;

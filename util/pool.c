@@ -103,3 +103,8 @@ unsigned vdb_cpu_count(void){
   if( n<1 ) n = sysconf(_SC_NPROCESSORS_ONLN);
   return n<1 ? 1 : (unsigned)n;
 }
+
+uint64_t vdb_machine_memory(void){
+  long n_page = sysconf(_SC_PHYS_PAGES), sz = sysconf(_SC_PAGESIZE);
+  return n_page>0 && sz>0 ? (uint64_t)n_page*(uint64_t)sz : 0;
+}

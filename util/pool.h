@@ -17,4 +17,6 @@ int vdb_pool_run(unsigned n_thread, size_t n_task, vdb_task_fn fn, void *arg);
 
 /* Cores this process may use. */
 unsigned vdb_cpu_count(void);
+/* Bytes of memory that the machine has; 0: unknown. */
+uint64_t vdb_machine_memory(void);
 #endif

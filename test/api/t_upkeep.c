@@ -38,8 +38,8 @@ TEST(set__knows_its_names){
   REFUSES(db, VECDB_NOTFOUND, "no setting \"bussy_ms\"; did you mean "
                               "\"busy_ms\"?",
           vecdb_set(db, "bussy_ms", 3));
-  REFUSES(db, VECDB_NOTFOUND, "no setting \"colour\"; known are busy_ms, gpu, sync, "
-          "threads, wal_bytes", vecdb_set(db, "colour", 3));
+  REFUSES(db, VECDB_NOTFOUND, "no setting \"colour\"; known are build_bytes, "
+          "busy_ms, gpu, sync, threads, wal_bytes", vecdb_set(db, "colour", 3));
   REFUSES(db, VECDB_RANGE, "threads -1 is not in 0..1024", vecdb_set(db,
                                                             "threads", -1));
   REFUSES(db, VECDB_MISUSE, "set: no name", vecdb_set(db, NULL, 0));
