@@ -256,7 +256,7 @@ static void table_stat(struct shell *sh, const char *name){
     {"rows", s.n_row}, {"slots", s.n_slot}, {"unmerged rows", s.n_delta},
     {"dead rows", s.n_tombstone}, {"segments", s.n_segment},
     {"extents", s.n_extent}, {"vector bytes", s.vector_bytes},
-    {"graph rows", s.n_graph_row}, {"graph bytes", s.graph_bytes},
+    {"graphs", s.n_graph}, {"graph rows", s.n_graph_row}, {"graph bytes", s.graph_bytes},
     {"data version", s.data_version},
   };
   for(size_t i=0; i<sizeof(row)/sizeof(row[0]); i++){

@@ -99,6 +99,7 @@ static const char usage_text[] =
 "  -threads N         threads for batches and builds\n"
 "  -gpu MODE          off, auto or require: a GPU for exact searches\n"
 "  -memory SIZE       cache budget, with K, M or G\n"
+"  -build-memory SIZE what building a graph may take; half of all by default\n"
 "  -timeout MS        wait this long for locks\n"
 "  -stats             figures after each statement\n"
 "  -version -help     print and exit\n"
@@ -172,6 +173,9 @@ static bool value_parse(struct shell *sh, struct options *o, const char *z,
     if( *ok ) sh->gpu = shell_gpu_mode(v);
   }
   else if( !strcmp(z, "memory") ) *ok = v!=NULL && size_parse(v, &sh->cache_bytes);
+  else if( !strcmp(z, "build-memory") ){
+    *ok = v!=NULL && size_parse(v, &sh->build_bytes);
+  }
   else if( !strcmp(z, "timeout") ){
     *ok = v!=NULL && size_parse(v, &n) && n<=INT32_MAX;
     sh->busy_ms = (long)n;

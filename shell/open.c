@@ -19,6 +19,7 @@ static int vecdb_handle_open(struct shell *sh, const char *path){
   opt.gpu = (uint32_t)sh->gpu;
   opt.busy_ms = (uint32_t)sh->busy_ms;
   opt.cache_bytes = (uint64_t)sh->cache_bytes;
+  opt.build_bytes = (uint64_t)sh->build_bytes;
   rc = vecdb_open(path, sh->open_flags, &opt, &sh->db);
   if( rc!=VECDB_OK ){
     shell_error(sh, rc==VECDB_NOMEM ? EXIT_SQL : shell_exit_of_vecdb(rc),
@@ -87,6 +88,11 @@ static int sql_prepare_session(struct shell *sh){
     rc = sql_exec_bound(sh, "SELECT vecdb_config('readonly', ?1)", "1");
   }
   if( rc==SQLITE_OK && sh->gpu ) rc = shell_gpu_apply(sh);
+  if( rc==SQLITE_OK && sh->build_bytes ){
+    char z[32];
+    snprintf(z, sizeof(z), "%lld", sh->build_bytes);
+    rc = sql_exec_bound(sh, "SELECT vecdb_config('build_bytes', ?1)", z);
+  }
   return rc;
 }
 

@@ -63,7 +63,7 @@ struct shell {
   int      n_thread;              /* 0: default */
   int      gpu;                   /* VECDB_GPU_*; 0: default */
   long     busy_ms;
-  long long cache_bytes;
+  long long cache_bytes, build_bytes;   /* 0: default */
   bool     quit;                  /* .quit was given */
   int      exit_code;             /* of .exit N, else worst error so far */
   const char *raw_args;           /* of the running command, not taken apart */

@@ -182,6 +182,7 @@ static int host_conn_create(struct sql_state *st, const char *schema,
     opt.store = &c->store->ops;
     opt.cache_bytes = (uint64_t)st->cache_bytes;
     opt.gpu = (uint32_t)st->gpu;
+    opt.build_bytes = (uint64_t)st->build_bytes;
     opt.fixed_seed = 1;
     rc = vecdb_open(c->path, flags, &opt, &c->eng);
     if( rc!=VECDB_OK ){

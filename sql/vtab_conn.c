@@ -151,6 +151,7 @@ static int conn_create(struct sql_state *st, const char *path,
   if( rc!=SQLITE_OK ) return rc;
   opt.file = st->file;
   opt.gpu = (uint32_t)st->gpu;
+  opt.build_bytes = (uint64_t)st->build_bytes;
   rc = vecdb_open(path, open_flags, &opt, &c->eng);
   if( rc==VECDB_OK ) rc = vecdb_uuid(c->eng, c->file_uuid);
   if( rc!=VECDB_OK ){

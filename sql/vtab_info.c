@@ -76,6 +76,7 @@ static int stats_fill(struct sql_rows *r, int argc, sqlite3_value **argv,
   SQL_TRY( add_number(r, "segments", cs.n_segment) );
   SQL_TRY( add_number(r, "extents", cs.n_extent) );
   SQL_TRY( add_number(r, "vector_bytes", cs.vector_bytes) );
+  SQL_TRY( add_number(r, "graphs", cs.n_graph) );
   SQL_TRY( add_number(r, "graph_rows", cs.n_graph_row) );
   SQL_TRY( add_number(r, "graph_bytes", cs.graph_bytes) );
   SQL_TRY( add_number(r, "file_bytes", ds.file_bytes) );
@@ -308,6 +309,24 @@ static void config_cache(sqlite3_context *ctx, struct sql_state *st,
   sqlite3_result_int64(ctx, n);
 }
 
+/* 'build_bytes', of all tables, open ones and those to come; 0: the default. */
+static void config_build(sqlite3_context *ctx, struct sql_state *st,
+                         sqlite3_value *v){
+  sqlite3_int64 n = v ? sqlite3_value_int64(v) : st->build_bytes;
+  struct sql_conn *c;
+  if( n!=0 && n<VDB_BUILD_BYTES_MIN ){
+    char *z = sqlite3_mprintf("build_bytes must be 0 or at least %d",
+                              VDB_BUILD_BYTES_MIN);
+    if( z ) sqlite3_result_error(ctx, z, -1);
+    else sqlite3_result_error_nomem(ctx);
+    sqlite3_free(z);
+    return;
+  }
+  st->build_bytes = n;
+  for(c=st->conns; c; c=c->next) (void)vecdb_set(c->eng, "build_bytes", n);
+  sqlite3_result_int64(ctx, n);
+}
+
 /* The setting 'gpu': of all files that are open, and of those to come. */
 static int config_gpu(sqlite3_context *ctx, struct sql_state *st,
                       const char *z){
@@ -365,6 +384,8 @@ static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
     config_files(ctx, st, n==2 ? a[1] : NULL);
   }else if( strcmp(name, "cache_bytes")==0 ){
     config_cache(ctx, st, n==2 ? a[1] : NULL);
+  }else if( strcmp(name, "build_bytes")==0 ){
+    config_build(ctx, st, n==2 ? a[1] : NULL);
   }else if( strcmp(name, "gpu")==0 ){
     static const char *const mode[] = { "default", "off", "auto", "require" };
     if( n==2 && !config_gpu(ctx, st, arg_text(a[1])) ) return;
@@ -378,8 +399,8 @@ static void fn_config(sqlite3_context *ctx, int n, sqlite3_value **a){
   }else if( strcmp(name, "file_layer")==0 && n==2 ){
     st->file = sqlite3_value_pointer(a[1], "vecdb_file_layer");
   }else{
-    char *z = sqlite3_mprintf("unknown setting \"%s\"; known: cache_bytes, "
-                              "default_file, files, gpu, readonly", name);
+    char *z = sqlite3_mprintf("unknown setting \"%s\"; known: build_bytes, "
+                              "cache_bytes, default_file, files, gpu, readonly", name);
     if( z ) sqlite3_result_error(ctx, z, -1);
     else sqlite3_result_error_nomem(ctx);
     sqlite3_free(z);

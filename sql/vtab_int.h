@@ -129,6 +129,7 @@ struct sql_state {
   char *default_file;         /* for CREATE without file=, or NULL */
   int files;                  /* FILES_*: what file= may do */
   sqlite3_int64 cache_bytes;  /* budget of a table stored in its database */
+  sqlite3_int64 build_bytes;  /* memory of building a graph; 0: the default */
   int is_readonly;            /* open files for reading only */
   const struct vecdb_file_ops *file;  /* not NULL: replaces the OS (tests) */
   int gpu;                    /* VECDB_GPU_*, for files to be opened */
@@ -224,6 +225,7 @@ int vdb_conn_error(struct sql_conn *c, int engine_rc, char **err);
 int vdb_sql_code(int engine_rc);
 
 #define VDB_HOST_CACHE_DEFAULT ((sqlite3_int64)1 << 30)
+#define VDB_BUILD_BYTES_MIN (1 << 20)   /* as vecdb_set has it */
 /* host.c, host_txn.c: storage in shadow tables. open finds the handle of a
 ** table or makes one; the caller owns a reference. create makes the shadow
 ** tables, too, and begins a transaction. drop works without a handle. */

@@ -43,7 +43,7 @@ is default_file '0
 1' "SELECT vecdb_config('default_file','$PWD/def.vdb') IS NULL; CREATE VIRTUAL TABLE n USING vecdb(v float[2]); INSERT INTO n(v) VALUES('[1,2]'); SELECT count(*) FROM n;"
 is default_file_reads '1' "CREATE TEMP TABLE x AS SELECT vecdb_config('default_file','$PWD/def.vdb'); CREATE VIRTUAL TABLE temp.n USING vecdb(); SELECT count(*) FROM n;"
 fails readonly 'read' "CREATE TEMP TABLE x AS SELECT vecdb_config('readonly',1); CREATE VIRTUAL TABLE n USING vecdb(file='def.vdb', collection='n'); INSERT INTO n(v) VALUES('[1,2]');"
-fails config_unknown 'unknown setting "nosuch"; known: cache_bytes, default_file, files, gpu, readonly' "SELECT vecdb_config('nosuch');"
+fails config_unknown 'unknown setting "nosuch"; known: build_bytes, cache_bytes, default_file, files, gpu, readonly' "SELECT vecdb_config('nosuch');"
 export DB=host.db
 
 # What the grammar refuses, by sentence.
