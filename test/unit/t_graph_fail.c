@@ -263,7 +263,7 @@ static uint64_t mem_calls(void){
 }
 
 /* Memory fails while widths are tried, and while the new one is taken: the
-** graph is as it was. */
+** graph is as it was (of one piece: others go as they are done). */
 TEST(graph_fail__the_choice_of_bits){
   struct rows r = rows_make(MADE_FLOATS, 2000, 64, 26);
   struct bits_build x;
@@ -277,12 +277,12 @@ TEST(graph_fail__the_choice_of_bits){
   bits_build(&x, &r);
   for(uint64_t at=1; at<=n_call; at = at<24 || at+20>=n_call ? at+1
                                                             : n_call-20){
-    unsigned char *block = x.b.block;
+    unsigned char *block = x.b.piece.at[0];
     vdb_mem_fail_at(at, true);
     CHECK_RC(VECDB_NOMEM, vdb_graph_choose_bits(&x.b, x.calib));
     vdb_mem_fail_at(0, false);
     CHECK_U64(2, x.b.g->bits);
-    CHECK(x.b.block==block);
+    CHECK(x.b.piece.at[0]==block);
   }
   CHECK_RC(VECDB_OK, vdb_graph_choose_bits(&x.b, x.calib));
   CHECK(x.b.g->bits!=2);
