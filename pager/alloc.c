@@ -308,18 +308,13 @@ static int run_reuse(struct pager *p, struct page *root, uint32_t n,
   bool made = false;
   int rc = VECDB_OK;
 
-  if( p->sz_run_none && p->sz_run_none<=n && p->txid_run_none==limit ){
-    return VECDB_OK;
-  }
+  if( p->sz_run_none && p->sz_run_none<=n ) return VECDB_OK;
   TRY( run_search(p, root, n, limit, out, &n_usable) );
   if( *out==0 && n_usable>=n ){
     TRY( runs_defragment(p, n, limit, &made) );
     if( made ) TRY( run_search(p, root, n, limit, out, &n_usable) );
   }
-  if( *out==0 ){
-    p->sz_run_none = n;
-    p->txid_run_none = limit;
-  }
+  if( *out==0 ) p->sz_run_none = n;
 done:
   return rc;
 }
@@ -332,7 +327,7 @@ static int run_append(struct pager *p, struct page *root, uint32_t n,
   int rc = VECDB_OK;
 
   if( n_gap>0 ){
-    TRY( grow_file(p, root, n_gap, &pg_gap) );
+    TRY_ALWAYS( grow_file(p, root, n_gap, &pg_gap) );   /* it was once */
     TRY( vdb_alloc_free(p, pg_gap, n_gap, p->snap.txid_write) );
   }
   TRY( grow_file(p, root, n, out) );

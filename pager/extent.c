@@ -521,15 +521,6 @@ done:
 
 /* Called by stores with numbered extents when the commit cannot fail any
 ** more, or will be undone as a whole if it does. */
-int vdb_extents_commit(struct pager *p){
-  int rc = VECDB_OK;
-  while( p->freed.n>0 && rc==VECDB_OK ){
-    rc = p->store->ops->extent_free(p->store, p->freed.no[p->freed.n-1]);
-    if( rc==VECDB_OK ) p->freed.n--;
-  }
-  return rc;
-}
-
 int vdb_extents_free_logged(struct pager *p){
   int rc = VECDB_OK;
   for(size_t i=0; i<p->freed.n && rc==VECDB_OK; i++){

@@ -177,8 +177,6 @@ int  vdb_wal_exists_of(struct fstore *fs, const unsigned char uuid[16],
 ** Reports rot as CORRUPT_WAL. The caller holds the write lock, or is alone,
 ** or is a view. */
 int  vdb_wal_recover(struct fstore *fs, struct log_state *st);
-/* Frames complete after st->n_frame: st moves, the index follows. */
-int  vdb_wal_scan_tail(struct fstore *fs, struct log_state *st);
 /* Make the index hold frames 1..st->n_frame of the log, which are known to be
 ** good. */
 int  vdb_wal_follow(struct fstore *fs, const struct log_state *st);

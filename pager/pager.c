@@ -151,10 +151,11 @@ static void version_follow(struct pager *p){
 /* The store has given p->snap: enter READ. */
 static int read_enter(struct pager *p){
   p->n_page = p->snap.n_page;
-  if( p->n_page<=p->store->pg_first ){
+  if( p->n_page<=p->store->pg_first || p->n_page>PAGER_NPAGE_MAX ){
     p->store->ops->end_read(p->store);
-    return VDB_CORRUPT(p->err, "%s: page count %u is less than %u",
-                       vdb_pager_name(p), p->n_page, p->store->pg_first+1);
+    return VDB_CORRUPT(p->err, "%s: page count %u is not within %u..%u",
+                       vdb_pager_name(p), p->n_page, p->store->pg_first+1,
+                       PAGER_NPAGE_MAX);
   }
   p->state = PAGER_READ;
   version_follow(p);

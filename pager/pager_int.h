@@ -37,7 +37,8 @@ struct save {                       /* a savepoint */
   size_t n, n_cap;
   struct pgset seen;                /* their page numbers */
   uint64_t mark;                    /* of the store */
-  uint64_t version;                 /* of the pager, back then */
+  uint64_t version;                 /* of the pager, back then .. */
+  page_no n_page;                   /* .. and its number of pages */
   size_t n_created, n_freed;        /* length of the extent logs, back then */
   bool is_shared;                   /* the host has made one, too (S5) */
 };
@@ -83,8 +84,7 @@ struct pager {
   uint64_t n_undo;                  /* pages in it */
   struct extent_log created, freed; /* WRITE, numbered extents */
   struct extent_cache *extents;     /* in the heap, and checked checksums */
-  uint64_t sz_run_none;             /* alloc.c: no run this long is free .. */
-  txn_id   txid_run_none;           /* .. for this recycle limit */
+  uint64_t sz_run_none;             /* alloc.c: no run this long is free */
   uint64_t n_commit, n_sync, n_frame;
 };
 
@@ -160,8 +160,8 @@ void vdb_extents_end_txn(struct pager *p);   /* no pin is left */
 /* Extents created since n_created are void, frees since n_freed are not to
 ** be done (a savepoint, or 0,0: all of the transaction). */
 void vdb_extents_undo(struct pager *p, size_t n_created, size_t n_freed);
-int  vdb_extents_commit(struct pager *p);    /* frees of numbered extents */
-/* The same, and the transaction goes on: it may yet be undone in part. */
+/* The frees of numbered extents; the transaction may go on, and yet be undone
+** in part. */
 int  vdb_extents_free_logged(struct pager *p);
 void vdb_extents_forget(struct pager *p);    /* nothing known is valid */
 

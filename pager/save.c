@@ -187,6 +187,7 @@ int vdb_pager_savepoint(struct pager *p, unsigned *n){
   memset(s, 0, sizeof(*s));
   s->mark = p->store->ops->mark ? p->store->ops->mark(p->store) : 0;
   s->version = p->version;
+  s->n_page = p->n_page;
   s->n_created = p->created.n;
   s->n_freed = p->freed.n;
   *n = (unsigned)p->n_save++;
@@ -283,13 +284,6 @@ static void save_restore(struct pager *p, struct save *s){
   vdb_pgset_clear(&s->seen);
 }
 
-/* The root as restored says how many pages there are. It is in the cache if
-** it was changed since; if it was not, n_page did not change either. */
-static void undo_n_page(struct pager *p){
-  struct cpage *root = vdb_pcache_find(&p->cache, p->store->pg_first);
-  if( root ) p->n_page = get_u32(root->pub.data + ROOT_NPAGE);
-}
-
 int vdb_pager_rollback_to(struct pager *p, unsigned n){
   const struct page_store_ops *ops = p->store->ops;
   struct save *s;
@@ -314,7 +308,7 @@ int vdb_pager_rollback_to(struct pager *p, unsigned n){
     save_free(p, &p->save[--p->n_save]);
   }
   save_restore(p, s);
-  undo_n_page(p);
+  p->n_page = s->n_page;
   if( ops->undo ) ops->undo(p->store, s->mark);
   vdb_extents_undo(p, s->n_created, s->n_freed);
   p->version = s->version;

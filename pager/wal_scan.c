@@ -1,5 +1,5 @@
-/* wal_scan.c -- reading the log: recovery, the tail of a dead writer, and
-** following what others appended.
+/* wal_scan.c -- reading the log: recovery, and following what others
+** appended.
 **
 ** FORMAT   WALHDR, FRAME and COMMIT in pager/format.def. A frame is valid if
 **          its salt and number are the expected ones and its CRC, seeded with
@@ -226,8 +226,8 @@ static int frame_apply(struct fstore *fs, const struct frame *f,
 /* What a search for later frames looks for. */
 struct search { uint64_t salt, seq_min; bool found; };
 
-/* Is the frame after the one whose header is at h (offset off) valid against
-** it, and does it tell of a loss? */
+/* Is the frame after the one whose header, of the right salt, is at h (offset
+** off) valid against it, and does it tell of a loss? */
 static int search_try(struct fstore *fs, struct search *s,
                       const unsigned char *h, uint64_t off,
                       unsigned char *b){
@@ -235,7 +235,7 @@ static int search_try(struct fstore *fs, struct search *s,
   int rc = VECDB_OK;
 
   frame_decode(fs, h, &f);
-  if( f.sz==0 || f.salt!=s->salt || f.seq<s->seq_min ) return VECDB_OK;
+  if( f.sz==0 || f.seq<s->seq_min ) return VECDB_OK;
   if( !frame_read(fs, off+f.sz, f.seq+1, s->salt, f.crc, b, &next, &rc) ){
     return rc;
   }
@@ -284,18 +284,16 @@ static int tail_judge(struct fstore *fs, uint64_t seq, uint64_t off,
   return rc==VECDB_OK && s.found ? wal_rotten(fs, seq) : rc;
 }
 
-int vdb_wal_scan_tail(struct fstore *fs, struct log_state *st){
+/* All frames of a log, whose header is in the index. */
+static int wal_scan(struct fstore *fs, struct log_state *st){
   unsigned char *b = vdb_malloc(FRAME_SIZE + fs->sz_page);
   struct walindex *ix = &fs->ix;
-  page_no n_page_root = st->prep_txid ? st->prep_n_page
-                      : st->n_frame ? st->n_page : 0;
+  page_no n_page_root = 0;
   struct frame f;
   int rc = b ? VECDB_OK : VECDB_NOMEM;
 
-  assert( ix->n==st->n_frame );
-  while( rc==VECDB_OK && ix->n<UINT32_MAX-1
-         && frame_read(fs, ix->off_end, ix->n+1, ix->salt, ix->crc, b, &f,
-                       &rc) ){
+  while( rc==VECDB_OK && frame_read(fs, ix->off_end, ix->n+1, ix->salt, ix->crc,
+                                    b, &f, &rc) ){
     TRY( vdb_walindex_add(ix, f.pgno, f.sz, f.crc) );
     TRY( frame_apply(fs, &f, b+FRAME_SIZE, st, &n_page_root) );
   }
@@ -395,7 +393,6 @@ static int recover_check(struct fstore *fs, struct log_state *st){
   if( (h->flags & HEADER_CHECKPOINTING) && st->txid_firm<h->target ){
     st->txid_firm = h->target;
   }
-  if( st->txid_used<st->txid ) st->txid_used = st->txid;
   return VECDB_OK;
 }
 
@@ -421,7 +418,7 @@ int vdb_wal_recover(struct fstore *fs, struct log_state *st){
   st->crc = get_u32(b + WALHDR_CRC);
   st->off_end = WALHDR_SIZE;
   vdb_walindex_init(&fs->ix, st->generation, st->salt, st->crc);
-  TRY( vdb_wal_scan_tail(fs, st) );
+  TRY( wal_scan(fs, st) );
   TRY( recover_check(fs, st) );
 done:
   return rc;

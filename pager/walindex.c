@@ -64,6 +64,7 @@ int vdb_walindex_add(struct walindex *ix, page_no pgno, size_t sz,
   struct frame_ref ref = { pgno, 0, ix->off_end, crc };
   int rc = VECDB_OK;
 
+  if( ix->n==WALINDEX_MAX ) return VECDB_FULL;
   TRY( vdb_grow(&ix->frame, &ix->n_cap, ix->n+1, sizeof(*ix->frame)) );
   if( pgno!=0 ){
     size_t i;

@@ -2,7 +2,7 @@
 **
 ** Used by   the file store. Each connection keeps its own, extended from the
 **           frames appended since it last looked.
-** Errors    VECDB_NOMEM; then nothing has changed.
+** Errors    VECDB_NOMEM, VECDB_FULL; then nothing has changed.
 **
 ** Frames are numbered from 1, as FRAME.SEQ is. Frames after n_decided belong
 ** to a transaction that has neither COMMIT nor ABORT yet.
@@ -10,6 +10,8 @@
 #ifndef VDB_WALINDEX_H
 #define VDB_WALINDEX_H
 #include "util/common.h"
+
+#define WALINDEX_MAX  (UINT32_MAX-1)   /* frames; their numbers are 32 bits */
 
 struct frame_ref {
   page_no  pgno;                    /* 0: no page, or of an aborted one */

@@ -256,3 +256,155 @@ TEST(wal__following_a_log_that_is_another_is_corrupt){
     end_world();
   }
 }
+
+/* Both copies of the published state say so, hashes right. */
+static void state_lie(size_t at, uint64_t v){
+  struct vdb_file *f = NULL;
+  REQUIRE_RC( VECDB_OK, world->open(world->env, "t.vdb-shm", 0, &f, NULL) );
+  REQUIRE_RC( VECDB_OK, world->shm_map(f, SHM_SIZE, NULL) );
+  for(int k=0; k<2; k++){
+    size_t off = k ? SHM_HDRB : SHM_HDRA;
+    uint64_t h = 0x76656364622d7368u;
+    world->shm_store(f, off + at, v);
+    for(size_t i=0; i<SHMHDR_SIZE/8-1; i++){
+      h = vdb_mix64(h ^ world->shm_load(f, off + 8*i)) + i;
+    }
+    world->shm_store(f, off + SHMHDR_CHECK, h);
+  }
+  world->close(f);
+}
+
+/* The generation is the one that was followed, the salt is another. */
+TEST(wal__a_state_of_another_log_is_not_followed){
+  struct pager *p = open_db(), *r = open_db();
+  page_no a = create_page(p, 1);
+  CHECK_INT( 1, read_fill(r, a) );
+  state_lie(SHMHDR_SALT, 77);
+  CHECK_RC( VECDB_CORRUPT_WAL, vdb_pager_begin_read(r) );
+  CHECK( strstr(err.msg, "is not the one that is in use")!=NULL );
+  end_world();
+}
+
+/* ---- rot, or a torn tail ------------------------------------------------- */
+
+/* Root page and mark agree on a number of pages that there cannot be. */
+TEST(wal__a_state_without_a_root_is_corrupt){
+  struct crashed c = crash_make(true);
+  int fill, n_root = 0;
+  for(unsigned i=5; i<=6; i++){
+    unsigned char *f = frame_at(&c.wal, i);
+    if( f[FRAME_SIZE + PAGEHDR_TYPE]!=PAGE_ROOT ) continue;
+    put_u32(f + FRAME_SIZE + ROOT_NPAGE, 2);
+    vdb_page_seal(f + FRAME_SIZE, 4096, get_u32(f + FRAME_PGNO), 3);
+    n_root++;
+  }
+  REQUIRE_INT( 1, n_root );
+  put_u32(frame_at(&c.wal, 7) + FRAME_SIZE + COMMIT_NPAGE, 2);
+  log_seal(&c.wal);
+  CHECK_RC( VECDB_CORRUPT, crash_open(&c, &fill) );
+  CHECK( strstr(err.msg, "has 2 pages, expected 2")!=NULL );
+  crash_free(&c);
+}
+
+/* A PREPARE, too, says how far the log was synced. */
+TEST(wal__rot_before_a_prepared_transaction_is_told){
+  struct crashed c = crash_make(true);
+  int fill;
+  frame_at(&c.wal, 3)[FRAME_SIZE + 100] ^= 1;
+  CHECK_RC( VECDB_CORRUPT_WAL, crash_open(&c, &fill) );
+  CHECK( strstr(err.msg, "frame 3 of the log")!=NULL );
+  crash_free(&c);
+}
+
+/* Bytes of an earlier frame, in a page that was torn, are no later frame. */
+TEST(wal__a_copy_of_an_earlier_frame_is_no_later_one){
+  struct crashed c = crash_make(false);
+  unsigned char *f = frame_at(&c.wal, 3);
+  int fill;
+  memcpy(f + FRAME_SIZE + 64, frame_at(&c.wal, 1), FRAME_SIZE);
+  CHECK_RC( VECDB_OK, crash_open(&c, &fill) );
+  CHECK_INT( 2, fill );
+  crash_free(&c);
+}
+
+/* A prepared transaction that was taken back is all that the log has. */
+TEST(wal__a_log_of_nothing_but_an_abort_goes_on){
+  struct pager *p = open_db();
+  page_no a = create_page(p, 1), b;
+  REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_TRUNCATE,
+                                             NULL, NULL) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  for(int i=0; i<5; i++) put_page(p, 9);
+  REQUIRE_RC( VECDB_OK, vdb_pager_prepare(p, host, 7) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_decide(p, false, false) );
+  b = create_page(p, 2);
+  crash_keeping(0);
+  p = open_db();
+  CHECK_INT( 1, read_fill(p, a) );
+  CHECK_INT( 2, read_fill(p, b) );
+  end_world();
+}
+
+/* The commits behind a rotten header are home: they are not needed. */
+TEST(wal__a_rotten_header_before_what_is_home_is_ignored){
+  struct pager *p = open_db();
+  struct crashed c;
+  int fill;
+  c.a = create_page(p, 1);
+  commit_fill(p, c.a, 2);
+  REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_FULL, NULL,
+                                             NULL) );
+  c.main = image_take("t.vdb");
+  c.wal = image_take("t.vdb-wal");
+  end_world();
+  c.wal.p[70] ^= 1;
+  CHECK_RC( VECDB_OK, crash_open(&c, &fill) );
+  CHECK_INT( 2, fill );
+  put_u16(frame_at(&c.wal, 1) + FRAME_KIND, FRAME_COMMIT);   /* torn, too */
+  put_u32(frame_at(&c.wal, 1) + FRAME_PGNO, 0);
+  CHECK_RC( VECDB_OK, crash_open(&c, &fill) );
+  CHECK_INT( 2, fill );
+  crash_free(&c);
+}
+
+/* ---- while memory or reads fail ------------------------------------------ */
+
+static int n_read_left;
+static int fail_a_log_read(struct lab_event *e){
+  if( e->call!=CALL_READ || !ends_with(e->path, "-wal") ) return VECDB_OK;
+  if( --n_read_left!=0 ) return VECDB_OK;
+  return vdb_error(e->err, VECDB_IOERR_READ, "cannot read the log");
+}
+
+/* What the files are is said once they can be read, and nothing else. */
+TEST(wal__what_is_wrong_with_a_log_needs_memory_and_reads){
+  for(int what=0; what<3; what++){
+    struct crashed c = crash_make(what==2);
+    int want = what==1 ? VECDB_OK : VECDB_CORRUPT_WAL;
+    if( what==0 ) c.wal.p[70] ^= 1;
+    else frame_at(&c.wal, 3)[FRAME_SIZE + 100] ^= 1;
+    for(int n=1, memory=1; n<200; n++){
+      struct pager_config cfg = config();
+      struct pager *p = NULL;
+      uint64_t fired;
+      int rc;
+      cfg.file = layer;
+      image_put("t.vdb", c.main);
+      image_put("t.vdb-wal", c.wal);
+      n_read_left = memory ? 0 : n;
+      if( memory ) vdb_mem_fail_at((uint64_t)n, false);
+      else on_before = fail_a_log_read;
+      rc = vdb_pager_open(&cfg, &err, &p);
+      fired = memory ? vdb_mem_fail_at(0, false) : n_read_left<=0;
+      if( !memory || fired==0 ) on_before = NULL;
+      if( fired==0 ) CHECK_RC( want, rc );
+      else if( rc!=want ) CHECK_RC( memory ? VECDB_NOMEM : VECDB_IOERR_READ,
+                                    rc );
+      vdb_pager_close(p);
+      end_world();
+      if( fired==0 && !memory ) break;
+      if( fired==0 ) memory = n = 0;
+    }
+    crash_free(&c);
+  }
+}

@@ -4,36 +4,11 @@
 ** Words that no connection would write stand for one that died half way, or
 ** for somebody who lies.
 */
-#include "unit/lib_world.h"
-#include "pager/fstore.h"
+#include "unit/lib_words.h"
 
 static const unsigned char host[16] = "host of races!!";
 
-/* ---- words of shared memory ---------------------------------------------- */
-
-static struct vdb_file *words_open(void){
-  struct vdb_file *f = NULL;
-  REQUIRE_RC( VECDB_OK, world->open(world->env, "t.vdb-shm", 0, &f, NULL) );
-  REQUIRE_RC( VECDB_OK, world->shm_map(f, SHM_SIZE, NULL) );
-  return f;
-}
-static uint64_t word_get(size_t at){
-  struct vdb_file *f = words_open();
-  uint64_t v = world->shm_load(f, at);
-  world->close(f);
-  return v;
-}
-static void word_put(size_t at, uint64_t v){
-  struct vdb_file *f = words_open();
-  world->shm_store(f, at, v);
-  world->close(f);
-}
-
-/* The generation in the word of the backfill moves. */
-static void generation_bump(uint64_t by){
-  uint64_t w = word_get(SHM_BACKFILL);
-  word_put(SHM_BACKFILL, BACKFILL(BACKFILL_GEN(w) + by, 0));
-}
+/* ---- moments ------------------------------------------------------------- */
 
 /* What is done once, when the watched connection makes that call at that
 ** offset: before it, or after it. */
@@ -93,11 +68,6 @@ static page_no page;
 
 /* ---- readers ------------------------------------------------------------- */
 
-/* A writer began to restart the log and died. */
-static void restart_and_die(void){
-  generation_bump(1);
-  word_put(SHM_WRITERPID, 99);
-}
 static void other_checkpoints(void){
   REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(other, VECDB_CHECKPOINT_FULL,
                                              NULL, NULL) );
