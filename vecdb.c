@@ -697,6 +697,7 @@ int vecdb_last_search(vecdb *db, vecdb_search_info *out){
   info.cost_exact_us = n->cost_exact;
   info.cost_through_us = n->cost_through;
   info.cost_within_us = n->cost_within;
+  info.cost_codes_us = n->cost_codes;
   return db_leave(db, struct_write(db, "vecdb_search_info", out, &info,
                                    sizeof(info)));
 }

@@ -651,8 +651,8 @@ typedef struct vecdb_search_info {
   double   recall;           /* to be expected, as measured when the graph was
                              ** built; 1: exact; 0: unknown, as ef was given */
   const char *plan;          /* "exact", "graph" (through all rows), "graph over
-                             ** bridges" (among those that qualify), or "..,
-                             ** then exact" */
+                             ** bridges" (among those that qualify), "codes" (of
+                             ** those), or ".., then codes", ".., then exact" */
   const char *why;           /* a few words */
   uint64_t n_row;            /* live rows */
   uint64_t n_block;          /* blocks of graphs read; not counted by batches,
@@ -660,12 +660,13 @@ typedef struct vecdb_search_info {
   uint64_t n_bridge;         /* of them, of rows that do not qualify */
   uint32_t n_far;            /* walks with hardly a row that qualifies near the
                              ** query */
-  uint32_t n_switch;         /* searches that went on exactly */
+  uint32_t n_switch;         /* searches that went on by codes, or exactly */
   double   share_near;       /* share of rows near the query that qualify, as
                              ** sampled by the last walk over bridges */
   double   cost_exact_us;    /* expected costs, by fixed prices, of comparing */
   double   cost_through_us;  /* what qualifies, of walking through all rows, */
   double   cost_within_us;   /* over bridges; 0: not possible, or not asked */
+  double   cost_codes_us;    /* and of comparing codes of what qualifies */
 } vecdb_search_info;
 VECDB_API int vecdb_last_search(vecdb *db, vecdb_search_info *out);
 

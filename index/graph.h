@@ -309,6 +309,48 @@ int vdb_graph_within_distance(struct vdb_graph_searcher *s,
                               struct vdb_graph_found *out,
                               struct vdb_graph_stats *stats);
 
+/* ---- Codes of rows (graph_codes.c) ---------------------------------------- */
+
+/* Codes lie where the row's number says: that of row first+i is entry
+** i & (1<<shift)-1 of the 1<<shift codes (at the end: what is left) at
+** base[i>>shift]. Each takes `stride` bytes, in two places. */
+struct vdb_graph_codes {
+  const unsigned char *const *base;
+  uint32_t shift;
+  uint32_t first, n;      /* rows first..first+n-1 */
+};
+/* Bytes of a code; 0: vectors of bits have none. */
+uint32_t vdb_graph_code_stride(const struct vdb_graph *g);
+/* n codes, of rows that are in no block: at out, n*stride bytes. */
+void vdb_graph_codes_init(const struct vdb_graph *g, uint32_t n, uint8_t *out);
+/* The two places of entry i of n codes. */
+uint8_t *vdb_graph_code_at(const struct vdb_graph *g, const uint8_t *codes,
+                           uint32_t n, uint32_t i, uint8_t **fit);
+/* Makes codes; one thread's. */
+struct vdb_graph_coder;
+int  vdb_graph_coder_create(const struct vdb_graph *g,
+                            struct vdb_graph_coder **out);
+void vdb_graph_coder_destroy(struct vdb_graph_coder *k);  /* NULL is fine */
+void vdb_graph_code_block(struct vdb_graph_coder *k,
+                          const unsigned char *block, uint8_t *out,
+                          uint8_t *fit);
+
+/* A row that may be among the nearest. */
+struct vdb_graph_candidate {
+  float d2;               /* estimated; -inf: there is no code */
+  float low;              /* hardly less than this */
+  uint32_t row;
+};
+/* All rows of the filter (a bitmap by row) that may be among the k nearest, by
+** their codes, whose checksums the caller knows to be right, allowing for
+** estimates that are wrong by `sigmas` standard errors: the k with the least
+** estimates and some more first, then the others in any order. *out belongs to
+** the searcher until its next search. RANGE, NOMEM. */
+int vdb_graph_rank(struct vdb_graph_searcher *s,
+                   const struct vdb_graph_codes *c, const float *query,
+                   const uint64_t *filter, uint32_t k, float sigmas,
+                   const struct vdb_graph_candidate **out, size_t *n);
+
 /* Measure recall anew, on rows that live (b->live), and give a header that
 ** differs from the old one in the table alone; free it with vdb_free(). Every
 ** group must be in memory: b->load is not used. NOMEM, MISUSE. */

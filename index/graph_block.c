@@ -154,6 +154,11 @@ static void block_floats(const struct vdb_graph *g, const unsigned char *block,
   }
 }
 
+void vdb_graph_block_nav(const struct vdb_graph *g, const unsigned char *block,
+                         float *out){
+  block_floats(g, block, out);
+}
+
 int vdb_graph_vector(const struct vdb_graph *g, const unsigned char *block,
                      float *vec){
   const unsigned char *p = graph_nav(block);

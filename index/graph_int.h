@@ -118,6 +118,9 @@ static inline uint32_t graph_nbr(const struct vdb_graph *g,
   return get_u32(block + graph_off_lanes(g) + 4*lane);
 }
 
+/* The vector of a block in the navigation basis, dims_nav floats. */
+void vdb_graph_block_nav(const struct vdb_graph *g, const unsigned char *block,
+                         float *out);
 /* A block without neighbours. */
 void vdb_graph_block_init(const struct vdb_graph *g, unsigned char *block,
                           uint32_t slot, uint32_t row, uint64_t key);
@@ -333,6 +336,16 @@ int vdb_graph_walk_range(struct graph_walk *w,
                          const struct vdb_graph_blocks *b,
                          const struct vdb_graph_range *p, float *tmp,
                          struct vdb_graph_found *out);
+/* Rows by their codes (graph_codes.c); the query has been set. What may be among
+** the n nearest, the least estimates first; it belongs to the ranking. */
+struct graph_ranking;
+struct graph_ranking *vdb_graph_ranking_create(void);
+void vdb_graph_ranking_destroy(struct graph_ranking *k);   /* NULL is fine */
+int vdb_graph_walk_rank(struct graph_ranking *k, struct graph_walk *w,
+                        const struct vdb_graph_codes *c,
+                        const uint64_t *filter, uint32_t n, float sigmas);
+const struct vdb_graph_candidate *vdb_graph_ranked(
+    const struct graph_ranking *k, size_t *n);
 /* Ascending by (d2, slot). */
 void vdb_graph_near_sort(struct graph_near *a, uint32_t n);
 #endif

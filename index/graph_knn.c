@@ -17,6 +17,7 @@
 struct vdb_graph_searcher {
   const struct vdb_graph *g;
   float *tmp;                   /* dims_nav */
+  struct graph_ranking *ranking;/* NULL at first */
   struct graph_walk walk[WALKS];
   /* Of a batch: queries i_ready.. of it, made ready; buffers are there from
   ** the first one on. */
@@ -45,6 +46,7 @@ done:
 void vdb_graph_searcher_destroy(struct vdb_graph_searcher *s){
   if( s==NULL ) return;
   vdb_free_aligned(s->tmp);
+  vdb_graph_ranking_destroy(s->ranking);
   for(int i=0; i<WALKS; i++) vdb_graph_walk_clear(&s->walk[i]);
   for(int i=0; i<GRAPH_TOGETHER; i++) vdb_graph_walk_clear(&s->ready[i]);
   vdb_free(s);
@@ -140,6 +142,25 @@ int vdb_graph_knn(struct vdb_graph_searcher *s,
     stats->is_far = w->is_far;
     stats->gave_up = w->gave_up;
   }
+done:
+  vdb_fpmode_leave(fp);
+  return rc;
+}
+
+int vdb_graph_rank(struct vdb_graph_searcher *s,
+                   const struct vdb_graph_codes *c, const float *query,
+                   const uint64_t *filter, uint32_t k, float sigmas,
+                   const struct vdb_graph_candidate **out, size_t *n){
+  struct vdb_fpmode fp = vdb_fpmode_enter();
+  int rc = VECDB_OK;
+  *out = NULL;
+  *n = 0;
+  if( k<1 || k>VDB_GRAPH_EF_MAX ) TRY( VECDB_RANGE );
+  if( s->ranking==NULL ) s->ranking = vdb_graph_ranking_create();
+  if( s->ranking==NULL ) TRY( VECDB_NOMEM );
+  vdb_graph_walk_query(&s->walk[0], query);
+  TRY( vdb_graph_walk_rank(s->ranking, &s->walk[0], c, filter, k, sigmas) );
+  *out = vdb_graph_ranked(s->ranking, n);
 done:
   vdb_fpmode_leave(fp);
   return rc;

@@ -145,6 +145,23 @@ struct vdb_code_bound {
   float a, b, c, w, reach, delta, kappa, limit;
 };
 
+/* Codes of rows one after the other, each with 16 bits that say how long the
+** row is and how well the code fits: from the top 6 bits of exponent and 5 of
+** mantissa of its norm, then 5 bits of a factor,
+**   norm  from 2^-31 to 2^32, rounded to the middle of what these bits are cut
+**         off from
+**   fit   f = base*(1 + i/32): norm*sqrt(dims)/<x,r> with x of CODES
+** and VDB_RANK_NONE where that does not suit. With ip the product of the code
+** with the signed bytes of a query,
+**   est = norm*(norm - f*(delta*ip + kappa)) + g_add
+**   low = est - norm*(slack + i*slack_step)                                  */
+struct vdb_rank {
+  float delta, kappa, g_add;
+  float base;               /* of f, times 2/sqrt(dims) */
+  float slack, slack_step;
+};
+#define VDB_RANK_NONE  0xffffu
+
 /* What becomes of lanes when a filter says who is wanted: those that pass go
 ** to one pool, the others to another. */
 struct vdb_split {
@@ -220,6 +237,16 @@ struct vdb_code_simd {
                 uint8_t *low, float *x4, float *x6);
   /* Dot product of the low parts of n dimensions with signed bytes. */
   int32_t (*dot_low)(const uint8_t *low, const int8_t *q, size_t n);
+  /* Products of n codes with signed bytes. bits 1: element j is bit j%8 of
+  ** byte j/8. bits 2: of 64 dimensions 16 bytes, byte j with the elements j,
+  ** j+16, j+32, j+48 from its lowest bits on. */
+  void (*dot_rows)(const int8_t *q, size_t dims, int bits,
+                   const uint8_t *const *row, size_t n, int32_t *ip);
+  /* est and low of n rows, n is 32 or 64: see vdb_rank. Of VDB_RANK_NONE both
+  ** are -inf. Bit i of the result is set iff low[i] < bound. */
+  uint64_t (*rank)(const struct vdb_rank *r, const uint16_t *fit,
+                   const int32_t *ip, size_t n, float bound, float *est,
+                   float *low);
   /* Offer lanes, which nobody has checked, to the pool. A candidate that was
   ** met before, in another block, and not expanded moves up, or comes back
   ** into the pool, if its estimate is below e->reuse. */

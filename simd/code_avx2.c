@@ -67,6 +67,49 @@ static inline uint32_t ci_low(const uint8_t *low, const int8_t *q, size_t n){
   return m256i_sum(_mm256_zextsi128_si256(s));
 }
 
+/* Elements h*32.. of a run of 64, h is 0 or 1. */
+static inline __attribute__((always_inline))
+__m256i m256i_run(const int bits, const uint8_t *p, int h){
+  const __m256i spread = _mm256_setr_epi8(0,0,0,0,0,0,0,0, 1,1,1,1,1,1,1,1,
+                                          2,2,2,2,2,2,2,2, 3,3,3,3,3,3,3,3);
+  const __m256i place = _mm256_set1_epi64x((long long)0x8040201008040201u);
+  __m256i z;
+  if( bits==1 ){
+    int32_t w;
+    memcpy(&w, p+4*h, 4);
+    z = _mm256_shuffle_epi8(_mm256_set1_epi32(w), spread);
+    z = _mm256_cmpeq_epi8(_mm256_and_si256(z, place), place);
+    return _mm256_and_si256(z, _mm256_set1_epi8(1));
+  }
+  z = _mm256_broadcastsi128_si256(m128i_load(p));
+  z = _mm256_srlv_epi32(z, h ? _mm256_setr_epi32(4,4,4,4, 6,6,6,6)
+                             : _mm256_setr_epi32(0,0,0,0, 2,2,2,2));
+  return _mm256_and_si256(z, _mm256_set1_epi8(3));
+}
+/* Two products are at most 2*3*128: four of them fit in 16 bits. */
+static inline __attribute__((always_inline))
+void ci_rows4(const int bits, const int8_t *q, size_t dims,
+              const uint8_t *const *row, int32_t *ip){
+  const __m256i one = _mm256_set1_epi16(1);
+  __m256i s[4], y;
+  for(int r=0; r<4; r++) s[r] = _mm256_setzero_si256();
+  for(size_t d=0, at=0; d<dims; d+=64, at+=8*(size_t)bits){
+    __m256i a = m256i_load(q+d), b = m256i_load(q+d+32);
+    CODE_UNROLL
+    for(int r=0; r<4; r++){
+      __m256i t = _mm256_add_epi16(
+                    _mm256_maddubs_epi16(m256i_run(bits, row[r]+at, 0), a),
+                    _mm256_maddubs_epi16(m256i_run(bits, row[r]+at, 1), b));
+      s[r] = _mm256_add_epi32(s[r], _mm256_madd_epi16(t, one));
+    }
+  }
+  y = _mm256_hadd_epi32(_mm256_hadd_epi32(s[0], s[1]),
+                        _mm256_hadd_epi32(s[2], s[3]));
+  _mm_storeu_si128((__m128i*)(void*)ip,
+                   _mm_add_epi32(_mm256_castsi256_si128(y),
+                                 _mm256_extracti128_si256(y, 1)));
+}
+
 /* Eight lanes per register. Two products of a field are at most 2*15*128 and
 ** those of a run at most 4*3*2*128, so 16 bits do not saturate. */
 static inline __attribute__((always_inline))

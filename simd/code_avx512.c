@@ -85,6 +85,47 @@ static inline uint32_t ci_low(const uint8_t *low, const int8_t *q, size_t n){
   return (uint32_t)_mm512_reduce_add_epi32(_mm512_add_epi32(s, t));
 }
 
+/* The sums of four registers. */
+static inline __m128i m512i_sum4(const __m512i *s){
+  __m512i t = _mm512_add_epi32(_mm512_unpacklo_epi32(s[0], s[1]),
+                               _mm512_unpackhi_epi32(s[0], s[1]));
+  __m512i u = _mm512_add_epi32(_mm512_unpacklo_epi32(s[2], s[3]),
+                               _mm512_unpackhi_epi32(s[2], s[3]));
+  __m256i v;
+  t = _mm512_add_epi32(_mm512_unpacklo_epi64(t, u),
+                       _mm512_unpackhi_epi64(t, u));
+  v = _mm256_add_epi32(_mm512_castsi512_si256(t),
+                       _mm512_extracti64x4_epi64(t, 1));
+  return _mm_add_epi32(_mm256_castsi256_si128(v),
+                       _mm256_extracti128_si256(v, 1));
+}
+static inline __attribute__((always_inline))
+__m512i m512i_run(const int bits, const uint8_t *p){
+  const __m512i shift = _mm512_set_epi32(6,6,6,6, 4,4,4,4, 2,2,2,2, 0,0,0,0);
+  __m512i z;
+  if( bits==1 ){
+    uint64_t m;
+    memcpy(&m, p, 8);
+    return _mm512_maskz_set1_epi8((__mmask64)m, 1);
+  }
+  z = _mm512_broadcast_i32x4(_mm_loadu_si128((const __m128i*)(const void*)p));
+  return _mm512_and_si512(_mm512_srlv_epi32(z, shift), _mm512_set1_epi8(3));
+}
+static inline __attribute__((always_inline))
+void ci_rows4(const int bits, const int8_t *q, size_t dims,
+              const uint8_t *const *row, int32_t *ip){
+  __m512i s[4];
+  for(int r=0; r<4; r++) s[r] = _mm512_setzero_si512();
+  for(size_t d=0, at=0; d<dims; d+=64, at+=8*(size_t)bits){
+    __m512i x = _mm512_loadu_si512(q+d);
+    CODE_UNROLL
+    for(int r=0; r<4; r++){
+      s[r] = _mm512_dpbusd_epi32(s[r], m512i_run(bits, row[r]+at), x);
+    }
+  }
+  _mm_storeu_si128((__m128i*)(void*)ip, m512i_sum4(s));
+}
+
 /* Fields stay where they are in their byte: a field's sum is then a multiple
 ** of its place value, and one shift at the end removes it. Largest sum:
 ** 65536*240*128 < 2^31. */

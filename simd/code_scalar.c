@@ -5,6 +5,8 @@
 **   ci_dots     those of u with CODE_DOTS rows, n apart
 **   ci_low      the sum for n numbers of 2 bits, laid out as code.h says of
 **               `low`
+**   ci_rows4    sums of u1*s8 or u2*s8 over the dimensions of four rows, laid out
+**               as code.h says of dot_rows
 **   ci_fields   sums of a group of 2- or 4-bit codes with an s8 query
 **   ci_nibbles  sums of a group of 1-bit codes with a table of bytes
 **   ci_bits     of 32 vectors of bits, how many differ from those of a query
@@ -45,6 +47,20 @@ static inline uint32_t ci_low(const uint8_t *low, const int8_t *q, size_t n){
     s += (uint32_t)((low[i%(n/4)] >> 2*(i/(n/4)) & 3)*q[i]);
   }
   return s;
+}
+
+static inline void ci_rows4(const int bits, const int8_t *q, size_t dims,
+                            const uint8_t *const *row, int32_t *ip){
+  for(int r=0; r<4; r++){
+    const uint8_t *p = row[r];
+    ip[r] = 0;
+    for(size_t d=0; d<dims; d+=64, p+=8*(size_t)bits){
+      for(size_t j=0; j<64; j++){
+        int v = bits==1 ? p[j/8]>>(j%8) & 1 : p[j%16]>>(j/16*2) & 3;
+        ip[r] += v*q[d+j];
+      }
+    }
+  }
 }
 
 static inline void ci_fields(const int bits, const uint8_t *code,

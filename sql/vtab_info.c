@@ -147,7 +147,8 @@ static const struct rows_def check_def = {
 /* Ways that were not taken, with what they would have cost. */
 static int add_rejected(struct sql_rows *r, const vecdb_search_info *i){
   struct { const char *name; double us; int taken; } way[] = {
-    { "exact", i->cost_exact_us, i->n_block==0 || i->n_switch>0 },
+    { "exact", i->cost_exact_us, strstr(i->plan, "exact")!=NULL },
+    { "codes", i->cost_codes_us, strstr(i->plan, "codes")!=NULL },
     { "graph through all rows", i->cost_through_us,
       i->n_block>0 && i->cost_within_us==0 },
     { "graph over bridges", i->cost_within_us,

@@ -44,6 +44,7 @@
 #define EXTENT_KIND_GRAPH   3
 #define EXTENT_KIND_CODES   4
 #define EXTENT_KIND_GRAPHROWS 5
+#define EXTENT_KIND_ROWCODES  6
 #define PASSED_SETS 8                   /* passed.h: kept by a collection */
 #define SLOT_MAX  0xfffffffdu           /* 2^32-2 slots, SLOT_NONE is none */
 #define DELTA_BYTES_MAX (16u<<20)       /* storage.md 7 */

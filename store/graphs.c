@@ -96,6 +96,7 @@ static void seg_close(struct coll *c, struct graph_seg *s){
   for(uint32_t i=0; s->group!=NULL && i<s->info.n_group; i++){
     vdb_extent_unpin(c->p, &s->group[i]);
   }
+  vdb_graph_codes_let_go(c, s);
   vdb_graph_searcher_destroy(s->searcher);
   vdb_graph_close(s->g);
   vdb_free(s->side);
@@ -105,6 +106,9 @@ static void seg_close(struct coll *c, struct graph_seg *s){
   vdb_free(s->sound);
   vdb_free(s->rows);
   vdb_free(s->row_of);
+  vdb_free(s->code_head);
+  vdb_free(s->code);
+  vdb_free(s->code_base);
   memset(s, 0, sizeof(*s));
 }
 
@@ -148,14 +152,25 @@ static bool space_fits(const struct coll *c, int v,
       && g->is_jaccard==(col->metric==VECDB_JACCARD);
 }
 
-/* The parts after GRAPHREC of column v: extents, side list, rows, header. */
+/* GRAPHREC.CODES at p; n_codes has been checked. */
+static int seg_open_codes(struct graph_seg *s, const unsigned char *p){
+  s->code_head = vdb_calloc((size_t)s->n_codes+1, sizeof(*s->code_head));
+  s->code = vdb_calloc((size_t)s->n_codes+1, sizeof(*s->code));
+  s->code_base = vdb_calloc((size_t)s->n_codes+1, sizeof(*s->code_base));
+  if( !s->code_head || !s->code || !s->code_base ) return VECDB_NOMEM;
+  for(uint32_t i=0; i<s->n_codes; i++) s->code_head[i] = get_u32(p + 4*(size_t)i);
+  return VECDB_OK;
+}
+
+/* The parts after GRAPHREC of column v: extents, side list, rows, codes,
+** header. */
 static int seg_open_parts(struct coll *c, int v, struct graph_seg *s,
                           const unsigned char *p, uint32_t n_group,
                           uint32_t sz_header){
   int rc = VECDB_OK;
 
-  rc = vdb_graph_open(p + 4*((size_t)n_group+s->n_side+s->n_rows), sz_header,
-                      &s->g);
+  rc = vdb_graph_open(p + 4*((size_t)n_group+s->n_side+s->n_rows+s->n_codes),
+                      sz_header, &s->g);
   TRY( vdb_graph_rc(c, rc) );
   vdb_graph_info(s->g, &s->info);
   if( !space_fits(c, v, &s->info) ){
@@ -163,7 +178,8 @@ static int seg_open_parts(struct coll *c, int v, struct graph_seg *s,
     TRY( COLL_CORRUPT(c, "a graph is not of its column's vectors") );
   }
   if( s->info.n_group!=n_group || s->info.n_slots>s->end-s->first ||
-      (s->n_rows>0 && s->n_rows!=rows_extents(s)) ){
+      (s->n_rows>0 && s->n_rows!=rows_extents(s)) ||
+      (s->n_codes>0 && s->n_codes!=vdb_graph_codes_extents(s)) ){
     s->info.n_group = 0;
     TRY( COLL_CORRUPT(c, "a graph has another size than its record") );
   }
@@ -190,6 +206,7 @@ static int seg_open_parts(struct coll *c, int v, struct graph_seg *s,
   }
   p += 4*(size_t)s->n_side;
   for(uint32_t i=0; i<s->n_rows; i++) s->rows[i] = get_u32(p + 4*(size_t)i);
+  TRY( seg_open_codes(s, p + 4*(size_t)s->n_rows) );
 done:
   return rc;
 }
@@ -227,9 +244,11 @@ static int seg_open(struct coll *c, struct graph_cache *old,
   s->n_side = get_u32(val+GRAPHREC_NSIDE);
   s->norm_max = get_f32(val+GRAPHREC_NORMMAX);
   s->n_rows = get_u32(val+GRAPHREC_NROWS);
+  s->n_codes = get_u32(val+GRAPHREC_NCODES);
   n_group = get_u32(val+GRAPHREC_NGROUP);
   sz_header = get_u32(val+GRAPHREC_SZHEADER);
-  sz = GRAPHREC_SIZE + 4*(n_group + s->n_side + s->n_rows) + sz_header;
+  sz = GRAPHREC_SIZE + sz_header
+     + 4*(n_group + s->n_side + s->n_rows + s->n_codes);
   if( *v<0 || sz!=n_val || s->end<=s->first || s->end>c->s.delta_first ||
       s->n_side>s->end-s->first || s->n_row>s->end-s->first ||
       !column_fits(&c->schema->col[c->vec_col[*v]]) ){
@@ -509,6 +528,7 @@ void vdb_graphs_relax(struct coll *c){
       if( s->sound ){                  /* they may come back as other bytes */
         memset(s->sound, 0, vdb_bitset_words(s->info.n_slots)*8);
       }
+      vdb_graph_codes_let_go(c, s);
     }
     rows_release(c, &c->graphs->rows[v]);
   }
@@ -534,6 +554,10 @@ int vdb_graph_free(struct coll *c, int v, struct graph_seg *s,
   }
   for(uint32_t i=0; i<s->n_rows; i++){
     TRY( vdb_graph_extent_free(c, s->rows[i]) );
+  }
+  vdb_graph_codes_let_go(c, s);
+  for(uint32_t i=0; i<s->n_codes; i++){
+    TRY( vdb_graph_extent_free(c, s->code_head[i]) );
   }
 done:
   return rc;

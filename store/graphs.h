@@ -45,6 +45,10 @@ struct graph_seg {                     /* one graph, opened */
   uint32_t n_rows;                     /* extents of GRAPHREC.ROWS */
   page_no  *rows;
   uint32_t *row_of;                    /* their contents; NULL: not read yet */
+  uint32_t n_codes;                    /* extents of GRAPHREC.CODES */
+  page_no  *code_head;
+  struct extent *code;                 /* held ones; cleared: not yet */
+  const unsigned char **code_base;     /* their bytes */
 };
 struct graph_list { struct graph_seg *seg; size_t n, n_cap; };
 
@@ -94,6 +98,13 @@ int  vdb_graph_hold(struct coll *c, struct graph_seg *s, uint32_t i_group);
 
 /* s->row_of is there, if the file has it (s->n_rows>0). */
 int  vdb_graph_rows_load(struct coll *c, struct graph_seg *s);
+
+/* The codes of rows, held and verified; out->n is 0 if the file has none. Let go
+** of them; how many extents they take. */
+int  vdb_graph_codes_hold(struct coll *c, struct graph_seg *s,
+                          struct vdb_graph_codes *out);
+void vdb_graph_codes_let_go(struct coll *c, struct graph_seg *s);
+uint32_t vdb_graph_codes_extents(const struct graph_seg *s);
 
 /* After a search: let go of what is held when it crowds the cache. */
 void vdb_graphs_relax(struct coll *c);
@@ -230,13 +241,17 @@ struct graph_plan {
   uint32_t ef;                         /* of the first graph */
   float    stop;
   float    recall;                     /* expected; 0: unknown (ef given) */
+  double   wanted;                     /* the same */
   const char *why;                     /* a few words */
   bool     is_within;                  /* walk among what qualifies */
+  bool     has_codes;                  /* all graphs have codes of rows */
+  bool     is_coded;                   /* compare those: no walk */
   double   share;                      /* of the rows that qualify */
-  double   n_hop_exact;                /* blocks that cost as much as exact */
+  double   n_hop_exact;                /* blocks that cost as much as what a walk
+                                       ** within that is given up goes on with */
   float    sigmas;                     /* of a range: see graph.h */
   /* Expected microseconds by the fixed costs; 0: not possible. */
-  double   cost_exact, cost_through, cost_within;
+  double   cost_exact, cost_through, cost_within, cost_codes;
 };
 /* Decide for k rows out of n_match that qualify. */
 void vdb_graphs_plan(struct coll *c, int v, const struct graph_wish *wish,

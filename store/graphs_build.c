@@ -409,6 +409,7 @@ static int range_try(struct coll *c, int v, const struct graph_make *what,
   }
   TRY( rc );
   rows_count(&b, live);
+  TRY( vdb_graph_out_codes(c, o, b.old) );
   made->is_made = true;
 done:
   vdb_live_unref(live);

@@ -22,7 +22,8 @@ int vdb_graph_extent_free(struct coll *c, page_no head){
   rc = vdb_extent_describe(c->p, head, &e);
   if( rc==VECDB_OK && e.spec.owner==c->id &&
       (e.spec.kind==EXTENT_KIND_GRAPH ||
-       e.spec.kind==EXTENT_KIND_GRAPHROWS) ){
+       e.spec.kind==EXTENT_KIND_GRAPHROWS ||
+       e.spec.kind==EXTENT_KIND_ROWCODES) ){
     rc = vdb_extent_free(c->p, head);
   }
   if( !graph_is_damage(rc) ) return rc;
@@ -32,13 +33,13 @@ int vdb_graph_extent_free(struct coll *c, page_no head){
 
 /* Extents of a damaged record. */
 static int record_free(struct coll *c, const unsigned char *val, size_t n_val){
-  uint64_t n_head, n_side, n_rows;
+  uint64_t n_head, n_side, n_rows;       /* codes are like rows */
   int rc = VECDB_OK;
 
   if( n_val<GRAPHREC_SIZE ) return VECDB_OK;
   n_head = get_u32(val+GRAPHREC_NGROUP);
   n_side = get_u32(val+GRAPHREC_NSIDE);
-  n_rows = get_u32(val+GRAPHREC_NROWS);
+  n_rows = (uint64_t)get_u32(val+GRAPHREC_NROWS) + get_u32(val+GRAPHREC_NCODES);
   if( GRAPHREC_SIZE + 4*(n_head+n_side+n_rows)>n_val ) return VECDB_OK;
   for(uint64_t i=0; i<n_head+n_side+n_rows; i++){
     if( i>=n_head && i<n_head+n_side ) continue;
@@ -99,13 +100,53 @@ static void cover_add(struct cover *k, const struct graph_seg *s,
   }
 }
 
-static int seg_cover(struct coll *c, const struct graph_seg *s,
-                     struct cover *k){
+/* Codes are those of the blocks. */
+struct cover_codes {
+  struct vdb_graph_codes codes;
+  struct vdb_graph_coder *coder;
+  unsigned char *buf;
+  size_t stride;
+};
+static int cover_codes_begin(struct coll *c, struct graph_seg *s,
+                             struct cover_codes *k){
+  int rc;
+
+  memset(k, 0, sizeof(*k));
+  TRY( vdb_graph_codes_hold(c, s, &k->codes) );
+  if( k->codes.n==0 ) return VECDB_OK;
+  k->stride = vdb_graph_code_stride(s->g);
+  k->buf = vdb_malloc(k->stride);
+  if( k->buf==NULL ) TRY( VECDB_NOMEM );
+  TRY( vdb_graph_coder_create(s->g, &k->coder) );
+done:
+  return rc;
+}
+static void cover_codes_end(struct cover_codes *k){
+  vdb_graph_coder_destroy(k->coder);
+  vdb_free(k->buf);
+}
+static bool code_differs(const struct cover_codes *k, const struct vdb_graph *g,
+                         uint32_t row, const unsigned char *block){
+  uint32_t at = row - k->codes.first, n_max = (uint32_t)1<<k->codes.shift, n;
+  unsigned char *code, *fit;
+
+  if( k->coder==NULL || at>=k->codes.n ) return false;
+  n = k->codes.n - at/n_max*n_max;
+  code = vdb_graph_code_at(g, k->codes.base[at/n_max], n<n_max ? n : n_max,
+                           at%n_max, &fit);
+  vdb_graph_code_block(k->coder, block, k->buf, k->buf + k->stride-2);
+  return memcmp(k->buf, code, k->stride-2)!=0
+      || memcmp(k->buf + k->stride-2, fit, 2)!=0;
+}
+
+static int seg_cover(struct coll *c, struct graph_seg *s, struct cover *k){
   struct live_map *live = NULL;
+  struct cover_codes codes;
   uint32_t row;
   uint64_t key;
-  int rc = VECDB_OK;
+  int rc;
 
+  TRY( cover_codes_begin(c, s, &codes) );
   for(uint32_t i=0; i<s->info.n_slots; i++){
     const unsigned char *block = s->base[i>>s->info.shift] +
         (size_t)(i & ((1u<<s->info.shift)-1))*s->info.stride;
@@ -113,6 +154,7 @@ static int seg_cover(struct coll *c, const struct graph_seg *s,
     if( rc2==VECDB_NOTFOUND ) continue;          /* an empty block */
     if( rc2!=VECDB_OK ) k->n_bad++;
     else cover_add(k, s, row);
+    if( rc2==VECDB_OK ) k->n_bad += code_differs(&codes, s->g, row, block);
     if( s->row_of==NULL || i>=s->info.n_nodes ) continue;
     if( get_u32(block+GRAPHBLOCK_DUP)!=SLOT_NONE ) row = SLOT_NONE;
     k->n_bad += s->row_of[i]!=row;
@@ -124,6 +166,7 @@ static int seg_cover(struct coll *c, const struct graph_seg *s,
                     !vdb_bit_get(k->seen, at-s->first);
   }
 done:
+  cover_codes_end(&codes);
   vdb_live_unref(live);
   return rc;
 }
@@ -155,7 +198,7 @@ done:
 }
 
 static int seg_check_cover(struct coll *c, struct census *census,
-                           const struct graph_seg *s, const char *object){
+                           struct graph_seg *s, const char *object){
   struct cover k = { NULL, 0, 0 };
   int rc = VECDB_OK;
 
@@ -211,6 +254,10 @@ static int check_extents(struct coll *c, struct census *census){
       }
       for(uint32_t j=0; j<s->n_rows; j++){
         TRY( vdb_extent_check(c->p, census, s->rows[j], "rows of a graph") );
+      }
+      for(uint32_t j=0; j<s->n_codes; j++){
+        TRY( vdb_extent_check(c->p, census, s->code_head[j],
+                              "codes of a graph") );
       }
     }
   }

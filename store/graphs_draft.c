@@ -49,6 +49,7 @@ uint64_t vdb_drafts_bytes(const struct graph_drafts *d){
   for(size_t i=0; i<d->n; i++){
     const struct graph_out *o = &d->out[i];
     sz += o->header.n + o->row_of.n;
+    if( o->codes ) sz += (uint64_t)(o->end-o->first)*o->code_stride;
     for(size_t j=0; j<o->n_group; j++){
       if( o->group[j].blocks ) sz += (uint64_t)o->group[j].n*o->stride;
     }

@@ -68,6 +68,13 @@ int  vdb_gsearch_offer_all(struct gsearch *g, const struct graph_seg *s,
 int  vdb_gsearch_offer_side(struct gsearch *g, const struct graph_seg *s);
 int  vdb_gsearch_offer_hits(struct gsearch *g, const struct vdb_hit *hit,
                             size_t n);
+/* A row, by its stored vector. */
+int  vdb_gsearch_offer_slot(struct gsearch *g, slot_no slot);
+/* All rows of a graph that pass, its side list included, by their codes
+** (graphs_codes.c); vec: the query in the graph's space. *is_short: that cannot
+** be done. */
+int  vdb_gsearch_rank(struct gsearch *g, struct graph_seg *s,
+                      const float *vec, bool *is_short);
 /* The k first of what was offered. */
 void vdb_gsearch_take(struct gsearch *g, struct vdb_hit *hit, size_t *n_hit);
 /* All of it, in order; *hit is the caller's to free. */

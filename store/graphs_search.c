@@ -9,7 +9,9 @@
 **   its rows qualify, is asked again with twice the effort, four times (not
 **   one that is walked within a filter: there were few to find); then the
 **   caller searches exactly. So does a query that is no number in the
-**   graph's space: the zero vector under cosine, overflows.
+**   graph's space: the zero vector under cosine, overflows. Where rows have
+**   codes (graphs_codes.c) a walk within that finds too few, or gives up, goes
+**   on with those.
 **
 ** PLAN    store/plan.c.
 */
@@ -159,7 +161,7 @@ static int offer_distance(struct gsearch *g, float distance, slot_no slot){
 }
 
 /* The distance that users see, from the stored row. */
-static int offer_slot(struct gsearch *g, slot_no slot){
+int vdb_gsearch_offer_slot(struct gsearch *g, slot_no slot){
   const unsigned char *vec;
   struct vdb_query query;
   float key;
@@ -227,7 +229,7 @@ int vdb_gsearch_offer_all(struct gsearch *g, const struct graph_seg *s,
     if( hit[i].row<s->first || hit[i].row>=s->end ){
       return COLL_CORRUPT(g->c, "a graph names rows outside of its range");
     }
-    if( !(hit[i].d2<exact) ) rc = offer_slot(g, hit[i].row);
+    if( !(hit[i].d2<exact) ) rc = vdb_gsearch_offer_slot(g, hit[i].row);
     else{
       rc = offer_distance(g, vdb_key_distance(g->query.metric, hit[i].d2),
                           hit[i].row);
@@ -244,7 +246,7 @@ int vdb_gsearch_offer(struct gsearch *g, const struct graph_seg *s,
 int vdb_gsearch_offer_side(struct gsearch *g, const struct graph_seg *s){
   int rc = VECDB_OK;
   for(uint32_t i=0; i<s->n_side && rc==VECDB_OK; i++){
-    if( qualifies(g, s->side[i]) ) rc = offer_slot(g, s->side[i]);
+    if( qualifies(g, s->side[i]) ) rc = vdb_gsearch_offer_slot(g, s->side[i]);
   }
   return rc;
 }
@@ -308,6 +310,9 @@ static int graph_ask(struct gsearch *g, struct graph_seg *s, const float *vec,
   uint32_t n = 0;
   int rc = VECDB_OK;
 
+  if( g->plan->is_coded ){
+    return vdb_gsearch_rank(g, s, vec, is_short);
+  }
   vdb_gsearch_blocks(g, s, &b);
   TRY( vdb_gsearch_begin_walk(g, s, &l, &b) );
   TRY( vdb_gsearch_within(g, s, &in, &b) );
@@ -319,6 +324,11 @@ static int graph_ask(struct gsearch *g, struct graph_seg *s, const float *vec,
     g->ss->n_distance += stats.n_distance;
     vdb_search_note_walk(g->ss, &stats);
     n = vdb_gsearch_finite(hit, n);
+    if( g->plan->has_codes && b.within
+     && (stats.gave_up || vdb_gsearch_is_short(g, s, n)) ){
+      vdb_search_note_codes(g->ss);
+      return vdb_gsearch_rank(g, s, vec, is_short);
+    }
     *is_short = stats.gave_up
              || (!is_limited && vdb_gsearch_is_short(g, s, n));
     if( !*is_short ) break;

@@ -1,10 +1,11 @@
 /* graphs_write.c -- from what a build hands out to extents and a record.
 **
 ** ORDER   Groups of blocks in their order, then what was there is freed, then
-**   the extents of rows and the record: the same order, hence the same bytes,
+**   the extents of rows, of their codes, and the record: the same order, hence the same bytes,
 **   whether blocks were written as they came or waited as a draft. Groups that
 **   an insertion did not touch are named by both records and are not freed.
-** MEMORY  a draft: its blocks, and four bytes of each.
+** MEMORY  four bytes of each block and a code for each slot; a draft: its
+**   blocks, too.
 */
 #include "util/common.h"
 #include "store/graphs_write.h"
@@ -23,6 +24,7 @@ void vdb_graph_out_clear(struct graph_out *o){
   vdb_free(o->group);
   vdb_free(o->side);
   vdb_free(o->is_kept);
+  vdb_free(o->codes);
   vdb_str_clear(&o->header);
   vdb_str_clear(&o->row_of);
   memset(o, 0, sizeof(*o));
@@ -156,9 +158,10 @@ static int record_write(struct coll *c, const struct graph_out *o){
   int column = c->vec_col[o->v], rc;
   unsigned char key[GRAPHKEY_SIZE] = { 0 }, rec[GRAPHREC_SIZE] = { 0 };
   struct vdb_str val = VDB_STR_INIT, rows = VDB_STR_INIT;
-  uint32_t n_rows;
+  uint32_t n_rows, n_codes;
 
   TRY( rows_write(c, o, &rows, &n_rows) );
+  TRY( vdb_graph_codes_write(c, o, &rows, &n_codes) );
   key[GRAPHKEY_COLUMN] = (unsigned char)(column>>8);
   key[GRAPHKEY_COLUMN+1] = (unsigned char)column;
   put_key_u32(key+GRAPHKEY_FIRST, o->first);
@@ -169,6 +172,7 @@ static int record_write(struct coll *c, const struct graph_out *o){
   put_u32(rec+GRAPHREC_SZHEADER, (uint32_t)o->header.n);
   put_f32(rec+GRAPHREC_NORMMAX, o->norm_max);
   put_u32(rec+GRAPHREC_NROWS, n_rows);
+  put_u32(rec+GRAPHREC_NCODES, n_codes);
   put_u64(rec+GRAPHREC_BORN, c->s.graph_version+1);
   vdb_str_add(&val, rec, sizeof(rec));
   for(size_t i=0; i<o->n_group; i++) add_u32(&val, o->group[i].head);

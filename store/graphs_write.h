@@ -31,6 +31,8 @@ struct graph_out {
   uint32_t stride;
   struct vdb_str header;
   struct vdb_str row_of;               /* GRAPHREC.ROWS, by block */
+  unsigned char *codes;                /* GRAPHREC.CODES, by slot; NULL: none */
+  uint32_t code_stride;
   struct out_group *group;
   size_t   n_group, n_group_cap;
   /* What rows were added to, if is_kept: its groups that serve on. */
@@ -50,6 +52,13 @@ int  vdb_graph_out_blocks(struct coll *c, struct graph_out *o,
                           const void *blocks, uint32_t n, uint32_t stride);
 int  vdb_graph_out_keep(struct graph_out *o, const struct graph_seg *old,
                         uint32_t i_group);
+/* When all blocks and the header are there: the codes of its rows. old: what
+** rows were added to, or NULL. And, inside a change, into extents, whose numbers
+** are added to *heads. */
+int  vdb_graph_out_codes(struct coll *c, struct graph_out *o,
+                         struct graph_seg *old);
+int  vdb_graph_codes_write(struct coll *c, const struct graph_out *o,
+                           struct vdb_str *heads, uint32_t *n_extent);
 /* Inside a change, c->graphs is current, but for earlier calls of this: write
 ** what waits, free the graphs of the column that begin in o->first..hi-1, enter
 ** the record. Whether it fits in is the caller's to know. */

@@ -1,11 +1,13 @@
 /* plan.c -- how a search of k rows by graphs is done.
 **
-** Three ways, for n rows of which m qualify, share = m/n:
+** Four ways, for n rows of which m qualify, share = m/n:
 **
 **   exact    compare all m: cost_exact = m * (COST_ROW + bytes*COST_BYTE)
 **   through  walk through all rows, keep those that qualify, with the effort
 **            ef/share: for all rows, or nearly all; deletes count as a filter
 **   within   walk among those that qualify, over bridges (graph_filter.c)
+**   codes    compare the codes of all m, read those that may be among the
+**            nearest (graphs_codes.c), where graphs have codes
 **
 ** Walks are within from SHARE_THROUGH down, where the graph has what that needs
 ** (GRAPHREC.ROWS), also where walking through all rows would cost a little
@@ -14,7 +16,7 @@
 ** that plans are the same everywhere and at any time; they were measured once
 ** (bench/filtered.py). A walk within looks at the rows near the query first and
 ** may then give up: that is decided by what is counted there, with the same
-** costs (n_hop_exact).
+** costs (n_hop_exact), and it goes on by codes, or exactly.
 **
 ** Exact search is also taken when it is asked for (exact, recall 1, more recall
 ** than the calibration supports) and when fewer than EXACT_ROWS_MIN qualify.
@@ -28,6 +30,13 @@
 #define COST_BYTE_NS     0.022         /* .. each byte of it */
 #define COST_BLOCK_NS    20.0          /* graph: each block, and .. */
 #define COST_STRIDE_NS   0.19          /* .. each byte of it */
+#define COST_CODE_NS     2.0           /* codes: each row, and .. */
+#define COST_CODEBYTE_NS 0.04          /* .. each byte of its code, .. */
+#define COST_SCAN_NS     0.02          /* .. each row of the table, .. */
+#define COST_CODES_NS    3000.0        /* .. the query, .. */
+#define CODES_READ       80            /* .. so many rows, and .. */
+#define CODES_READ_K     3             /* .. so many for each result */
+#define CODES_RECALL_MAX 0.99          /* more is not asked of them */
 #define COST_EF          0.8           /* blocks by unit of ef, through all */
 #define SHARE_THROUGH    0.95          /* nearly all: walk through */
 #define RANGE_K          10u           /* a range is walked to as for so many */
@@ -60,6 +69,7 @@ static void plan_effort(const struct coll *c, int v,
     if( !(recall>0) ) recall = RECALL_DEFAULT;
     g = vdb_graph_plan_recall(s->g, (uint32_t)k, recall);
     p->ef = recall<1 ? g.ef : 0;
+    p->wanted = recall;
     p->stop = g.stop;
     p->recall = g.recall;
     return;
@@ -82,16 +92,37 @@ static bool has_rows(const struct graph_list *list){
   return true;
 }
 
-/* Expected costs of the three ways; p->ef and p->share are known. */
-static void plan_costs(const struct coll *c, int v, uint64_t n_match,
-                       struct graph_plan *p){
+static bool has_codes(const struct graph_list *list){
+  for(size_t i=0; i<list->n; i++) if( list->seg[i].n_codes==0 ) return false;
+  return true;
+}
+
+/* Of comparing the codes of n_match rows; `row` is the cost of reading one. */
+static double codes_cost(const struct coll *c, int v, uint64_t k,
+                         uint64_t n_match, double row){
+  double stride = vdb_graph_code_stride(largest(&c->graphs->list[v])->g);
+  double n = n_walked(c, v), m = (double)n_match;
+  double n_read = CODES_READ + CODES_READ_K*(double)k;
+
+  return (COST_CODES_NS + n*COST_SCAN_NS
+          + m*(COST_CODE_NS + stride*COST_CODEBYTE_NS)
+          + (n_read<m ? n_read : m)*row)/1000;
+}
+
+/* Expected costs of the ways; p->ef and p->share are known. */
+static void plan_costs(const struct coll *c, int v, uint64_t k,
+                       uint64_t n_match, struct graph_plan *p){
   const struct graph_list *list = &c->graphs->list[v];
-  double sz = c->schema->col[c->vec_col[v]].sz_vec, block;
-  double ef = p->ef/p->share;
+  double sz = c->schema->col[c->vec_col[v]].sz_vec, block, least;
+  double row = COST_ROW_NS + COST_BYTE_NS*sz, ef = p->ef/p->share;
 
   block = (COST_BLOCK_NS + COST_STRIDE_NS*largest(list)->info.stride)/1000;
-  p->cost_exact = (double)n_match*(COST_ROW_NS + COST_BYTE_NS*sz)/1000;
-  p->n_hop_exact = p->cost_exact/block;
+  least = p->cost_exact = (double)n_match*row/1000;
+  if( p->has_codes ){
+    p->cost_codes = codes_cost(c, v, k, n_match, row);
+    if( p->cost_codes<least ) least = p->cost_codes;
+  }
+  p->n_hop_exact = least/block;
   if( ef<=VDB_GRAPH_EF_MAX/2 ) p->cost_through = COST_EF*ef*block;
   if( has_rows(list) && p->share<SHARE_THROUGH ){
     p->cost_within = vdb_graph_filter_hops(p->ef, p->share)*block;
@@ -114,9 +145,18 @@ void vdb_graphs_plan(struct coll *c, int v, const struct graph_wish *wish,
   }
   if( p->ef<k ) p->ef = (uint32_t)k;
   p->share = (double)n_match/n_walked(c, v);
-  plan_costs(c, v, n_match, p);
+  p->has_codes = has_codes(&c->graphs->list[v])
+              && p->wanted<=CODES_RECALL_MAX;
+  plan_costs(c, v, k, n_match, p);
   p->is_within = p->cost_within>0;
   cost = p->is_within ? p->cost_within : p->cost_through;
+  if( p->cost_codes>0 && p->cost_codes<p->cost_exact && n_match>=2*k
+   && n_match>=EXACT_ROWS_MIN && (cost==0 || p->cost_codes<cost) ){
+    p->use_graph = p->is_coded = true;
+    p->is_within = false;
+    p->why = "codes are compared fast";
+    return;
+  }
   if( n_match<EXACT_ROWS_MIN || n_match<2*k || cost==0 ||
       p->cost_exact<cost ){
     p->ef = 0;

@@ -337,15 +337,25 @@ void vdb_search_note_walk(struct session *ss,
   if( w->gave_up ) ss->last.why = "near the query too few rows qualify";
 }
 
+void vdb_search_note_codes(struct session *ss){
+  ss->last.plan = "graph over bridges, then codes";
+  ss->last.n_switch++;
+}
+
 static void note_plan(struct session *ss, const struct graph_plan *p){
   ss->last.why = p->why;
   ss->last.cost_exact = p->cost_exact;
   ss->last.cost_through = p->cost_through;
   ss->last.cost_within = p->cost_within;
+  ss->last.cost_codes = p->cost_codes;
   if( !p->use_graph ) return;
+  ss->last.recall = p->recall;
+  if( p->is_coded ){
+    ss->last.plan = "codes";
+    return;
+  }
   ss->last.plan = p->is_within ? "graph over bridges" : "graph";
   ss->last.ef = p->ef;
-  ss->last.recall = p->recall;
 }
 
 /* What graphs found is not enough: all rows are compared. */
@@ -382,8 +392,12 @@ static int search_graphs(struct session *ss, struct coll *c,
   if( ss->last.n_switch==0 ) note_plan(ss, &plan);
   if( !plan.use_graph ) return VECDB_OK;
   *used = true;
-  if( nq==1 ){
-    TRY( vdb_graphs_search(ss, c, r, &p, &plan, queries, hit, n_hit) );
+  if( nq==1 || plan.is_coded ){
+    for(size_t i=0; i<nq; i++){
+      TRY( vdb_graphs_search(ss, c, r, &p, &plan,
+                             (const char*)queries + i*stride, hit + i*p.k,
+                             &n_hit[i]) );
+    }
   }else{
     TRY( vdb_graphs_batch(ss, c, r, &p, &plan, queries, stride, nq, hit,
                           n_hit) );

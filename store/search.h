@@ -84,6 +84,8 @@ int  vdb_search_batch(struct session *ss, struct coll *c,
 /* Add what a walk did to the note of the last search. */
 struct vdb_graph_stats;
 void vdb_search_note_walk(struct session *ss, const struct vdb_graph_stats *w);
+/* A walk found too few: the codes of all rows that pass are compared. */
+void vdb_search_note_codes(struct session *ss);
 
 /* What options say of approximate indexes. */
 void vdb_search_wish(const vecdb_search_options *opt, struct graph_wish *w);

@@ -33,7 +33,7 @@ struct search_note {
   uint32_t n_far;              /* walks for which the filter was far away */
   uint32_t n_switch;           /* times that a search went on exactly */
   double share_near;           /* of rows near the query; 0: not looked at */
-  double cost_exact, cost_through, cost_within;   /* as in graph_plan */
+  double cost_exact, cost_through, cost_within, cost_codes; /* as in graph_plan */
 };
 
 struct session {
