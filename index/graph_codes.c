@@ -13,9 +13,10 @@
 **          angle of r and x. So `low`, some of them below the estimate,
 **          leaves out hardly any row that is nearer than it seems. tan follows
 **          from f; a straight line is at or above it where rows are:
-**            1 bit   sqrt((f/2)^2 - 1)      f = 2*(1+i/32)
-**            2 bits  sqrt((f/1.06)^2 - 1)   f = 1+i/32
-**          (1.06: a Gaussian row, whose codes have a norm of sqrt(dims)/1.06.)
+**            1 bit   sqrt((f/2)^2 - 1)      f = 2*(1+i/20)
+**            2 bits  sqrt((f/1.06)^2 - 1)   f = 0.8*(1+i/20)
+**          (1.06: a Gaussian row, whose codes have a norm of sqrt(dims)/1.06;
+**          there the line is what the mean row and those of projections need.)
 ** BYTES    First the codes of all rows, then the two bytes of each: a code that
 **          is a power of two lies in one line of a cache.
 ** KEPT     A row stays unless `low` is above the k-th least of what rows may be
@@ -28,11 +29,14 @@
 #include "util/mem.h"
 
 #define TWO_BITS_MAX   192u     /* dimensions with two bits each */
-#define FIT_STEPS      32
+#define FIT_STEPS      20       /* of i, until f is twice as large */
+#define FIT_MAX        31
+#define FIT_BASE_1     2.0f
+#define FIT_BASE_2     0.8f
 #define TAN_1          0.382f   /* of i = 0, .. */
-#define TAN_1_STEP     0.046f   /* .. and each step */
-#define TAN_2          0.14f
-#define TAN_2_STEP     0.0538f
+#define TAN_1_STEP     0.0736f   /* .. and each step */
+#define TAN_2          0.1f
+#define TAN_2_STEP     0.037f
 #define BLOCK_ROWS     64       /* requested ahead */
 #define CANDIDATES_MIN 1024u
 #define SEEDS_EXTRA    6u       /* and a quarter of k, put first */
@@ -42,7 +46,7 @@ static int code_bits(const struct vdb_graph *g){
 }
 /* f of i = 0. */
 static float fit_base(const struct vdb_graph *g){
-  return code_bits(g)==1 ? 2.0f : 1.0f;
+  return code_bits(g)==1 ? FIT_BASE_1 : FIT_BASE_2;
 }
 static uint32_t code_bytes(const struct vdb_graph *g){
   return g->dims_code/8*(uint32_t)code_bits(g);
@@ -102,7 +106,7 @@ static uint16_t fit_encode(const struct vdb_graph *g, float n2, float resc){
   if( !(norm>=0x1p-30f && norm<=0x1p31f) || !(resc<0) ) return VDB_RANK_NONE;
   f = -resc/(2*norm)*sqrtf((float)g->dims_code)/fit_base(g);
   f = (f - 1)*FIT_STEPS + 0.5f;
-  if( !(f>=0 && f<FIT_STEPS) ) return VDB_RANK_NONE;
+  if( !(f>=0 && f<FIT_MAX+1) ) return VDB_RANK_NONE;
   step = (int)f;
   memcpy(&word, &norm, 4);
   return (uint16_t)(((word>>18) - (96u<<5))<<5 | (uint32_t)step);
@@ -235,44 +239,60 @@ done:
   return rc;
 }
 
-/* Bits of word w that are rows of the codes and pass. */
-static uint64_t word_rows(const struct vdb_graph_codes *c,
-                          const uint64_t *filter, size_t w){
-  size_t end = (size_t)c->first + c->n;
-  uint64_t m = filter[w];
-  if( w==c->first/64 ) m &= ~(uint64_t)0<<(c->first%64);
-  if( w==end/64 ) m &= ((uint64_t)1<<(end%64)) - 1;
+/* Rows lo..hi-1 among those of word w. */
+static uint64_t word_cut(uint64_t m, size_t w, size_t lo, size_t hi){
+  if( w==lo/64 ) m &= ~(uint64_t)0<<(lo%64);
+  if( w==hi/64 ) m &= ((uint64_t)1<<(hi%64)) - 1;
   return m;
 }
 
-/* A block is compared when the one after it has been requested. */
-static int rows_rank(struct graph_ranking *k, const struct vdb_graph_codes *c,
-                     const uint64_t *filter){
-  size_t end = (size_t)c->first + c->n, sz = code_bytes(k->g);
-  uint32_t mask = ((uint32_t)1<<c->shift) - 1;
-  struct rank_block b[2];
-  int now = 0, rc = VECDB_OK;
-  memset(b, 0, sizeof(b));
-  for(size_t w=c->first/64; w<=(end-1)/64; w++){
-    for(uint64_t m=word_rows(c, filter, w); m; m &= m-1){
-      uint32_t row = (uint32_t)(64*w) + (uint32_t)__builtin_ctzll(m);
-      uint32_t at = row - c->first, n = c->n - (at & ~mask);
-      const uint8_t *base = c->base[at>>c->shift];
-      struct rank_block *p = &b[now];
-      at &= mask;
-      n = n<=mask ? n : mask+1;                  /* in this extent */
-      for(size_t i=0; i<sz; i+=64) __builtin_prefetch(base + at*sz + i);
-      p->code[p->n] = base + at*sz;
-      p->fit[p->n] = get_u16(base + n*sz + 2*(size_t)at);
-      p->row[p->n++] = row;
-      if( p->n<BLOCK_ROWS ) continue;
-      now = !now;
-      TRY( block_rank(k, &b[now]) );
-      b[now].n = 0;
+/* The rows lo..hi-1, whose n codes are at `codes`. A block is compared when the
+** one after it has been requested; what is not full waits for the next extent. */
+static int extent_rank(struct graph_ranking *k, const uint8_t *codes,
+                       const uint64_t *filter, size_t lo, size_t hi,
+                       struct rank_block **now, struct rank_block **last){
+  const size_t sz = code_bytes(k->g);
+  const uint8_t *fits = codes + (hi-lo)*sz;
+  struct rank_block *b = *now;
+  uint32_t n = b->n;
+  int rc = VECDB_OK;
+  for(size_t w=lo/64; w<=(hi-1)/64; w++){
+    for(uint64_t m=word_cut(filter[w], w, lo, hi); m; m &= m-1){
+      size_t row = 64*w + (size_t)__builtin_ctzll(m);
+      const uint8_t *code = codes + (row-lo)*sz;
+      __builtin_prefetch(code);
+      for(size_t i=64; i<sz; i+=64) __builtin_prefetch(code+i);
+      b->code[n] = code;
+      b->fit[n] = get_u16(fits + 2*(row-lo));
+      b->row[n++] = (uint32_t)row;
+      if( VDB_LIKELY(n<BLOCK_ROWS) ) continue;
+      b->n = n;
+      TRY( block_rank(k, *last) );
+      *now = *last;
+      *last = b;
+      b = *now;
+      n = 0;
     }
   }
-  TRY( block_rank(k, &b[!now]) );
-  TRY( block_rank(k, &b[now]) );
+done:
+  b->n = n;
+  return rc;
+}
+
+static int rows_rank(struct graph_ranking *k, const struct vdb_graph_codes *c,
+                     const uint64_t *filter){
+  struct rank_block b[2], *now = &b[0], *last = &b[1];
+  uint32_t n_max = (uint32_t)1<<c->shift;
+  int rc = VECDB_OK;
+  memset(b, 0, sizeof(b));
+  for(uint32_t at=0; at<c->n; at+=n_max){
+    uint32_t n = c->n-at<n_max ? c->n-at : n_max;
+    size_t lo = (size_t)c->first + at;
+    TRY( extent_rank(k, c->base[at>>c->shift], filter, lo, lo+n, &now,
+                     &last) );
+  }
+  TRY( block_rank(k, last) );
+  TRY( block_rank(k, now) );
 done:
   return rc;
 }

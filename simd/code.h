@@ -150,7 +150,7 @@ struct vdb_code_bound {
 ** mantissa of its norm, then 5 bits of a factor,
 **   norm  from 2^-31 to 2^32, rounded to the middle of what these bits are cut
 **         off from
-**   fit   f = base*(1 + i/32): norm*sqrt(dims)/<x,r> with x of CODES
+**   fit   f = base*(1 + i/20): norm*sqrt(dims)/<x,r> with x of CODES
 ** and VDB_RANK_NONE where that does not suit. With ip the product of the code
 ** with the signed bytes of a query,
 **   est = norm*(norm - f*(delta*ip + kappa)) + g_add

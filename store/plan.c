@@ -18,6 +18,9 @@
 ** may then give up: that is decided by what is counted there, with the same
 ** costs (n_hop_exact), and it goes on by codes, or exactly.
 **
+** Codes are taken even where a walk would cost a little less: what they cost
+** does not depend on how the filter lies to the query, and they find nearly all.
+**
 ** Exact search is also taken when it is asked for (exact, recall 1, more recall
 ** than the calibration supports) and when fewer than EXACT_ROWS_MIN qualify.
 */
@@ -30,12 +33,13 @@
 #define COST_BYTE_NS     0.022         /* .. each byte of it */
 #define COST_BLOCK_NS    20.0          /* graph: each block, and .. */
 #define COST_STRIDE_NS   0.19          /* .. each byte of it */
-#define COST_CODE_NS     2.0           /* codes: each row, and .. */
-#define COST_CODEBYTE_NS 0.04          /* .. each byte of its code, .. */
+#define COST_CODE_NS     1.8           /* codes: each row, and .. */
+#define COST_CODEBYTE_NS 0.02          /* .. each byte of its code, .. */
 #define COST_SCAN_NS     0.02          /* .. each row of the table, .. */
-#define COST_CODES_NS    3000.0        /* .. the query, .. */
+#define COST_CODES_NS    4000.0        /* .. the query, .. */
 #define CODES_READ       80            /* .. so many rows, and .. */
 #define CODES_READ_K     3             /* .. so many for each result */
+#define CODES_PREFERRED  1.5           /* to a walk that costs so much less */
 #define CODES_RECALL_MAX 0.99          /* more is not asked of them */
 #define COST_EF          0.8           /* blocks by unit of ef, through all */
 #define SHARE_THROUGH    0.95          /* nearly all: walk through */
@@ -146,12 +150,12 @@ void vdb_graphs_plan(struct coll *c, int v, const struct graph_wish *wish,
   if( p->ef<k ) p->ef = (uint32_t)k;
   p->share = (double)n_match/n_walked(c, v);
   p->has_codes = has_codes(&c->graphs->list[v])
-              && p->wanted<=CODES_RECALL_MAX;
+              && p->wanted<=CODES_RECALL_MAX && p->share<SHARE_THROUGH;
   plan_costs(c, v, k, n_match, p);
   p->is_within = p->cost_within>0;
   cost = p->is_within ? p->cost_within : p->cost_through;
   if( p->cost_codes>0 && p->cost_codes<p->cost_exact && n_match>=2*k
-   && n_match>=EXACT_ROWS_MIN && (cost==0 || p->cost_codes<cost) ){
+   && n_match>=EXACT_ROWS_MIN && (cost==0 || p->cost_codes<CODES_PREFERRED*cost) ){
     p->use_graph = p->is_coded = true;
     p->is_within = false;
     p->why = "codes are compared fast";
