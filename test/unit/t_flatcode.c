@@ -587,3 +587,43 @@ TEST(flatcode__progress_can_end_a_search){
   CHECK_U64(0, n);
   world_clear(&w);
 }
+
+TEST(flatcode__coders_survive_running_out_of_memory){
+  struct vdb_mem_stats before, after;
+  struct flat_coder *coder = NULL;
+  static float rows[100*96], centre[96];
+  struct vdb_rng r;
+  int rc = VECDB_NOMEM;
+  uint64_t i;
+  vdb_rng_init(&r, vt_seed());
+  for(size_t j=0; j<VDB_ARRAY_LEN(rows); j++){
+    rows[j] = (float)vdb_rng_gauss(&r);
+  }
+  vdb_mem_stats(&before);
+  for(i=1; rc!=VECDB_OK; i++){
+    vdb_mem_fail_at(i, false);
+    rc = vdb_flat_code_centre(VECDB_COSINE, VECDB_F32, 96, rows, 384, 100,
+                              centre);
+    if( rc==VECDB_OK ){
+      rc = vdb_flat_coder_create(VECDB_COSINE, VECDB_F32, 96, 6, centre,
+                                 &coder);
+    }
+    vdb_mem_fail_at(0, false);
+    if( rc!=VECDB_OK ) CHECK_RC(VECDB_NOMEM, rc);
+    CHECK((rc==VECDB_OK)==(coder!=NULL));
+    vdb_flat_coder_unref(coder);
+    vdb_mem_stats(&after);
+    CHECK_U64(before.sz_now, after.sz_now);
+  }
+  CHECK_U64(8, i);                               /* six places and none */
+}
+
+TEST(flatcode__says_what_it_is_for){
+  CHECK(vdb_flat_code_fits(VECDB_L2, VECDB_F32, 96));
+  CHECK(vdb_flat_code_fits(VECDB_IP, VECDB_F16, 96));
+  CHECK(vdb_flat_code_fits(VECDB_COSINE, VECDB_BF16, 96));
+  CHECK(!vdb_flat_code_fits(VECDB_L1, VECDB_F32, 96));
+  CHECK(!vdb_flat_code_fits(VECDB_L2, VECDB_I8, 96));
+  CHECK(!vdb_flat_code_fits(VECDB_L2, VECDB_F32, FLAT_CODE_DIM_MIN-1));
+  CHECK(!vdb_flat_code_fits(VECDB_L2, VECDB_F32, VDB_DIM_MAX+1));
+}

@@ -421,6 +421,31 @@ TEST(graph_damage__chains_that_lead_astray_are_told){
   damaged_free(&d);
 }
 
+/* Far along the chain, where a search for a few neighbours does not come. */
+TEST(graph_damage__long_chains_are_followed_to_the_end){
+  struct vdb_graph_range range = { 1e-3f, 20, -1, 1, 1e9, SIZE_MAX };
+  struct vdb_graph_found f = { 0 };
+  struct vdb_graph_stats st;
+  struct damaged d;
+  uint32_t at, wrong[4];
+  damaged_make(&d, false);
+  at = chain_head(&d.m);
+  for(int i=0; i<20; i++) at = block_next(&d.m, at);
+  wrong[0] = D_ROWS;
+  wrong[1] = 0;                                  /* a node */
+  wrong[2] = at;
+  wrong[3] = block_next(&d.m, at);
+  for(int i=0; i<4; i++){
+    put_u32(built_block(&d.m, at)+GRAPHBLOCK_DUP, wrong[i]);
+    block_reseal(&d.m, at);
+    CHECK_RC(i<3 ? VECDB_CORRUPT_INDEX : VECDB_OK,
+             vdb_graph_within_distance(d.m.s, &d.m.b, d.r.x, &range, &f, &st));
+  }
+  CHECK_U64(D_EQUAL, f.n);
+  vdb_free(f.hit);
+  damaged_free(&d);
+}
+
 /* A chain that ends early loses rows; two that share members give them twice. */
 TEST(graph_damage__chains_that_lose_or_share_members_are_found){
   struct vdb_graph_report rep;

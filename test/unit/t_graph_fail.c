@@ -109,7 +109,7 @@ static unsigned trial_sweep(struct trial *t, enum fail what, int want,
   t->what = what;
   vdb_mem_stats(&before);
   for(t->at=1; rc!=VECDB_OK; t->at+=1+(step ? t->at/step : 0)){
-    if( what==FAIL_MEMORY ) vdb_mem_fail_at(t->at, true);
+    if( what==FAIL_MEMORY ) vdb_mem_fail_at(t->at, false);
     rc = trial_run(t);
     vdb_mem_fail_at(0, false);
     if( rc!=VECDB_OK && !CHECK_RC(want, rc) ) break;
@@ -174,7 +174,7 @@ TEST(graph_fail__measurements){
 TEST(graph_fail__the_choice_of_floats){
   struct trial x = { .rows = clusters_make(500, 300, 22),
                      .o = { TRIAL_OPTS } };
-  CHECK(trial_sweep(&x, FAIL_MEMORY, VECDB_NOMEM, 6)>20);
+  CHECK(trial_sweep(&x, FAIL_MEMORY, VECDB_NOMEM, 30)>20);
   CHECK(trial_sweep(&x, FAIL_FETCH, VECDB_IOERR_READ, 3)>5);
   CHECK(trial_sweep(&x, FAIL_PROGRESS, VECDB_INTERRUPT, 4)>=2);
   vdb_free(x.rows.x);
@@ -189,7 +189,8 @@ TEST(graph_fail__insertions){
   struct built m;
   for(uint32_t i=0; i<150; i+=10) memcpy(r.x+i*8, r.x, 32);
   build(&m, &r, &o);
-  for(int purge=0; purge<2; purge++){
+  for(int purge=0; purge<3; purge++){            /* 2: all equal ones go */
+    for(uint32_t i=0; purge==2 && i<150; i+=10) vdb_bit_clear(live, i);
     struct trial x = { .rows = rows_make(MADE_FLOATS, 40, 8, 25), .o = o,
                        .before = &m, .live = purge ? live : NULL,
                        .n_old = 150 };
@@ -256,6 +257,10 @@ static void bits_close(struct bits_build *t){
   vdb_graph_calib_end(t->calib);
   vdb_graph_build_clear(&t->b);
 }
+static int stop_at_once(void *arg, double done){
+  VDB_UNUSED(arg);
+  return done>=0;
+}
 static uint64_t mem_calls(void){
   struct vdb_mem_stats st;
   vdb_mem_stats(&st);
@@ -275,17 +280,52 @@ TEST(graph_fail__the_choice_of_bits){
   REQUIRE(x.b.g->bits!=2);                       /* another was taken */
   bits_close(&x);
   bits_build(&x, &r);
-  for(uint64_t at=1; at<=n_call; at = at<24 || at+20>=n_call ? at+1
+  for(uint64_t at=1; at<=n_call; at = at<48 || at+20>=n_call ? at+1
                                                             : n_call-20){
     unsigned char *block = x.b.piece.at[0];
-    vdb_mem_fail_at(at, true);
+    vdb_mem_fail_at(at, false);
     CHECK_RC(VECDB_NOMEM, vdb_graph_choose_bits(&x.b, x.calib));
     vdb_mem_fail_at(0, false);
     CHECK_U64(2, x.b.g->bits);
     CHECK(x.b.piece.at[0]==block);
   }
+  x.sink.progress = stop_at_once;
+  CHECK_RC(VECDB_INTERRUPT, vdb_graph_choose_bits(&x.b, x.calib));
+  x.sink.progress = NULL;
+  CHECK_U64(2, x.b.g->bits);
   CHECK_RC(VECDB_OK, vdb_graph_choose_bits(&x.b, x.calib));
   CHECK(x.b.g->bits!=2);
+  bits_close(&x);
+  vdb_free(r.x);
+}
+
+/* A width is not tried for which there is no memory besides. */
+TEST(graph_fail__widths_that_do_not_fit_are_not_tried){
+  struct rows r = rows_make(MADE_FLOATS, 2000, 64, 26);
+  static const uint64_t sz[] = { 1, 4000000, 1u<<31 };
+  uint64_t n_tried[3];
+  struct bits_build x;
+  for(int i=0; i<3; i++){
+    bits_build(&x, &r);
+    x.o.sz_memory = sz[i];
+    n_tried[i] = mem_calls();
+    REQUIRE_RC(VECDB_OK, vdb_graph_choose_bits(&x.b, x.calib));
+    n_tried[i] = mem_calls() - n_tried[i];
+    CHECK(i==2 || x.b.g->bits==2);
+    bits_close(&x);
+  }
+  CHECK(n_tried[0]==n_tried[1] && n_tried[1]<n_tried[2]);
+  bits_build(&x, &r);
+  CHECK(vdb_graph_bits_tried(&x.b));
+  x.o.bits = 2;
+  CHECK(!vdb_graph_bits_tried(&x.b));
+  x.o.bits = 0;
+  x.o.no_calibration = true;
+  CHECK(!vdb_graph_bits_tried(&x.b));
+  x.o.n_router = 0;
+  CHECK(vdb_graph_bits_tried(&x.b));
+  x.b.is_probe = true;
+  CHECK(!vdb_graph_bits_tried(&x.b));
   bits_close(&x);
   vdb_free(r.x);
 }
@@ -383,7 +423,7 @@ TEST(graph_fail__checks_and_measurements){
   build(&m, &r, &o);
   vdb_mem_stats(&before);
   for(uint64_t at=1; rc!=VECDB_OK; at++){
-    vdb_mem_fail_at(at, true);
+    vdb_mem_fail_at(at, false);
     rc = examine(&m);
     vdb_mem_fail_at(0, false);
     CHECK(rc==VECDB_OK || rc==VECDB_NOMEM);

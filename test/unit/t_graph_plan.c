@@ -72,3 +72,13 @@ TEST(graph_plan__does_with_a_table_of_ten){
   CHECK_U64(0, vdb_graph_plan_recall(&g, 10, .5).ef);
   CHECK_U64(0, vdb_graph_plan_recall(&g, 50, .5).ef);
 }
+
+/* A candidate more than neighbours is the least; more than there may be are none. */
+TEST(graph_plan__stays_within_what_a_walk_can_do){
+  struct vdb_graph g;
+  memset(&g, 0, sizeof(g));
+  cal_add(&g, 10, 10, .5f);
+  CHECK_U64(110, vdb_graph_plan_recall(&g, 100, .5).ef);
+  CHECK_U64(64900, vdb_graph_plan_recall(&g, 59000, .5).ef);
+  CHECK_U64(0, vdb_graph_plan_recall(&g, 65000, .5).ef);
+}

@@ -196,10 +196,10 @@ TEST(graph_shapes__queries_of_any_size_are_answered){
   }
 }
 
-/* Rows that are all the same have no spread to quantise. */
-TEST(graph_shapes__equal_rows_have_quantised_bytes){
+/* Rows that are all the same have no spread to quantise, and no axes. */
+static void equal_rows(uint32_t prefix){
   struct rows r = rows_make(MADE_FLOATS, 80, 70, 68);
-  struct vdb_graph_opts o = { QUICK, .nav = VDB_NAV_SQ8 };
+  struct vdb_graph_opts o = { QUICK, .nav = VDB_NAV_SQ8, .prefix = prefix };
   struct vdb_graph_search p = { 80, 80, -1 };
   struct vdb_graph_hit hit[80];
   struct built m;
@@ -211,6 +211,51 @@ TEST(graph_shapes__equal_rows_have_quantised_bytes){
   CHECK_U64(80, n);
   built_close(&m);
   vdb_free(r.x);
+}
+TEST(graph_shapes__equal_rows_have_quantised_bytes){ equal_rows(0); }
+TEST(graph_shapes__equal_rows_have_a_projection){ equal_rows(64); }
+
+/* Quantised rows of many dimensions: what is found within a distance is all
+** within it but for the error of a row. */
+TEST(graph_shapes__quantised_rows_are_found_within_a_distance){
+  struct rows r = rows_make(MADE_FLOATS, 300, 80, 73);
+  struct vdb_graph_opts o = { QUICK, .nav = VDB_NAV_SQ8 };
+  struct vdb_graph_range range = { 150, 60, -1, 2, 1e9, SIZE_MAX };
+  struct vdb_graph_found f = { 0 };
+  struct vdb_graph_stats st;
+  uint32_t n = 0;
+  struct built m;
+  build(&m, &r, &o);
+  REQUIRE_RC(VECDB_OK, vdb_graph_within_distance(m.s, &m.b, r.x, &range, &f,
+                                                 &st));
+  for(uint32_t i=0; i<300; i++) n += d2_of(&r, i, r.x)<=150;
+  CHECK(n>20 && f.n>=n-n/20);
+  for(size_t i=0; i<f.n; i++){
+    CHECK(sqrt(d2_of(&r, f.hit[i].row, r.x))
+          <=sqrt(150) + 2*(double)f.hit[i].err);
+  }
+  vdb_free(f.hit);
+  built_close(&m);
+  vdb_free(r.x);
+}
+
+TEST(graph_shapes__lists_of_any_length_are_sorted){
+  enum { N = 3000 };
+  static struct graph_near a[N];
+  static const uint32_t n[] = { 0, 1, 40, 2000, 2001, N };
+  struct vdb_rng g;
+  vdb_rng_init(&g, vt_seed());
+  for(size_t k=0; k<VDB_ARRAY_LEN(n); k++){
+    for(uint32_t i=0; i<n[k]; i++){
+      a[i].d2 = (float)vdb_rng_below(&g, 500);
+      a[i].slot = vdb_rng_below(&g, 1u<<30);
+    }
+    vdb_graph_near_sort(a, n[k]);
+    for(uint32_t i=1; i<n[k]; i++){
+      CHECK(a[i-1].d2<a[i].d2
+            || (a[i-1].d2==a[i].d2 && a[i-1].slot<=a[i].slot));
+    }
+  }
 }
 
 /* ---- Edges from elsewhere ------------------------------------------------ */
@@ -301,6 +346,7 @@ TEST(graph_shapes__walks_within_find_what_passes){
       if( n_pass<20 ) continue;
       for(uint32_t j=0; far && j<20; j++) q.x[j*D] = -2;
       m.b.within = &within;
+      m.g->reuse = (uint32_t)i%3;      /* what of candidates met again: as asked */
       CHECK(recall_of(&m, &q, 60, pass)>=(far ? 0.6 : 0.9));
     }
   }

@@ -212,3 +212,63 @@ TEST(kmeans__memory_that_fails){
   vdb_mem_stats(&after);
   CHECK_U64(before.sz_now, after.sz_now);
 }
+
+static int kmeans_stop(void *arg, double done){
+  int *n_left = arg;
+  CHECK(done>=0 && done<=1);
+  return (*n_left)--==0;
+}
+
+TEST(kmeans__can_be_interrupted){
+  struct vdb_kmeans p = task(N, K);
+  float centroid[K*D];
+  uint32_t list[N], n_round = 9;
+  int rc = VECDB_INTERRUPT, n_stopped = 0;
+  fill(vt_seed(), 9);
+  for(int at=0; rc!=VECDB_OK && at<20; at++){
+    int n_left = at;
+    p.progress = kmeans_stop;
+    p.arg = &n_left;
+    memcpy(centroid, first, sizeof(first));
+    rc = vdb_kmeans_run(&p, centroid, list, &n_round);
+    if( rc!=VECDB_OK ) CHECK_RC(VECDB_INTERRUPT, rc);
+    n_stopped += rc!=VECDB_OK;
+  }
+  CHECK_RC(VECDB_OK, rc);
+  CHECK(n_stopped>=2);
+}
+
+/* What a plugin says is not trusted. */
+static int assign_beyond(void *arg, const float *centroid, uint32_t *list){
+  VDB_UNUSED(centroid);
+  for(int i=0; i<N; i++) list[i] = 0;
+  list[N-1] = *(uint32_t*)arg;
+  return VECDB_OK;
+}
+
+TEST(kmeans__lists_that_are_none_are_refused){
+  struct vdb_kmeans p = task(N, K);
+  float centroid[K*D];
+  uint32_t list[N], wrong[] = { K, UINT32_MAX };
+  fill(vt_seed(), 9);
+  p.assign = assign_beyond;
+  for(int i=0; i<2; i++){
+    p.arg = &wrong[i];
+    memcpy(centroid, first, sizeof(first));
+    CHECK_RC(VECDB_INTERNAL, vdb_kmeans_run(&p, centroid, list, NULL));
+  }
+}
+
+/* Rows of zeros have no direction: their centroid stays where it is. */
+TEST(kmeans__zeros_are_not_scaled){
+  struct vdb_kmeans p = task(40, 2);
+  float centroid[2*D] = { 0 };
+  uint32_t list[N];
+  memset(rows, 0, 40*D*sizeof(float));
+  for(int i=20; i<40; i++) rows[i*D] = (float)i;
+  centroid[D] = 1;
+  p.is_unit = true;
+  CHECK_RC(VECDB_OK, vdb_kmeans_run(&p, centroid, list, NULL));
+  for(int j=0; j<D; j++) CHECK_DBL(0, centroid[j], 0);
+  CHECK_DBL(1, (double)vdb_norm2(VECDB_F32, centroid+D, D), 1e-6);
+}
