@@ -70,6 +70,7 @@ static int table_alloc(void *pp, size_t n, size_t sz){
   void *p;
   /* Both are below 2^18 (vdb_graph_layout, ROUTER_MAX), or there are as many
   ** bytes in the header that is read. */
+  VDB_UNUSED(fits);                      /* where NEVER is a constant */
   if( VDB_NEVER(!fits) ) return VECDB_NOMEM;
   p = vdb_malloc_aligned(all + 64);
   if( p==NULL ) return VECDB_NOMEM;
