@@ -232,7 +232,6 @@ int vdb_freelist_store(struct pager *p, const struct free_list *fl){
   for(size_t k=0; k<fl->n; k++) n_free += fl->run[k].n;
   put_u32(root->data + ROOT_FREE, fl->n_trunk ? fl->trunk[0] : 0);
   put_u64(root->data + ROOT_NFREE, n_free);
-  put_u32(root->data + ROOT_NPAGE, p->n_page);
 done:
   vdb_page_unpin(p, root);
   return rc;
@@ -253,6 +252,18 @@ done:
 
 /* ---- trimming the end of the file ---------------------------------------- */
 
+static int n_page_lower(struct pager *p, page_no n_page){
+  struct page *root = NULL;
+  int rc = VECDB_OK;
+
+  TRY( vdb_root_write(p, &root) );
+  p->n_page = n_page;
+  put_u32(root->data + ROOT_NPAGE, n_page);
+done:
+  vdb_page_unpin(p, root);
+  return rc;
+}
+
 /* Everything free as runs, trunks included, sorted and merged; then drop what
 ** lies at the end and choose new trunks from the front. */
 static int free_list_trim(struct pager *p, struct free_list *fl,
@@ -269,7 +280,7 @@ static int free_list_trim(struct pager *p, struct free_list *fl,
   last = fl->n ? &fl->run[fl->n-1] : NULL;
   *trimmed = last && last->start+last->n==p->n_page;
   if( !*trimmed ) goto done;
-  p->n_page = last->start;
+  TRY( n_page_lower(p, last->start) );
   fl->n--;
   fl->n_trunk = 0;
   while( fl->n-i>fl->n_trunk*n_max ){

@@ -95,6 +95,14 @@ static int header_check(struct fstore *fs, const unsigned char *b,
                        name, (unsigned long long)h->txid,
                        (unsigned long long)h->seq);
   }
+  if( h->flags & ~(HEADER_CHECKPOINTING|HEADER_CREATING) ){
+    return VDB_CORRUPT(fs->err, "cannot open %s: flags 0x%x", name, h->flags);
+  }
+  if( (h->flags & HEADER_CHECKPOINTING) && h->target<=h->txid ){
+    return VDB_CORRUPT(fs->err, "cannot open %s: a checkpoint from transaction "
+                       "%llu to %llu", name, (unsigned long long)h->txid,
+                       (unsigned long long)h->target);
+  }
   if( h->pg_root!=first_page(n) || h->n_page<=h->pg_root ){
     return VDB_CORRUPT(fs->err, "cannot open %s: root page %u of %u, expected "
                        "%u", name, h->pg_root, h->n_page, first_page(n));

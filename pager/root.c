@@ -20,12 +20,21 @@ int vdb_root_page(struct pager *p, struct page **out){
   return vdb_page_get(p, p->store->pg_first, PAGE_ROOT, out);
 }
 
-/* Pin the root and make it writable. */
+/* Pin the root and make it writable. A root that counts other pages than the
+** snapshot has is not built upon; reading such a file does no harm. */
 int vdb_root_write(struct pager *p, struct page **out){
+  page_no n_page;
   int rc = VECDB_OK;
 
   *out = NULL;
   TRY( vdb_root_page(p, out) );
+  n_page = get_u32((*out)->data + ROOT_NPAGE);
+  if( n_page!=p->n_page ){
+    rc = VDB_CORRUPT(p->err, "%s: page %u (root): page count is %u, expected "
+                     "%u", vdb_pager_name(p), p->store->pg_first, n_page,
+                     p->n_page);
+    goto done;
+  }
   TRY( vdb_page_write(p, *out) );
   put_u64((*out)->data + ROOT_TXID, p->snap.txid_write);
 done:

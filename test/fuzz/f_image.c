@@ -22,8 +22,9 @@ static size_t image_mutate(uint8_t *p, size_t n, size_t n_cap,
   return n;
 }
 
+/* The largest are left to f_graph: what fills them is a graph. */
 static void image_seed(const char *name, const struct file_pair *f){
-  fuzz_seed(name, f->main, f->n_main);
+  if( f->n_main<=fuzz_target.sz_max ) fuzz_seed(name, f->main, f->n_main);
 }
 
 static void image_seeds(void){ files_each_recipe(false, image_seed); }

@@ -49,6 +49,8 @@ TEST(header__each_field_that_cannot_be_is_refused){
     { HDRSLOT_TXID, 8, 0, VECDB_CORRUPT, "transaction 0" },
     { HDRSLOT_TXID, 8, (uint64_t)1<<63, VECDB_CORRUPT, "transaction 9" },
     { HDRSLOT_SEQ, 8, (uint64_t)1<<63, VECDB_CORRUPT, "header 9" },
+    { HDRSLOT_FLAGS, 2, 0x84, VECDB_CORRUPT, "flags 0x84" },
+    { HDRSLOT_FLAGS, 2, HEADER_CHECKPOINTING, VECDB_CORRUPT, "a checkpoint" },
     { HDRSLOT_ROOT, 4, 5, VECDB_CORRUPT, "root page 5" },
     { HDRSLOT_NPAGE, 4, 2, VECDB_CORRUPT, "root page 2 of 2" },
     { HDRSLOT_NPAGE, 4, 1u<<30, VECDB_CORRUPT, "bytes long" } };
@@ -119,6 +121,34 @@ TEST(header__a_torn_creation_is_made_again){
     vdb_free(wal.p);
     end_world();
   }
+  vdb_free(im.p);
+}
+
+/* ---- the root page ------------------------------------------------------- */
+
+/* Reading such a file does no harm, building on it would. */
+TEST(root__that_counts_other_pages_is_not_written){
+  struct image im = little_file();
+  struct pager_config cfg;
+  struct pager *p = NULL;
+  struct page *page = NULL;
+  unsigned save;
+  uint64_t word;
+  put_u32(im.p + 2*4096 + ROOT_NPAGE, 0);
+  vdb_page_seal(im.p + 2*4096, 4096, 2, 3);
+  cfg = config();
+  image_put("t.vdb", im);
+  REQUIRE_RC( VECDB_OK, vdb_pager_open(&cfg, &err, &p) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  CHECK_RC( VECDB_OK, vdb_root_get(p, 0, &word) );     /* it is in the cache */
+  REQUIRE_RC( VECDB_OK, vdb_pager_savepoint(p, &save) );
+  CHECK_RC( VECDB_CORRUPT, vdb_alloc_page(p, PAGE_BTREE_LEAF, &page) );
+  CHECK( strstr(err.msg, "page count is 0, expected")!=NULL );
+  CHECK_RC( VECDB_OK, vdb_pager_rollback_to(p, save) );
+  CHECK( vdb_pager_n_page(p)>2 );
+  CHECK_RC( VECDB_OK, vdb_pager_commit(p) );
+  CHECK_RC( VECDB_OK, vdb_pager_close(p) );
+  end_world();
   vdb_free(im.p);
 }
 
