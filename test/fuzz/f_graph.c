@@ -188,8 +188,9 @@ static int index_insert(struct index *x, const struct index *old,
   struct vdb_graph_sink sink = { group_take, header_take, NULL, x, group_keep };
   struct vdb_graph_opts o = { .n_thread = 1, .list1 = 32, .list2 = 32,
                               .no_calibration = true };
-  struct vdb_graph_prior prior = { old->g, old->base, live, live ? N_ROW : 0,
-                                   live!=NULL };
+  struct vdb_graph_prior prior = { .g = old->g, .base = old->base, .live = live,
+                                   .n_row = live ? N_ROW : 0,
+                                   .purge = live!=NULL };
   index_begin(x, old);
   return vdb_graph_insert(&prior, &src, &o, &sink);
 }
