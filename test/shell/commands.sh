@@ -162,11 +162,13 @@ fi
 run 0 "SELECT 41+1"
 is 'a first argument that is SQL runs' 42 "$out"
 run 0 .tables
-run 0 --threads 2 --memory 8M --timeout 10 --nullvalue nil --separator , a.vdb "SELECT id, NULL FROM t" .show
+run 0 --threads 2 --memory 8M --build-memory 16M --timeout 10 --nullvalue nil --separator , a.vdb "SELECT id, NULL FROM t" .show
 has 'options that take a value' '1,nil' "$out"
 has 'options that take a value' 'timeout: 10 ms' "$out"
 run 2 -memory lots a.vdb "SELECT 1"
 has 'values are checked' 'has a bad value' "$out"
+run 1 -build-memory 9 a.vdb "SELECT 1"
+has '-build-memory too small' 'build_bytes 9 is not 0 and less than 1048576' "$out"
 run 2 -threads
 has 'a value that is missing' 'needs a value' "$out"
 printf '.print from init\n' >init.sql

@@ -50,6 +50,14 @@ is rolled_back 3000 "BEGIN; DELETE FROM g WHERE id=7000; INSERT INTO g(g) VALUES
 SELECT value FROM vecdb_stats('g') WHERE key='graph_rows'; ROLLBACK;"
 is kept 7000 "SELECT id FROM g WHERE v MATCH '[50,50,40,40]' AND k=1 AND ef=50;"
 expect graph_still '3:KNN(v) GRAPH' "$(plan "$M")"
+expect one_graph 'graphs=1' "$(sql "SELECT key || '=' || value FROM vecdb_stats('g') WHERE key='graphs';")"
+expect graphs_in_little_memory 'graphs=2' "$(sql "CREATE TEMP TABLE x AS SELECT vecdb_config('build_bytes', 4000000);
+INSERT INTO g(g) VALUES('rebuild'); SELECT key || '=' || value FROM vecdb_stats('g') WHERE key='graphs';")"
+same by_two_graphs "$M AND ef=200;" "$M AND exact=1;"
+fails too_little_memory 'has room for 457 rows, expected 1024 at least; raise it' "CREATE TEMP TABLE x AS SELECT vecdb_config('build_bytes', 1048576);
+INSERT INTO g(g) VALUES('rebuild');"
+is build_bytes_read '1048576|0' "SELECT vecdb_config('build_bytes', 1048576), vecdb_config('build_bytes', 0);"
+fails build_bytes_small 'build_bytes must be 0 or at least 1048576' "SELECT vecdb_config('build_bytes', 5);"
 is twice_in_a_statement 3001 "INSERT INTO g(g) VALUES('rebuild'),('optimize');
 SELECT value FROM vecdb_stats('g') WHERE key='graph_rows';"
 is with_rows_in_a_statement 3002 "INSERT INTO g(g,id,v,i) VALUES(NULL,7001,'[50,50,40,41]',3),('rebuild',NULL,NULL,NULL);
