@@ -535,6 +535,21 @@ TEST(graph__takes_other_bits_after_a_trial){
   vdb_free(q.x);
 }
 
+/* Four bits of many dimensions, too, where clusters are far apart. */
+TEST(graph__takes_four_bits_of_many_dimensions){
+  struct rows r = rows_make(MADE_FLOATS, 2048, 576, 28);
+  struct vdb_graph_opts o = { .seed = 1, .n_thread = 2 };
+  struct vdb_graph_info info;
+  struct built m;
+  for(uint32_t i=0; i<r.n; i++) r.x[(size_t)i*r.d + i%8] += 500;
+  build(&m, &r, &o);
+  vdb_graph_info(m.g, &info);
+  CHECK_U64(4, info.bits);
+  CHECK_U64(576, info.dims_code);
+  built_close(&m);
+  vdb_free(r.x);
+}
+
 /* ---- Recall -------------------------------------------------------------- */
 
 TEST(graph__plans_keep_their_promise){
