@@ -1,7 +1,7 @@
 /* graph_knn.c -- searches for callers: one query, many, all within a distance.
 **
 ** MANY      Four walks go on in turn, each waiting for memory while the others
-**           work. What can be done for several queries at once is done so ahead:
+**           work. What can be done for several queries at once is done ahead:
 **           their projection, whose matrix is larger than the first-level
 **           cache, and the scan of the router. Then walks take them over, one
 **           by one. Results are those of single searches, bit for bit.

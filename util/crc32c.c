@@ -150,7 +150,7 @@ static TARGET_SSE42 uint32_t crc_sse42(uint32_t c, const unsigned char *p,
 #if defined(VDB_HAVE_VPCLMUL)
 #include <immintrin.h>
 #define TARGET_FOLD  __attribute__((target("sse4.2,avx512f,vpclmulqdq")))
-#define CRC_FOLD     256u             /* bytes of a step; fewer are not folded */
+#define CRC_FOLD     256u            /* bytes of a step; fewer are not folded */
 
 /* For both halves of 128 bits: the factor that moves them over so many
 ** bytes. */
