@@ -468,6 +468,84 @@ TEST(graph_damage__chains_that_lose_or_share_members_are_found){
   damaged_free(&d);
 }
 
+/* ---- Insertion ----------------------------------------------------------- */
+
+/* Add two rows, one of them equal to those of the chain; `live`: rows that stay. */
+static int damaged_insert(const struct damaged *d, const uint64_t *live){
+  struct rows more = { 2, 8, d->r.x };           /* rows 0, as the chain, and 1 */
+  uint32_t row[] = { D_ROWS, D_ROWS+1 };
+  uint64_t key[] = { D_ROWS, D_ROWS+1 };
+  struct vdb_graph_source src = { 2, 8, test_fetch, row, key, &more };
+  struct vdb_graph_opts o = { .seed = 1, .no_calibration = true, .list1 = 8,
+                              .list2 = 16 };
+  struct vdb_graph_prior prior = { 0 };
+  struct built out;
+  struct vdb_graph_sink sink = { test_group, test_header, NULL, &out, NULL };
+  int rc;
+  memset(&out, 0, sizeof(out));
+  prior.g = d->m.g;
+  prior.base = (const unsigned char *const*)d->m.group;
+  prior.live = live;
+  prior.n_row = live ? D_ROWS : 0;
+  prior.purge = live!=NULL;
+  rc = vdb_graph_insert(&prior, &src, &o, &sink);
+  CHECK(rc==VECDB_OK || out.header==NULL);
+  built_close(&out);
+  return rc;
+}
+
+/* Whatever the chain does, whoever follows it: rows that come, rows that go. */
+TEST(graph_damage__insertions_refuse_chains_that_lead_astray){
+  uint64_t live[D_ROWS/64+1];
+  struct damaged d;
+  uint32_t head, first, second, wrong[5];
+  memset(live, 0xff, sizeof(live));
+  vdb_bit_clear(live, 5);                        /* a member */
+  damaged_make(&d, false);
+  CHECK_RC(VECDB_OK, damaged_insert(&d, NULL));
+  CHECK_RC(VECDB_OK, damaged_insert(&d, live));
+  head = chain_head(&d.m);
+  first = block_next(&d.m, head);
+  second = block_next(&d.m, first);
+  wrong[0] = D_ROWS;
+  wrong[1] = SLOT_NONE-1;
+  wrong[2] = head==0 ? 1 : 0;
+  wrong[3] = head;
+  wrong[4] = first;                              /* a loop */
+  for(int i=0; i<5; i++){
+    put_u32(built_block(&d.m, first)+GRAPHBLOCK_DUP, wrong[i]);
+    block_reseal(&d.m, first);
+    CHECK_RC(VECDB_CORRUPT_INDEX, damaged_insert(&d, NULL));
+    CHECK_RC(VECDB_CORRUPT_INDEX, damaged_insert(&d, live));
+  }
+  /* Two nodes share the rest of the chain: what one has emptied is none of the
+  ** other's members. */
+  put_u32(built_block(&d.m, first)+GRAPHBLOCK_DUP, second);
+  block_reseal(&d.m, first);
+  put_u32(built_block(&d.m, wrong[2])+GRAPHBLOCK_DUP, second);
+  block_reseal(&d.m, wrong[2]);
+  memset(live, 0, sizeof(live));
+  for(uint32_t i=0; i<D_ROWS; i++) if( i%5 ) vdb_bit_set(live, i);
+  CHECK_RC(VECDB_CORRUPT_INDEX, damaged_insert(&d, live));
+  damaged_free(&d);
+}
+
+/* Edges and entries that are members of a chain, or empty blocks. */
+TEST(graph_damage__insertions_refuse_what_is_no_node){
+  struct damaged d;
+  uint32_t member, kept;
+  damaged_make(&d, true);
+  member = block_next(&d.m, chain_head(&d.m));
+  CHECK_RC(VECDB_OK, damaged_insert(&d, NULL));
+  kept = graph_nbr(d.m.g, built_block(&d.m, 0), 0);
+  edge_set(&d.m, 0, 0, member);
+  CHECK_RC(VECDB_CORRUPT_INDEX, damaged_insert(&d, NULL));
+  edge_set(&d.m, 0, 0, kept);
+  d.m.g->router.slot[0] = member;
+  CHECK_RC(VECDB_CORRUPT_INDEX, damaged_insert(&d, NULL));
+  damaged_free(&d);
+}
+
 /* ---- Entries ------------------------------------------------------------- */
 
 /* Is the table one that codes are made with? Quantised blocks hold vectors that
