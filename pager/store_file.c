@@ -275,8 +275,7 @@ static int file_spilled(struct page_store *s, uint64_t mark,
   if( !fs->is_appending ) return VECDB_OK;
   if( i<fs->n_prepared ) i = fs->n_prepared;
   for(; i<fs->ix.n && rc==VECDB_OK; i++){
-    page_no pgno = fs->ix.frame[i].pgno;
-    if( pgno ) rc = fn(p, pgno);
+    rc = fn(p, fs->ix.frame[i].pgno);  /* behind a PREPARE are pages alone */
   }
   return rc;
 }

@@ -1,7 +1,7 @@
 /* lib_words.h -- the words of "t.vdb-shm", looked at and set from outside.
 **
-** Used by   t_races, t_log_fail: what no connection would write stands for one
-**           that died half way, or for somebody who lies.
+** Used by   t_races, t_shared, lib_fail.h: what no connection would write
+**           stands for one that died half way, or for somebody who lies.
 */
 #ifndef LIB_WORDS_H
 #define LIB_WORDS_H

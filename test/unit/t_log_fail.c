@@ -1,40 +1,11 @@
 /* t_log_fail.c -- the log when calls fail at rare places: appending, following,
-** recovering from the dead; and prepared transactions that are changed again.
+** checkpoints, recovering from the dead.
 */
-#include "unit/lib_words.h"
+#include "unit/lib_fail.h"
 #include "pager/pager_int.h"
+#include "util/crc32c.h"
 
 static const unsigned char host[16] = "host of log ..";
-
-/* Calls of that kind on a path that ends so fail: n, after n_skip. */
-static struct {
-  enum lab_call call;
-  const char *path;
-  int n_skip, n, rc;
-} fault;
-
-static int fault_before(struct lab_event *e){
-  if( e->call!=fault.call || !ends_with(e->path, fault.path) ) return VECDB_OK;
-  if( fault.n_skip-->0 || fault.n--<=0 ) return VECDB_OK;
-  return vdb_error(e->err, fault.rc, "cannot %s \"%s\": injected",
-                   lab_call_name[e->call], e->path);
-}
-static void fail(enum lab_call call, const char *path, int n_skip, int rc){
-  fault.call = call;
-  fault.path = path;
-  fault.n_skip = n_skip;
-  fault.n = 1;
-  fault.rc = rc;
-  on_before = fault_before;
-}
-
-static uint64_t findings(struct pager *p){
-  struct census *c = NULL;
-  uint64_t n_bad = 0;
-  REQUIRE_RC( VECDB_OK, vdb_census_begin(p, false, NULL, NULL, &c) );
-  REQUIRE_RC( VECDB_OK, vdb_census_end(c, &n_bad) );
-  return n_bad;
-}
 
 /* ---- appending ----------------------------------------------------------- */
 
@@ -110,154 +81,58 @@ TEST(wal__numbers_of_frames_have_an_end){
   CHECK_U64( WALINDEX_MAX, ix.n );
 }
 
-/* ---- prepared transactions ----------------------------------------------- */
+/* ---- checkpoints --------------------------------------------------------- */
 
-/* No memory when the decision is appended: it can be made again. */
-TEST(twophase__a_decision_without_memory_can_be_made_again){
-  for(uint64_t n=1; n<=2; n++){
-    struct pager *p = open_db();
-    page_no a = create_page(p, 0);
-    int n_failed = 0;
-    for(unsigned i=1; i<=100; i++){
-      int rc;
-      REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
-      set_page(p, a, (unsigned char)i);
-      REQUIRE_RC( VECDB_OK, vdb_pager_prepare(p, host, i) );
-      vdb_mem_fail_at(n, false);
-      rc = vdb_pager_decide(p, true, false);
-      vdb_mem_fail_at(0, false);
-      if( rc==VECDB_OK ) continue;
-      CHECK_RC( VECDB_NOMEM, rc );
-      CHECK_INT( PAGER_WRITE, vdb_pager_state(p) );
-      n_failed++;
-      REQUIRE_RC( VECDB_OK, vdb_pager_decide(p, true, false) );
-    }
-    CHECK( n_failed>0 );
-    CHECK_INT( 100, read_fill(p, a) );
-    crash_keeping(0);
-    p = open_db();
-    CHECK_INT( 100, read_fill(p, a) );
-    end_world();
-  }
-}
-
-/* A savepoint from before the PREPARE is undone: the frames stay where they
-** are, so extents go where none of them was. */
-TEST(twophase__going_back_to_before_a_prepare_disturbs_no_extent){
-  for(int grow=0; grow<2; grow++){
-    uint32_t n = 16*4096;
-    struct pager *p = open_db();
-    page_no a = create_page(p, 1), b = create_page(p, 1), head, high;
-    unsigned sp;
-    REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
-    set_page(p, b, 2);
-    REQUIRE_RC( VECDB_OK, vdb_pager_savepoint(p, &sp) );
-    for(int i=0; i<30*grow; i++) put_page(p, 7);
-    set_page(p, a, 7);
-    REQUIRE_RC( VECDB_OK, vdb_pager_prepare(p, host, 5) );
-    high = vdb_pager_n_page(p);
-    REQUIRE_RC( VECDB_OK, vdb_pager_rollback_to(p, sp) );
-    CHECK_INT( 1, fill_of(p, a) );
-    CHECK_INT( 2, fill_of(p, b) );
-    CHECK( !grow || vdb_pager_n_page(p)<high );
-    head = create_extent(p, 9, n);
-    CHECK( vdb_pager_n_page(p)>=high + n/4096 );
-    REQUIRE_RC( VECDB_OK, vdb_pager_prepare(p, host, 6) );
-    REQUIRE_RC( VECDB_OK, vdb_pager_decide(p, true, false) );
-    for(int k=0; k<2; k++){
-      REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
-      CHECK_INT( 1, fill_of(p, a) );
-      CHECK_INT( 2, fill_of(p, b) );
-      CHECK( extent_is(p, head, 9, n) );
-      CHECK_U64( 0, findings(p) );
-      REQUIRE_RC( VECDB_OK, vdb_pager_end_read(p) );
-      if( k==0 ){
-        crash_keeping(0);
-        p = open_db();
-        REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_FULL,
-                                                   NULL, NULL) );
-      }
-    }
-    end_world();
-  }
-}
-
-/* The same, and memory or a read fails on the way: going back can be tried
-** again, or the whole be rolled back. */
-TEST(twophase__going_back_to_before_a_prepare_may_fail){
-  for(uint64_t n=1; n<200; n++){
-    struct pager_config cfg = config();
-    struct pager *p;
-    page_no a, head = 0, pages[100];
-    struct extent_spec spec = { 1, 64, 64, 1 };
-    static const unsigned char bytes[4096];
-    uint64_t n_fired;
-    unsigned sp;
-    int rc;
-    cfg.file = layer;
-    cfg.sz_cache = 1;                  /* the smallest there is */
-    p = open_with(&cfg);
-    REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
-    for(int i=0; i<100; i++) pages[i] = put_page(p, 1);
-    REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
-    a = pages[0];
-    REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
-    set_page(p, a, 2);
-    REQUIRE_RC( VECDB_OK, vdb_pager_savepoint(p, &sp) );
-    for(int i=0; i<5; i++) put_page(p, 7);
-    REQUIRE_RC( VECDB_OK, vdb_pager_prepare(p, host, 5) );
-    for(int i=1; i<90; i++) set_page(p, pages[i], 3);   /* these are spilled */
-    if( n%2 ) vdb_mem_fail_at(n/2+1, false);
-    else fail(CALL_READ, "-wal", (int)n/2-1, VECDB_IOERR_READ);
-    rc = vdb_pager_rollback_to(p, sp);
-    if( rc==VECDB_OK ) rc = vdb_extent_create(p, &spec, bytes, &head);
-    n_fired = n%2 ? vdb_mem_fail_at(0, false) : fault.n==0;
-    on_before = NULL;
-    if( rc==VECDB_OK ){
-      CHECK_INT( 2, fill_of(p, a) );
-      REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
-    }else{
-      CHECK_RC( n%2 ? VECDB_NOMEM : VECDB_IOERR_READ, rc );
-      REQUIRE_RC( VECDB_OK, vdb_pager_rollback_to(p, sp) );
-      CHECK_INT( 2, fill_of(p, a) );
-      CHECK_INT( 1, fill_of(p, pages[50]) );
-      REQUIRE_RC( VECDB_OK, vdb_pager_rollback(p) );
-    }
-    CHECK_INT( rc==VECDB_OK ? 2 : 1, read_fill(p, a) );
-    CHECK_INT( 1, read_fill(p, pages[50]) );
-    end_world();
-    if( n_fired==0 && n>20 ) break;
-  }
-}
-
-/* What was prepared is changed, all of that spilled, and then committed. */
-TEST(twophase__a_commit_of_spilled_changes_is_not_that_of_what_was_prepared){
-  struct pager_config cfg = config();
-  struct pager *p;
-  page_no pages[150];
-  int n = 0;
-  cfg.file = layer;
-  cfg.sz_cache = 1;
-  p = open_with(&cfg);
+TEST(ckpt__a_file_that_cannot_be_made_longer_is_an_error){
+  struct pager *p = open_watched();
+  page_no a = create_page(p, 1), last;
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
-  for(int i=0; i<150; i++) pages[i] = put_page(p, 1);
+  last = put_page(p, 2);
+  for(int i=0; i<10; i++) last = put_page(p, 2);
+  for(page_no i=0; i<11; i++) free_page(p, last-10+i);   /* never written */
   REQUIRE_RC( VECDB_OK, vdb_pager_commit(p) );
-  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
-  set_page(p, pages[0], 2);
-  REQUIRE_RC( VECDB_OK, vdb_pager_prepare(p, host, 5) );
-  while( n<149 && !(p->cache.lru.first==NULL && vdb_pcache_is_over(&p->cache)) ){
-    set_page(p, pages[n++], 3);
-  }
-  CHECK_INT( 1, fill_of(p, pages[149]) );  /* pushes the others out */
-  REQUIRE_INT( 0, (int)p->cache.n_dirty );
-  vdb_pager_forget(p, p->store->pg_first);
-  fail(CALL_READ, "-wal", 0, VECDB_IOERR_READ);   /* the root, for its token */
-  CHECK_RC( VECDB_IOERR_READ, vdb_pager_commit(p) );
-  CHECK_INT( PAGER_WRITE, vdb_pager_state(p) );
-  CHECK_RC( VECDB_OK, vdb_pager_commit(p) );
-  crash_keeping(0);
-  p = open_db();
-  for(int i=0; i<150; i++) CHECK_INT( i<n ? 3 : 1, read_fill(p, pages[i]) );
+  fail(CALL_TRUNCATE, "t.vdb", 0, VECDB_FULL);
+  CHECK_RC( VECDB_FULL, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_FULL, NULL,
+                                             NULL) );
+  CHECK_RC( VECDB_OK, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_FULL, NULL,
+                                           NULL) );
+  CHECK_INT( 1, read_fill(p, a) );
+  end_world();
+}
+
+/* All is home as a header says that was not synced; now it cannot be either. */
+TEST(ckpt__a_header_of_the_dead_that_cannot_be_synced_is_an_error){
+  struct pager *q = open_db(), *p = open_watched();
+  page_no a = create_page(q, 1);
+  fail(CALL_SYNC, "t.vdb", 2, VECDB_IOERR_SYNC);
+  CHECK_RC( VECDB_IOERR_SYNC, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_FULL,
+                                                   NULL, NULL) );
+  on_before = NULL;
+  REQUIRE_RC( VECDB_OK, close_db(p) );
+  p = open_watched();
+  fail(CALL_SYNC, "t.vdb", 0, VECDB_IOERR_SYNC);
+  CHECK_RC( VECDB_IOERR_SYNC, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_FULL,
+                                                   NULL, NULL) );
+  on_before = NULL;
+  CHECK_RC( VECDB_OK, vdb_pager_checkpoint(q, VECDB_CHECKPOINT_FULL, NULL,
+                                           NULL) );
+  CHECK_INT( 1, read_fill(q, a) );
+  end_world();
+}
+
+/* Who has never read the log is to cut it. */
+TEST(ckpt__a_log_that_cannot_be_opened_is_not_cut){
+  struct pager *q = open_db(), *p;
+  page_no a = create_page(q, 1);
+  REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(q, VECDB_CHECKPOINT_RESTART, NULL,
+                                             NULL) );
+  p = open_watched();
+  fail(CALL_OPEN, "-wal", 0, VECDB_CANTOPEN);
+  CHECK_RC( VECDB_CANTOPEN, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_TRUNCATE,
+                                                 NULL, NULL) );
+  CHECK_RC( VECDB_OK, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_TRUNCATE, NULL,
+                                           NULL) );
+  CHECK_INT( 1, read_fill(p, a) );
   end_world();
 }
 
@@ -282,6 +157,56 @@ TEST(wal__what_the_dead_left_is_synced_or_not_used){
     CHECK_INT( 2, read_fill(q, a) );
     end_world();
   }
+}
+
+/* A file that was being made is told from one that rotted by its log: where
+** that cannot be read, or is another's, too. */
+TEST(header__a_torn_creation_asks_the_log){
+  struct pager *p = open_db();
+  struct image im = image_take("t.vdb"), wal;
+  REQUIRE_RC( VECDB_OK, close_db(p) );
+  end_world();
+  im.p[50] ^= 1;                           /* slot A */
+  for(int what=0; what<3; what++){
+    struct pager_config cfg = config();
+    REQUIRE_RC( VECDB_OK, vdb_pager_set(p = open_db(), "busy_ms", 0) );
+    create_page(p, 1);
+    wal = image_take("t.vdb-wal");
+    if( what==2 ){                         /* of another file, whole */
+      wal.p[WALHDR_UUID] ^= 1;
+      put_u32(wal.p + WALHDR_CRC, vdb_crc32c(0, wal.p, WALHDR_CRC));
+    }
+    end_world();
+    cfg = config();
+    cfg.file = layer;
+    image_put("t.vdb", im);
+    image_put("t.vdb-wal", wal);
+    if( what==0 ) fail(CALL_OPEN, "-wal", 0, VECDB_CANTOPEN);
+    if( what==1 ) fail(CALL_READ, "-wal", 0, VECDB_IOERR_READ);
+    p = NULL;
+    CHECK_RC( what==0 ? VECDB_CANTOPEN : what==1 ? VECDB_IOERR_READ : VECDB_OK,
+              vdb_pager_open(&cfg, &err, &p) );
+    vdb_pager_close(p);
+    vdb_free(wal.p);
+    end_world();
+  }
+  vdb_free(im.p);
+}
+
+/* A prepared transaction between two others was taken back. */
+TEST(wal__an_abort_after_commits_is_passed_over){
+  struct pager *p = open_db();
+  page_no a = create_page(p, 1), b;
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  for(int i=0; i<5; i++) put_page(p, 9);
+  REQUIRE_RC( VECDB_OK, vdb_pager_prepare(p, host, 7) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_decide(p, false, false) );
+  b = create_page(p, 2);
+  crash_keeping(0);
+  p = open_db();
+  CHECK_INT( 1, read_fill(p, a) );
+  CHECK_INT( 2, read_fill(p, b) );
+  end_world();
 }
 
 /* Without syncs what was found counts as never synced. */
@@ -378,7 +303,7 @@ TEST(wal__a_sync_that_fails_before_a_transaction_begins_is_told){
   end_world();
 }
 
-/* ---- what is not there, lies, or goes back ------------------------------------- */
+/* ---- what is not there, lies, or goes back ------------------------------ */
 
 /* Somebody cuts the file under a reader. */
 TEST(page__one_behind_the_end_of_the_file_is_corrupt){
