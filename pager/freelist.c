@@ -330,7 +330,7 @@ int vdb_alloc_check(struct pager *p, struct census *c){
     n_free += fl.run[i].n;
     vdb_census_run(c, fl.run[i].start, fl.run[i].n, "free list");
   }
-  TRY( vdb_root_page(p, &root) );
+  TRY_ALWAYS( vdb_root_page(p, &root) );        /* its reader has it pinned */
   if( get_u64(root->data + ROOT_NFREE)!=n_free ){
     vdb_census_report(c, 2, "root", "%llu free pages are counted, %llu are on "
                       "the free list",

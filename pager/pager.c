@@ -298,9 +298,7 @@ static int write_commit(struct pager *p){
   size_t n = 0;
   int rc = VECDB_OK;
 
-  if( !p->store->has_runs && (p->is_changed || !p->is_prepared) ){
-    TRY( vdb_root_touch(p) );
-  }
+  if( !p->store->has_runs && p->is_changed ) TRY( vdb_root_touch(p) );
   TRY( dirty_list(p, &dirty, &n) );
   p->no_spill = true;               /* what is listed stays in the cache */
   TRY( p->store->ops->commit(p->store, dirty, n, p->n_page) );

@@ -209,7 +209,7 @@ static int outside_bring(struct page_store *s, struct cpage *const *dirty,
   int rc = VECDB_OK;
 
   TRY( vdb_extents_free_logged(s->pager) );
-  if( n>0 ) TRY( outside_flush(s, dirty, n) );
+  TRY( outside_flush(s, dirty, n) );            /* the root, at least */
   TRY( vdb_alloc_each_freed(s->pager, s->pager->snap.txid_write,
                             outside_free_page, outside_of(s)) );
 done:
@@ -232,7 +232,7 @@ static int outside_commit(struct page_store *s, struct cpage *const *dirty,
   struct pager *p = s->pager;
   int rc = VECDB_OK;
 
-  if( !p->is_prepared || p->is_changed ) TRY( outside_bring(s, dirty, n) );
+  if( p->is_changed ) TRY( outside_bring(s, dirty, n) );            /* O5 */
   o->is_reading = o->is_writing = false;
   TRY( host_result(o, o->host->end(o->host->arg, 1), "commit") );
   o->txid = s->pager->snap.txid_write;

@@ -98,6 +98,26 @@ static int act_long_run(struct pager *p){
   return rc;
 }
 
+/* Trunks are read to be kept for a savepoint. */
+static int act_long_run_saved(struct pager *p){
+  page_no head;
+  unsigned sp;
+  cache_of_few(p);
+  REQUIRE_RC( VECDB_OK, vdb_pager_savepoint(p, &sp) );
+  failures_begin();
+  return vdb_extent_create(p, &spec_long, long_bytes, &head);
+}
+
+/* A run that fits, in the first trunk. */
+static int act_short_run(struct pager *p){
+  static const struct extent_spec spec = { 1, 4096, 8, 1 };
+  page_no head;
+  unsigned sp;
+  REQUIRE_RC( VECDB_OK, vdb_pager_savepoint(p, &sp) );
+  failures_begin();
+  return vdb_extent_create(p, &spec, long_bytes, &head);
+}
+
 static int act_trim(struct pager *p){
   bool trimmed = false;
   unsigned sp;
@@ -138,6 +158,8 @@ TEST(freelist__merging_and_trimming_may_fail_anywhere){
   struct pager *p = with_many_free();
   page_no n_page;
   each_failure(p, kept, act_long_run);
+  each_failure(p, kept, act_long_run_saved);
+  each_failure(p, kept, act_short_run);
   each_failure(p, kept, act_trim);
   each_failure(p, kept, act_census);
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
@@ -152,10 +174,18 @@ TEST(freelist__merging_and_trimming_may_fail_anywhere){
   end_world();
 }
 
+static int act_none_freed(struct pager *p){
+  int n = 100000;
+  vdb_pager_forget(p, 0);
+  failures_begin();
+  return vdb_alloc_each_freed(p, p->snap.txid_write, count_freed, &n);
+}
+
 TEST(freelist__what_was_freed_is_told_until_somebody_objects){
   struct pager *p = with_many_free();
   int n = 2;
   each_failure(p, kept, act_each_freed);
+  each_failure(p, kept, act_none_freed);
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
   for(page_no i=0; i<6; i++) free_page(p, kept + N_FREE + 3 + 2*i);
   CHECK_RC( VECDB_FULL, vdb_alloc_each_freed(p, p->snap.txid_write,

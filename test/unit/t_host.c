@@ -230,7 +230,7 @@ static int host_change(struct pager *p, struct kept *k){
   struct extent_spec spec = { 1, 64, 64, 1 };
   struct page *pg = NULL;
   struct extent e;
-  page_no head;
+  page_no head, made[4];
   unsigned sp;
   int rc;
 
@@ -249,11 +249,21 @@ static int host_change(struct pager *p, struct kept *k){
   TRY( vdb_extent_create(p, &spec, bytes, &head) );
   TRY( vdb_pager_rollback_to(p, sp) );
   TRY( vdb_pager_release(p, sp) );
-  TRY( vdb_page_new(p, PAGE_BTREE_LEAF, &pg) );
-  rc = vdb_page_free(p, pg);
-  pg = NULL;
-  TRY( rc );
+  for(int i=0; i<4; i++){                  /* pages that nobody wrote .. */
+    TRY( vdb_page_new(p, PAGE_BTREE_LEAF, &pg) );
+    made[i] = pg->pgno;
+    vdb_page_unpin(p, pg);
+    pg = NULL;
+  }
+  for(int i=0; i<4; i++){                  /* .. are free */
+    TRY( vdb_page_get(p, made[i], 0, &pg) );
+    rc = vdb_page_free(p, pg);
+    pg = NULL;
+    TRY( rc );
+  }
   TRY( vdb_extent_free(p, k->head) );
+  TRY( vdb_extent_create(p, &spec, bytes, &head) );
+  TRY( vdb_extent_free(p, head) );
   TRY( vdb_extent_create(p, &spec, bytes, &head) );
   TRY( vdb_extent_pin(p, head, &e) );
 done:
@@ -274,6 +284,8 @@ static int act_two_phases(struct pager *p, struct kept *k){
   int rc;
   TRY( host_change(p, k) );
   TRY( vdb_pager_prepare(p, uuid, 5) );
+  TRY( fill_page(p, k->page[0], 2) );      /* it goes on, and is brought anew */
+  TRY( vdb_pager_prepare(p, uuid, 6) );
   TRY( vdb_pager_decide(p, true, false) );
 done:
   return rc;
@@ -392,6 +404,39 @@ TEST(host__missing_pages_and_extents_are_corrupt){
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
   CHECK_INT( -VECDB_CORRUPT, fill_of(p, k.page[0]) );    /* is empty now */
   REQUIRE_RC( VECDB_OK, vdb_pager_end_read(p) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  host_destroy(h);
+}
+
+/* The root is gone although the version is the same: somebody lies. */
+TEST(host__a_root_that_vanished_is_corrupt){
+  struct host *h = host_create();
+  struct pager *p = open_host(h);
+  page_no a = create_page(p, 1);
+  struct page *root = NULL;
+  CHECK_INT( 1, read_fill(p, a) );
+  free(h->page[1].p);
+  h->page[1].p = NULL;
+  vdb_pager_forget(p, 0);
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_read(p) );
+  CHECK_RC( VECDB_CORRUPT, vdb_root_page(p, &root) );
+  CHECK( strstr(err.msg, "does not exist")!=NULL );
+  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(p) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
+  host_destroy(h);
+}
+
+/* A smaller version is another history, however new its root is. */
+TEST(host__an_older_version_forgets_what_was_known){
+  struct host *h = host_create();
+  struct pager *p = open_host(h);
+  page_no head = add_extent(p, 1);
+  uint64_t n = vdb_pager_n_forgotten(p);
+  CHECK_INT( 1, extent_fill(p, head) );
+  host_set_txid(h, 1, 100);
+  h->version = 0;
+  CHECK_INT( 1, extent_fill(p, head) );
+  CHECK( vdb_pager_n_forgotten(p)>n );
   REQUIRE_RC( VECDB_OK, vdb_pager_close(p) );
   host_destroy(h);
 }

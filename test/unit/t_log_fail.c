@@ -385,6 +385,7 @@ TEST(shm__a_state_of_more_pages_than_there_are_numbers_is_corrupt){
   }
   CHECK_RC( VECDB_CORRUPT, vdb_pager_begin_read(r) );
   CHECK_RC( VECDB_CORRUPT, vdb_pager_begin_write(r) );
+  CHECK_RC( VECDB_CORRUPT, vdb_pager_begin_read_at(r, 0) );
   CHECK( strstr(err.msg, "page count 4294967295 is not within")!=NULL );
   CHECK_INT( PAGER_NONE, vdb_pager_state(r) );
   crash_keeping(0);

@@ -285,6 +285,17 @@ TEST(wal__a_state_of_another_log_is_not_followed){
   end_world();
 }
 
+/* Nothing is firm, it says, and there is no log. */
+TEST(undo__without_a_log_nothing_can_be_undone){
+  struct undo_tokens tok;
+  struct pager *p = open_db();
+  bool yes = true;
+  state_lie(SHMHDR_TXIDFIRM, 0);
+  CHECK_RC( VECDB_OK, vdb_pager_undoable(p, &yes, &tok) );
+  CHECK( !yes );
+  end_world();
+}
+
 /* ---- rot, or a torn tail ------------------------------------------------- */
 
 /* Root page and mark agree on a number of pages that there cannot be. */
@@ -337,6 +348,9 @@ TEST(wal__a_log_of_nothing_but_an_abort_goes_on){
   for(int i=0; i<5; i++) put_page(p, 9);
   REQUIRE_RC( VECDB_OK, vdb_pager_prepare(p, host, 7) );
   REQUIRE_RC( VECDB_OK, vdb_pager_decide(p, false, false) );
+  crash_keeping(0);
+  p = open_db();
+  CHECK_INT( 1, read_fill(p, a) );
   b = create_page(p, 2);
   crash_keeping(0);
   p = open_db();

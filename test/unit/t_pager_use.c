@@ -2,6 +2,7 @@
 ** readers, a failed sync, what is prepared; and opening without memory.
 */
 #include "unit/lib_world.h"
+#include "pager/btree.h"
 #include "pager/fstore.h"
 
 static const unsigned char host[16] = "host of rules!!";
@@ -145,6 +146,24 @@ TEST(pager__opening_in_memory_gives_back_all_when_memory_ends){
     CHECK_U64( before.n_block, after.n_block );
   }
   CHECK_RC( VECDB_OK, rc );
+}
+
+/* ---- trees --------------------------------------------------------------- */
+
+TEST(btree__freeing_one_can_be_interrupted){
+  static volatile int stop;
+  struct pager_config cfg = config();
+  struct pager *p;
+  page_no tree = 0;
+  cfg.interrupted = &stop;
+  p = open_with(&cfg);
+  REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  REQUIRE_RC( VECDB_OK, vdb_btree_create(p, &tree) );
+  stop = 1;
+  CHECK_RC( VECDB_INTERRUPT, vdb_btree_destroy(p, tree) );
+  stop = 0;
+  CHECK_RC( VECDB_OK, vdb_btree_destroy(p, tree) );
+  end_world();
 }
 
 /* ---- who holds the lock -------------------------------------------------- */

@@ -173,6 +173,8 @@ TEST(twophase__an_undecided_state_that_cannot_be_followed_is_an_error){
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_read_at(r, 5) );
   CHECK_INT( 2, fill_of(r, a) );
   CHECK( vdb_pager_reads_undecided(r) );
+  REQUIRE_RC( VECDB_OK, vdb_pager_end_read(r) );
+  CHECK( !vdb_pager_reads_undecided(r) );
   end_world();
 }
 
@@ -181,12 +183,15 @@ static int host_is_busy(void *arg){
   return VECDB_BUSY;
 }
 
-/* Commits 1, 2 and 3 of a page that is home; all may be undone. */
-static struct pager *with_undoable(page_no *a){
+/* Commits 1, 2 and 3 of a page that is home, or in the log before them; all
+** may be undone. */
+static struct pager *with_undoable(page_no *a, bool home){
   struct pager *p = open_db();
   *a = create_page(p, 0);
-  REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_TRUNCATE,
-                                             NULL, NULL) );
+  if( home ){
+    REQUIRE_RC( VECDB_OK, vdb_pager_checkpoint(p, VECDB_CHECKPOINT_TRUNCATE,
+                                               NULL, NULL) );
+  }
   vdb_pager_set_host(p, host_is_busy, NULL);
   for(unsigned i=1; i<=3; i++){
     REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
@@ -201,7 +206,7 @@ TEST(undo__what_cannot_be_read_is_an_error){
   struct undo_tokens tok;
   struct image im;
   page_no a;
-  struct pager *p = with_undoable(&a), *q = open_watched();
+  struct pager *p = with_undoable(&a, true), *q = open_watched();
   bool yes;
   fail(CALL_READ, "-wal", 0, VECDB_IOERR_READ);
   CHECK_RC( VECDB_IOERR_READ, vdb_pager_undoable(q, &yes, &tok) );
@@ -222,7 +227,7 @@ TEST(undo__a_rewind_that_cannot_write_is_made_again){
   struct pager *p;
   page_no a;
   bool yes = false;
-  (void)with_undoable(&a);
+  (void)with_undoable(&a, true);
   crash_keeping(0);
   p = open_watched();
   fail(CALL_WRITE, "t.vdb", 1, VECDB_IOERR_WRITE);
@@ -245,7 +250,7 @@ TEST(undo__what_is_home_stays_after_a_crash){
   for(int half=0; half<2; half++){
     struct undo_tokens tok;
     page_no a;
-    struct pager *p = with_undoable(&a), *q;
+    struct pager *p = with_undoable(&a, false), *q;
     bool yes = true;
     word_put(SHM_FIRM, 1000);              /* the host is durable by now */
     q = open_watched();
