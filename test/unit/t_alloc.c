@@ -269,7 +269,13 @@ TEST(freelist__a_lie_is_met_by_pages_runs_and_the_last_who_closes){
     CHECK_INT( 1, read_fill(p, kept) );
   }
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
-  p->n_page = PAGER_NPAGE_MAX;
+  {
+    struct page *root = NULL;
+    REQUIRE_RC( VECDB_OK, vdb_root_write(p, &root) );
+    p->n_page = PAGER_NPAGE_MAX;
+    put_u32(root->data + ROOT_NPAGE, p->n_page);
+    vdb_page_unpin(p, root);
+  }
   {
     page_no head;
     static const struct extent_spec more = { 1, 4096, 512, 1 };

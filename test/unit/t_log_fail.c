@@ -340,35 +340,6 @@ TEST(shm__a_state_that_goes_back_is_followed_from_the_beginning){
   end_world();
 }
 
-/* The root page counts other pages than there are. Undoing to a savepoint does
-** not believe it. */
-TEST(save__going_back_does_not_ask_a_root_that_lies){
-  static const uint32_t lies[] = { 0, 1, 77777, UINT32_MAX };
-  for(size_t i=0; i<VDB_ARRAY_LEN(lies); i++){
-    struct pager *p = open_db();
-    struct image im;
-    page_no a = create_page(p, 1), n_page;
-    unsigned sp;
-    REQUIRE_RC( VECDB_OK, close_db(p) );
-    im = image_take("t.vdb");
-    put_u32(im.p + 2*4096 + ROOT_NPAGE, lies[i]);
-    vdb_page_seal(im.p + 2*4096, 4096, 2, 9);
-    image_put("t.vdb", im);
-    vdb_free(im.p);
-    p = open_db();
-    REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
-    n_page = vdb_pager_n_page(p);
-    REQUIRE_RC( VECDB_OK, vdb_pager_savepoint(p, &sp) );
-    put_page(p, 2);
-    put_page(p, 3);
-    REQUIRE_RC( VECDB_OK, vdb_pager_rollback_to(p, sp) );
-    CHECK_U64( n_page, vdb_pager_n_page(p) );
-    CHECK_INT( 1, fill_of(p, a) );
-    CHECK( findings(p)>0 );
-    end_world();
-  }
-}
-
 /* So many pages that one more has no number: somebody lies. */
 TEST(shm__a_state_of_more_pages_than_there_are_numbers_is_corrupt){
   struct pager *p = open_db(), *r = open_db();

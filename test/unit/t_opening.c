@@ -393,6 +393,7 @@ TEST(replace__takes_no_copy_that_is_damaged_or_of_another_kind){
   for(int k=0; k<2; k++){                  /* in the middle of a checkpoint */
     unsigned char *slot = im.p + HEADER_SLOT_OFF(k);
     put_u16(slot + HDRSLOT_FLAGS, HEADER_CHECKPOINTING);
+    put_u64(slot + HDRSLOT_TARGET, get_u64(slot + HDRSLOT_TXID) + 5);
     put_u32(slot + HDRSLOT_CRC, vdb_crc32c(0, slot, HDRSLOT_CRC));
   }
   image_put("t.new", im);

@@ -175,7 +175,10 @@ TEST(page__a_file_of_all_page_numbers_is_full){
   struct pager *p = open_db();
   struct page *pg = NULL;
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
+  REQUIRE_RC( VECDB_OK, vdb_root_write(p, &pg) );
   p->n_page = PAGER_NPAGE_MAX;
+  put_u32(pg->data + ROOT_NPAGE, p->n_page);
+  vdb_page_unpin(p, pg);
   CHECK_RC( VECDB_FULL, vdb_page_new(p, PAGE_BTREE_LEAF, &pg) );
   CHECK( strstr(err.msg, "is full: it has 4294967294 pages")!=NULL );
   REQUIRE_RC( VECDB_OK, vdb_pager_rollback(p) );
