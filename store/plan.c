@@ -150,12 +150,14 @@ void vdb_graphs_plan(struct coll *c, int v, const struct graph_wish *wish,
   if( p->ef<k ) p->ef = (uint32_t)k;
   p->share = (double)n_match/n_walked(c, v);
   p->has_codes = has_codes(&c->graphs->list[v])
-              && p->wanted<=CODES_RECALL_MAX && p->share<SHARE_THROUGH;
+              && p->wanted<=CODES_RECALL_MAX && p->share<SHARE_THROUGH
+              && n_match<coll_n_row(c);         /* not for deletes alone */
   plan_costs(c, v, k, n_match, p);
   p->is_within = p->cost_within>0;
   cost = p->is_within ? p->cost_within : p->cost_through;
   if( p->cost_codes>0 && p->cost_codes<p->cost_exact && n_match>=2*k
-   && n_match>=EXACT_ROWS_MIN && (cost==0 || p->cost_codes<CODES_PREFERRED*cost) ){
+   && n_match>=EXACT_ROWS_MIN
+   && (cost==0 || p->cost_codes<CODES_PREFERRED*cost) ){
     p->use_graph = p->is_coded = true;
     p->is_within = false;
     p->why = "codes are compared fast";
