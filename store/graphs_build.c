@@ -6,8 +6,9 @@
 **   once, or is a draft for later (graphs_write.c). The bytes depend on rows,
 **   keys and options alone (graph.h).
 ** SPACE   A graph beside others takes the space of the first one (`like`), so
-**   that it needs neither trials nor a table of its own. Where its rows have
-**   no place in it, and where an insertion is refused, it is built anew.
+**   that it needs neither trials nor a table of its own. A small one is made
+**   with half the effort: in few rows as much is found, and they move on. Where
+**   its rows have no place in it, and where an insertion is refused, it is built anew.
 **   Under ip, rows with a norm above M are in the side list.
 ** MEMORY  a pointer and two slots per row, and what the build needs. If that is
 **   more than builds may have (vdb_store_build_bytes) the range is cut where
@@ -23,6 +24,8 @@
 #include "util/pool.h"
 
 #define TIER_ROUTER  256u                /* entries of graphs beside others */
+#define SMALL_ROWS  16384u               /* of these, such with fewer rows .. */
+#define SMALL_LIST    100u               /* .. are made with less effort */
 #define PART_ROWS_MIN  1024u             /* fewer are not worth a graph */
 #define ROW_LEAST  1000u                 /* bytes of a row in a build, at least,
                                          ** besides one for each element */
@@ -304,6 +307,9 @@ static void range_options(const struct graph_build *b,
   if( sz>0 ) opts->sz_memory = sz>b->what->sz_held ? sz-b->what->sz_held : 1;
   if( b->what->first>0 ){
     opts->like = like ? like->g : NULL;
+    if( b->n + (b->old ? b->old->n_row : 0)<SMALL_ROWS ){
+      opts->list2 = opts->list2 ? opts->list2/2 + 1 : SMALL_LIST;
+    }
     opts->n_router = TIER_ROUTER;
     opts->no_calibration = true;
   }
