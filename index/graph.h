@@ -157,6 +157,10 @@ struct vdb_graph_prior {
   bool purge;             /* rows that do not live are taken out, and what was
                           ** connected through them is connected anew; else
                           ** they stay as waypoints */
+  bool renew;             /* the old nodes that lost most neighbours or got most
+                          ** choose theirs anew, two for each row that comes or
+                          ** goes: takes half as long again, and graphs stay
+                          ** about as good as built ones */
   bool is_beside;         /* its centre is that of another graph, and would be in
                           ** a new one, too: it may be anywhere */
 };

@@ -32,7 +32,7 @@
 #include "util/pool.h"
 
 #define TASK_ROWS  16           /* nodes per task */
-#define SORT_BITS  11u
+#define SORT_BITS  11u          /* of a target, sorted by in one round */
 #define SORT_COUNTS (1u<<SORT_BITS)
 #define LIST1      32           /* candidates wanted in pass 1 and 2 */
 #define LIST2      200
@@ -162,6 +162,7 @@ static void node_choose(struct graph_builder *b, struct build_worker *w,
   uint32_t slot = b->order[at], i = at - b->lo, n;
   struct graph_near *out = b->batch + (size_t)i*b->n_lanes;
   cand_from_walk(b, w, k, slot);
+  if( b->is_renewal ) vdb_graph_measure(b, w, slot);
   if( b->is_second ) vdb_graph_cand_lanes(b, w, slot);
   vdb_graph_cand_sort(w);
   n = vdb_graph_prune(b, w, b->n_lanes);
@@ -254,6 +255,7 @@ static void target_update(struct graph_builder *b, struct build_worker *w,
   uint32_t most = BUILD_IN_MAX*b->n_lanes;
   bool is_old = b->insert && !vdb_bit_get(b->insert->is_new, slot);
   w->n_cand = 0;
+  if( !b->is_mutual && !b->is_renewal ) build_wear(b, slot, n);
   if( is_old && !b->is_mutual ) vdb_graph_measure(b, w, slot);
   for(uint32_t i=0; i<n; i++){
     bool is_there = false;
@@ -347,6 +349,7 @@ static int passes_run(struct graph_builder *b){
   b->is_second = b->insert!=NULL;
   for(b->lo=b->insert==NULL; b->lo<b->n_order; b->lo=b->hi){
     uint32_t n = b->lo==0 ? 1 : b->lo<most ? b->lo : most;
+    if( b->is_renewal ) n = most;
     b->hi = b->n_order-b->lo<n ? b->n_order : b->lo+n;
     if( b->insert==NULL ) router_open(b, b->lo);
     TRY( batch_run(b) );

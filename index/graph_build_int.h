@@ -71,6 +71,7 @@ struct graph_builder {
   uint32_t lo, hi;              /* of `order` */
   bool is_second;               /* pass 2 */
   bool is_mutual;               /* after it: edges back, where lanes are free */
+  bool is_renewal;              /* the nodes of `order` are in the graph already */
   struct graph_near *batch;     /* (hi-lo)*n_lanes new lists */
   uint16_t *n_batch;            /* their lengths */
   struct build_edge *edge, *edge_tmp;
@@ -93,6 +94,9 @@ struct graph_insert {
   uint64_t *is_measured;        /* .. edge_d2 is that of its lanes */
   uint32_t *free;               /* slots of empty blocks, ascending */
   uint32_t n_free, i_free;
+  uint32_t n_order_max;         /* that there is room for */
+  uint8_t *worn;                /* by slot, or NULL: neighbours lost and nodes
+                                ** that came near, at most 255 */
 };
 
 /* Blocks of a group that is the old index's are for reading only. */
@@ -231,6 +235,14 @@ int vdb_graph_calibrate(struct graph_builder *b, struct calib *c);
 int vdb_graph_write(struct graph_builder *b);
 
 /* ---- Insertion ----------------------------------------------------------- */
+
+/* A node lost n neighbours, or n came near. */
+static inline void build_wear(const struct graph_builder *b, uint32_t slot,
+                              uint32_t n){
+  uint8_t *worn = b->insert ? b->insert->worn : NULL;
+  if( worn==NULL ) return;
+  worn[slot] = (uint8_t)(n<255u-worn[slot] ? worn[slot]+n : 255);
+}
 
 static inline bool build_is_node(const struct graph_builder *b, uint32_t slot){
   return b->insert==NULL || vdb_bit_get(b->insert->is_node, slot);

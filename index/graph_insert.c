@@ -10,6 +10,10 @@
 **   ENTER    a pass of graph_build.c over the new nodes alone. A node of the
 **            old index whose lanes are full prunes its list when it takes an
 **            edge back, and fills it again.
+**   RENEW    if asked for: the most worn of the old nodes choose their neighbours anew,
+**            as in pass 2 of a build. Edges back tell them of the new nodes that
+**            chose them, not of others that they would choose themselves, so
+**            graphs whose rows are replaced wear out without it.
 **   ROUTER   dead entries are replaced, new nodes get their share
 **            (graph_entry.c); unreachable nodes are connected (graph_fix.c).
 **   TABLE    of recall: measured anew once half of the rows have changed.
@@ -38,6 +42,8 @@
 #define TASK_SLOTS    256
 #define DRIFT_MAX     0.1
 #define DRIFT_SAMPLE  16384u    /* nodes whose mean is compared */
+#define RENEW_ROWS    4096u     /* nodes renewed at a time, or the new rows */
+#define RENEW_SHARE   2         /* .. for each row that comes or goes */
 #define RECALL_SHARE  2         /* 1/2 of the rows changed: measure again */
 
 /* ---- Groups -------------------------------------------------------------- */
@@ -233,7 +239,13 @@ static int insert_open(struct graph_builder *b){
   in->is_new = vdb_calloc(n_word, sizeof(uint64_t));
   in->is_measured = vdb_calloc(n_word, sizeof(uint64_t));
   in->free = vdb_malloc_array((size_t)in->n_old+1, sizeof(uint32_t));
+  if( in->old->renew ){
+    in->worn = vdb_calloc((size_t)b->n+1, 1);
+    if( in->worn==NULL ) TRY( VECDB_NOMEM );
+  }
   b->n_order = b->src->n_rows;
+  if( in->old->renew && b->n_order<RENEW_ROWS ) b->n_order = RENEW_ROWS;
+  in->n_order_max = b->n_order;
   b->order = vdb_malloc_array((size_t)b->n_order+1, sizeof(*b->order));
   b->code = vdb_malloc_aligned((size_t)b->n*b->g->len_code*sizeof(float)+64);
   if( !in->is_node || !in->is_new || !in->is_measured || !in->free
@@ -253,6 +265,7 @@ static void insert_close(struct graph_insert *in){
   vdb_free(in->is_new);
   vdb_free(in->is_measured);
   vdb_free(in->free);
+  vdb_free(in->worn);
 }
 
 /* Recall is measured again when enough has changed since. */
@@ -287,12 +300,75 @@ done:
   return rc;
 }
 
+/* The nodes of `order` choose anew. */
+static int nodes_renew(struct graph_builder *b){
+  int rc = VECDB_OK;
+  for(uint32_t i=0; i<b->n_order; i++) vdb_graph_own(b, b->order[i]);
+  TRY( vdb_graph_enter(b) );
+  for(uint32_t i=0; i<b->n_order; i++){
+    vdb_bit_set(b->insert->is_measured, b->order[i]);
+  }
+done:
+  return rc;
+}
+
+/* Can a node be renewed, and how worn is it? -1: no. */
+static int node_wear(const struct graph_builder *b, uint32_t slot){
+  const struct graph_insert *in = b->insert;
+  if( !vdb_bit_get(in->is_node, slot) || vdb_bit_get(in->is_new, slot) ){
+    return -1;
+  }
+  return in->worn[slot];
+}
+
+/* The n most worn old nodes, or all, are renewed: how worn they are at least,
+** and one in *step of those that are just so. */
+static int wear_limit(const struct graph_builder *b, uint32_t n,
+                      uint32_t *step){
+  uint32_t count[256] = { 0 };
+  int least = 255;
+  for(uint32_t s=0; s<b->insert->n_old; s++){
+    int wear = node_wear(b, s);
+    if( wear>=0 ) count[wear]++;
+  }
+  for(; least>0 && count[least]<n; least--) n -= count[least];
+  *step = n==0 ? UINT32_MAX : count[least]>n ? count[least]/n : 1;
+  return least;
+}
+
+/* About n old nodes. Renewal wears out none. */
+static int insert_renew(struct graph_builder *b, uint32_t n){
+  uint32_t *order = b->order, n_order = b->n_order, step, i = 0;
+  struct graph_insert *in = b->insert;
+  int rc = VECDB_OK, least = wear_limit(b, n, &step);
+  b->is_renewal = true;
+  b->n_order = 0;
+  b->order = vdb_malloc_array((size_t)in->n_order_max+1, sizeof(*b->order));
+  if( b->order==NULL ) TRY( VECDB_NOMEM );
+  for(uint32_t s=0; s<in->n_old; s++){
+    int wear = node_wear(b, s);
+    if( wear<least || (wear==least && i++%step!=0) ) continue;
+    b->order[b->n_order++] = s;
+    if( b->n_order<in->n_order_max ) continue;
+    TRY( nodes_renew(b) );
+    b->n_order = 0;
+  }
+  TRY( nodes_renew(b) );
+done:
+  vdb_free(b->order);
+  b->order = order;
+  b->n_order = n_order;
+  b->is_renewal = false;
+  return rc;
+}
+
 static int insert_run(struct graph_builder *b){
   uint32_t n_free;
   int rc;
   TRY( vdb_graph_build_options(b) );
   TRY( insert_open(b) );
-  b->todo = 5.0*b->src->n_rows + b->n_nodes/8.0;
+  b->todo = (b->insert->old->renew ? 8.0 : 5.0)*b->src->n_rows
+          + b->n_nodes/8.0;
   n_free = b->insert->n_free;
   if( b->insert->old->purge ){
     TRY( vdb_graph_purge(b) );
@@ -303,6 +379,9 @@ static int insert_run(struct graph_builder *b){
   TRY( vdb_graph_progress(b, b->n_nodes/8.0) );
   n_free = b->insert->n_free - n_free;
   TRY( insert_rows(b) );
+  if( b->insert->old->renew && n_free + b->src->n_rows>0 ){
+    TRY( insert_renew(b, RENEW_SHARE*(n_free + b->src->n_rows)) );
+  }
   TRY( vdb_graph_router_renew(b) );
   TRY( vdb_graph_repair(b) );
   TRY( vdb_graph_cover(b, b->insert->is_new) );

@@ -142,6 +142,7 @@ static int mend_task(void *arg, size_t i_task, unsigned worker){
     uint32_t slot = p->mend[i], n;
     vdb_graph_measure(b, w, slot);
     n = mend_left(p, w, slot, lost);
+    build_wear(b, slot, n);
     mend_more(p, w, slot, lost, n);
     vdb_graph_cand_sort(w);
     n = vdb_graph_prune(b, w, b->n_lanes);

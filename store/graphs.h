@@ -198,6 +198,7 @@ struct graph_make {
   bool    is_insert;                   /* rows after graph i_seg are added to
                                        ** it, if it lets them; else anew */
   bool    purge;                       /* .. and dead ones taken out of it */
+  bool    renew;                       /* .. and some old ones connected anew */
   uint32_t n_min;                      /* fewer rows: leave all as it is */
   const struct vdb_graph_linker *linker;
   struct graph_drafts *drafts;         /* not NULL: made a draft; nothing is

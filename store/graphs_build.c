@@ -291,6 +291,7 @@ static int build_index(struct graph_build *b, const struct vdb_graph_opts *opts,
   prior.live = live->word;
   prior.n_row = (uint32_t)live->n_bit;
   prior.purge = b->what->purge;
+  prior.renew = b->what->renew;
   prior.is_beside = b->what->first>0;
   TRY( vdb_graph_insert(&prior, &src, opts, &sink) );
 done:

@@ -8,7 +8,8 @@
 ** BY HAND     (optimize) A column gets its first graph from 20,000 live sealed
 **   rows on (with VECDB_OPTIMIZE_ALL from 256). Later the first graph takes in
 **   the rest and all other graphs, unless the rest is short; a sixteenth of
-**   dead rows is taken out of it. It is built anew when its range grows by more
+**   dead rows is taken out of it, and some of its nodes choose their neighbours
+**   anew (graph_insert.c, RENEW). It is built anew when its range grows by more
 **   than half or 40 % of its rows are dead. Where more than a fifth of the rows
 **   cannot be in a graph (graphs.h, SPACE) there is none.
 ** AT COMMIT   (policy optimize=commit, and a first graph exists) When scanning
@@ -20,6 +21,7 @@
 **   rewritten most. A graph loses its dead rows when they are a quarter.
 ** BACKGROUND  (tend.c) As at a commit, and a first graph is built, too. What takes
 **   long is only done with graphs that are there: the rest is a small one before.
+**   The first graph is renewed as by hand.
 **
 ** The first graph is less eager to be rewritten than the small ones are: it is
 ** what costs most, and only its table of recall is measured.
@@ -192,6 +194,7 @@ static bool plan_hand(const struct coll *c, int v, const struct live_map *live,
   m->is_insert = n_more<=first.n_row/2
               && (uint64_t)first.n_dead*10<=(uint64_t)first.n_row*4;
   if( m->is_insert ) m->n_min = 0;
+  m->renew = true;
   return true;
 }
 
@@ -401,9 +404,11 @@ static bool plan_background(const struct coll *c, int v,
   }
   if( plan_rest(c, v, live, m) ){
     if( is_long(c, v, live, m) ) make_rest(c, v, m);
-    return true;
+  }else if( !plan_tiers(c, v, live, m) && !plan_purge(c, v, live, m) ){
+    return false;
   }
-  return plan_tiers(c, v, live, m) || plan_purge(c, v, live, m);
+  m->renew = m->i_seg==0;
+  return true;
 }
 
 /* The commit's part where the thread is at something long: the rest, if it is

@@ -67,6 +67,9 @@ static void version_close(struct version *v){
   memset(v, 0, sizeof(*v));
 }
 
+/* What insertions are asked for; a test that sets it clears it. */
+static struct { bool renew, is_beside; } ask;
+
 /* Rows row[0..n-1], numbered as they are. */
 static int version_make(struct version *out, const struct version *before,
                         const struct rows *r, const uint32_t *row, uint32_t n,
@@ -90,6 +93,8 @@ static int version_make(struct version *out, const struct version *before,
     old.live = live;
     old.n_row = live ? ROWS_MAX : 0;
     old.purge = live!=NULL;
+    old.renew = ask.renew;
+    old.is_beside = ask.is_beside;
     rc = vdb_graph_insert(&old, &src, o, &sink);
   }else{
     rc = vdb_graph_build(&src, o, &sink);
@@ -269,6 +274,24 @@ TEST(graph_insert__a_centre_that_moved_wants_a_new_build){
   version_close(&a);
 }
 
+/* A new build would have the centre of the first graph as well. */
+TEST(graph_insert__rows_beside_another_graph_may_be_anywhere){
+  struct vdb_graph_opts o = { .seed = 1, .no_calibration = true };
+  uint64_t live[ROWS_MAX/64+1] = { 0 };
+  struct version a, b;
+  set_make(2000, 8, 1);
+  for(uint32_t i=1000; i<set.n; i++) set.x[i*8] += 60;
+  vdb_bit_set_range(live, 0, set.n);
+  version_must(&a, NULL, &set, ascending, 1000, NULL, &o);
+  ask.is_beside = true;
+  version_must(&b, &a, &set, ascending+1000, 1000, NULL, &o);
+  ask.is_beside = false;
+  version_check(&b, live, set.n);
+  CHECK(version_recall(&b, &set, live, 64)>=0.99);
+  version_close(&b);
+  version_close(&a);
+}
+
 TEST(graph_insert__floats_have_no_place_among_bytes){
   struct vdb_graph_opts o = { .seed = 1, .no_calibration = true };
   struct version a, b;
@@ -341,6 +364,44 @@ TEST(graph_insert__rows_that_are_replaced_leave_no_trace){
   vdb_graph_info(v.g, &info);
   CHECK_U64(2000, info.n_slots);       /* blocks were used again */
   version_close(&v);
+}
+
+/* Half of the rows are replaced by others of their kind. */
+static double replaced_recall(bool renew, const uint32_t *row, uint64_t *live,
+                              const struct vdb_graph_opts *o){
+  struct version v, next;
+  double recall;
+  memset(live, 0, (ROWS_MAX/64+1)*sizeof(*live));
+  vdb_bit_set_range(live, 0, 2000);
+  version_must(&v, NULL, &set, row, 2000, NULL, o);
+  ask.renew = renew;
+  for(uint32_t n=2000; n<3000; n+=100){
+    for(uint32_t i=n-2000; i<n-1900; i++) vdb_bit_clear(live, i);
+    version_must(&next, &v, &set, row+n, 100, live, o);
+    vdb_bit_set_range(live, n, n+100);
+    version_close(&v);
+    v = next;
+  }
+  ask.renew = false;
+  version_check(&v, live, 2000);
+  recall = version_recall(&v, &set, live, 16);
+  version_close(&v);
+  return recall;
+}
+
+TEST(graph_insert__renewal_keeps_graphs_as_good_as_built_ones){
+  struct vdb_graph_opts o = { .seed = 1, .no_calibration = true };
+  uint64_t live[ROWS_MAX/64+1] = { 0 };
+  struct version fresh;
+  double worn, renewed, built;
+  set_make(3000, DIMS, 1);
+  worn = replaced_recall(false, ascending, live, &o);
+  renewed = replaced_recall(true, ascending, live, &o);
+  version_must(&fresh, NULL, &set, ascending+1000, 2000, NULL, &o);
+  built = version_recall(&fresh, &set, live, 16);
+  CHECK(renewed>worn);
+  CHECK(renewed>=built-0.01);
+  version_close(&fresh);
 }
 
 TEST(graph_insert__all_rows_may_go_but_one){
@@ -446,12 +507,16 @@ TEST(graph_insert__bytes_depend_on_neither_threads_nor_instructions){
   for(uint32_t i=0; i<500; i+=9) vdb_bit_clear(live, i);
   for(size_t i=0; i<VDB_ARRAY_LEN(how); i++){
     struct vdb_graph_opts o = { .seed = 1, .n_thread = how[i].n_thread };
-    struct version a, b;
+    struct version a, b, c;
     if( vdb_simd_select(how[i].path)!=VECDB_OK ) continue;
     version_must(&a, NULL, &set, ascending, 500, NULL, &o);
     version_must(&b, &a, &set, ascending+500, 200, live, &o);
-    if( want==0 ) want = version_digest(&b);
-    CHECK_U64(want, version_digest(&b));
+    ask.renew = true;
+    version_must(&c, &a, &set, ascending+500, 200, live, &o);
+    ask.renew = false;
+    if( want==0 ) want = version_digest(&b) + version_digest(&c);
+    CHECK_U64(want, version_digest(&b) + version_digest(&c));
+    version_close(&c);
     version_close(&b);
     version_close(&a);
   }
@@ -513,6 +578,7 @@ TEST(graph_insert__survives_failed_allocations){
   vdb_bit_set_range(live, 0, 200);
   for(uint32_t i=0; i<200; i+=4) vdb_bit_clear(live, i);
   version_must(&a, NULL, &set, ascending, 200, NULL, &o);
+  ask.renew = true;
   vdb_mem_stats(&before);
   for(uint64_t at=1; rc!=VECDB_OK && at<5000; at+=1+at/32){
     vdb_mem_fail_at(at, true);
@@ -523,6 +589,7 @@ TEST(graph_insert__survives_failed_allocations){
     vdb_mem_stats(&after);
     CHECK_U64(before.sz_now, after.sz_now);
   }
+  ask.renew = false;
   CHECK_RC(VECDB_OK, rc);
   version_close(&a);
 }
