@@ -158,7 +158,7 @@ struct vdb_graph_prior {
                           ** connected through them is connected anew; else
                           ** they stay as waypoints */
   bool renew;             /* the old nodes that lost most neighbours or got most
-                          ** choose theirs anew, two for each row that comes or
+                          ** choose theirs anew, four for each row that comes or
                           ** goes: takes half as long again, and graphs stay
                           ** about as good as built ones */
   bool is_beside;         /* its centre is that of another graph, and would be in

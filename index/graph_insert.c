@@ -43,7 +43,7 @@
 #define DRIFT_MAX     0.1
 #define DRIFT_SAMPLE  16384u    /* nodes whose mean is compared */
 #define RENEW_ROWS    4096u     /* nodes renewed at a time, or the new rows */
-#define RENEW_SHARE   2         /* .. for each row that comes or goes */
+#define RENEW_SHARE   4         /* .. for each row that comes or goes */
 #define RECALL_SHARE  2         /* 1/2 of the rows changed: measure again */
 
 /* ---- Groups -------------------------------------------------------------- */
