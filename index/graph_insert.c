@@ -293,7 +293,6 @@ static int insert_rows(struct graph_builder *b){
   TRY( drift_check(b) );
   TRY( vdb_graph_join(b) );
   TRY( vdb_graph_enter(b) );
-  vdb_graph_build_trim(b);
 done:
   vdb_free_aligned(x);
   vdb_free_aligned(nav);
@@ -382,6 +381,7 @@ static int insert_run(struct graph_builder *b){
   if( b->insert->old->renew && n_free + b->src->n_rows>0 ){
     TRY( insert_renew(b, RENEW_SHARE*(n_free + b->src->n_rows)) );
   }
+  vdb_graph_build_trim(b);
   TRY( vdb_graph_router_renew(b) );
   TRY( vdb_graph_repair(b) );
   TRY( vdb_graph_cover(b, b->insert->is_new) );
