@@ -213,6 +213,10 @@ done:
   return rc;
 }
 
+void vdb_census_fail(struct census *c, int rc){
+  if( c->rc==VECDB_OK ) c->rc = rc;
+}
+
 int vdb_census_end(struct census *c, uint64_t *n_bad){
   struct pager *p = c->p;
   int rc = check_root(c);

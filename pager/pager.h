@@ -192,6 +192,9 @@ bool vdb_census_page(struct census *c, page_no pgno, const char *what);
 void vdb_census_report(struct census *c, int severity, const char *object,
                        const char *fmt, ...) VDB_PRINTF(4,5);
 bool vdb_census_is_quick(const struct census *c);
+/* The walk ended before its end, for this reason: what was not reached is no
+** leak. */
+void vdb_census_fail(struct census *c, int rc);
 /* Free list, root, headers; then pages nobody reached are reported as leaks.
 ** *n_bad counts findings of severity 2. Frees c. */
 int  vdb_census_end(struct census *c, uint64_t *n_bad);

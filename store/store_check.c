@@ -233,7 +233,7 @@ static int check_keys(struct check *k, const struct live_map *live){
       TRY( vdb_store_progress(k->st, "check", "rows", n, k->c->s.next_slot) );
     }
   }
-  check_count(k, "keys", n, vdb_coll_n_row(k->c));
+  if( rc==VECDB_OK ) check_count(k, "keys", n, vdb_coll_n_row(k->c));
 done:
   vdb_btree_cursor_close(cur);
   return rc;
@@ -397,6 +397,7 @@ int vdb_store_check(struct store *st, bool quick, vdb_report_fn report,
   TRY( vdb_store_read_begin(st, &r) );
   TRY( vdb_census_begin(st->p, quick, report, arg, &k.census) );
   rc = check_all(&k);
+  if( rc!=VECDB_OK ) vdb_census_fail(k.census, rc);
   rc2 = vdb_census_end(k.census, n_bad);
   if( rc==VECDB_OK ) rc = rc2;
 done:
