@@ -251,10 +251,9 @@ static void damaged_free(struct damaged *d){
 static void lies_are_found(struct damaged *d, uint32_t slot,
                            const struct lie *l, size_t n){
   size_t stride = d->m.g->stride;
-  unsigned char *block = built_block(&d->m, slot), kept[4096];
+  unsigned char *block = built_block(&d->m, slot);
+  unsigned char *kept = vdb_memdup(block, stride);
   struct vdb_graph_report rep;
-  REQUIRE(stride<=sizeof(kept));
-  memcpy(kept, block, stride);
   for(size_t i=0; i<n; i++){
     lie_tell(&l[i], block);
     if( l[i].at!=GRAPHBLOCK_CRC ) block_reseal(&d->m, slot);
@@ -266,6 +265,7 @@ static void lies_are_found(struct damaged *d, uint32_t slot,
     memcpy(block, kept, stride);
   }
   CHECK_RC(VECDB_OK, vdb_graph_check(d->m.g, &d->m.b, &rep));
+  vdb_free(kept);
 }
 
 #define BLK(f)  GRAPHBLOCK_##f
