@@ -93,7 +93,6 @@ void ci_rows4(const int bits, const int8_t *q, size_t dims,
   const __m256i one = _mm256_set1_epi16(1);
   __m256i s[4], y;
   for(int r=0; r<4; r++) s[r] = _mm256_setzero_si256();
-  CODE_UNROLL
   for(size_t d=0, at=0; d<dims; d+=64, at+=8*(size_t)bits){
     __m256i a = m256i_load(q+d), b = m256i_load(q+d+32);
     CODE_UNROLL

@@ -116,7 +116,6 @@ void ci_rows4(const int bits, const int8_t *q, size_t dims,
               const uint8_t *const *row, int32_t *ip){
   __m512i s[4];
   for(int r=0; r<4; r++) s[r] = _mm512_setzero_si512();
-  CODE_UNROLL
   for(size_t d=0, at=0; d<dims; d+=64, at+=8*(size_t)bits){
     __m512i x = _mm512_loadu_si512(q+d);
     CODE_UNROLL
