@@ -11,6 +11,8 @@
 #include "util/common.h"
 #include "store/graphs.h"
 
+#include "simd/simd.h"
+
 /* ---- Freeing what cannot be read ---------------------------------------- */
 
 /* A second name for an extent finds it gone. */
@@ -140,6 +142,7 @@ static bool code_differs(const struct cover_codes *k, const struct vdb_graph *g,
 }
 
 static int seg_cover(struct coll *c, struct graph_seg *s, struct cover *k){
+  struct vdb_fpmode fp = vdb_fpmode_enter();       /* codes, as when written */
   struct live_map *live = NULL;
   struct cover_codes codes;
   uint32_t row;
@@ -168,6 +171,7 @@ static int seg_cover(struct coll *c, struct graph_seg *s, struct cover *k){
 done:
   cover_codes_end(&codes);
   vdb_live_unref(live);
+  vdb_fpmode_leave(fp);
   return rc;
 }
 

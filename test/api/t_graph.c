@@ -1,6 +1,8 @@
 /* t_graph.c -- searches by graphs: what they find, always k rows, changes after
 ** the build, every metric and type, one query and many.
 */
+#include <fenv.h>
+
 #include "api/graph.h"
 
 /* ---- Recall -------------------------------------------------------------- */
@@ -591,4 +593,32 @@ TEST(graph__bytes_and_results_do_not_depend_on_threads){
   CHECK_U64(result[0], result[2]);
   CHECK_U64(file[0], file[1]);
   CHECK_U64(file[0], file[2]);
+}
+
+/* A host may round otherwise: what was computed to the nearest when the graph was
+** made is compared with the same. */
+TEST(graph__check_rounds_as_the_build_did){
+  static const int mode[] = { FE_UPWARD, FE_DOWNWARD, FE_TOWARDZERO };
+  enum { N = 4000, DIMS = 128 };
+  static float v[N*DIMS];
+  static int64_t key[N];
+  vecdb_column_data d[2] = {
+    { sizeof(d[0]), 0, VECDB_INTEGER, 0, key, 0, NULL },
+    { sizeof(d[0]), 1, VECDB_VECTOR, VECDB_F32, v, 0, NULL } };
+  vecdb *db = api_memory();
+  vecdb_collection *c = api_collection(db, "t",
+      "id integer primary key, v float[128] index=graph");
+  for(uint32_t i=0; i<N; i++) key[i] = i;
+  for(uint32_t i=0; i<N*DIMS; i++) v[i] = (float)(g_hash(i)%100000)/99999;
+  OK(db, vecdb_put_many(c, N, d, 2, 0, NULL));
+  OK(db, g_optimize(c));
+  CHECK_U64(N, g_graph_rows(c));
+  for(size_t i=0; i<sizeof(mode)/sizeof(mode[0]); i++){
+    int rc;
+    fesetround(mode[i]);
+    rc = vecdb_check(db, 0, NULL, NULL);
+    fesetround(FE_TONEAREST);
+    OK(db, rc);
+  }
+  OK(db, vecdb_close(db));
 }
