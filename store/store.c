@@ -63,6 +63,7 @@ void vdb_store_set_threads(struct store *st, unsigned n){ st->n_thread = n; }
 
 void vdb_store_set_build_bytes(struct store *st, uint64_t sz){
   st->sz_build = sz;
+  vdb_tender_build_bytes(st);
 }
 
 uint64_t vdb_store_build_bytes(const struct store *st){

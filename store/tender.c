@@ -36,7 +36,7 @@ struct tender {
   const struct vecdb_file_ops *file;   /* the same path elsewhere is another */
   struct pager_config cfg;             /* of the connection of a job */
   unsigned n_thread;
-  uint64_t sz_build;
+  uint64_t sz_build;                   /* as a connection has set it last */
   unsigned n_ref;                      /* stores that take part */
   unsigned n_hold;
   pthread_t thread;
@@ -84,8 +84,8 @@ static void interrupt_set(struct tender *t, int set){
 }
 
 /* One job, on a connection of its own. */
-static int job_run(struct tender *t, const char *name, struct vdb_err *err,
-                   bool *did){
+static int job_run(struct tender *t, const char *name, uint64_t sz_build,
+                   struct vdb_err *err, bool *did){
   struct store *st = NULL;
   struct coll *c = NULL;
   struct read_scope r;
@@ -96,7 +96,7 @@ static int job_run(struct tender *t, const char *name, struct vdb_err *err,
   if( rc!=VECDB_OK ) return rc;
   st->is_tender = true;
   vdb_store_set_threads(st, t->n_thread);
-  vdb_store_set_build_bytes(st, t->sz_build);
+  vdb_store_set_build_bytes(st, sz_build);
   TRY( vdb_store_read_begin(st, &r) );
   rc = vdb_store_coll_open(st, name, &c);
   vdb_store_read_end(st, &r);
@@ -144,7 +144,7 @@ static void *tender_main(void *arg){
   pthread_mutex_lock(&tenders_mutex);
   while( !t->is_stopping ){
     struct vdb_err err = { VECDB_OK, "" };
-    uint64_t age;
+    uint64_t age, sz_build;
     bool did;
     int rc;
     if( (j = job_next(t))==NULL ){
@@ -153,10 +153,11 @@ static void *tender_main(void *arg){
     }
     j->is_asked = false;
     age = j->age;
+    sz_build = t->sz_build;
     t->is_working = true;
     interrupt_set(t, 0);
     pthread_mutex_unlock(&tenders_mutex);
-    rc = job_run(t, j->name, &err, &did);
+    rc = job_run(t, j->name, sz_build, &err, &did);
     if( rc!=VECDB_OK && !job_was_held(t, rc) ){
       vdb_log(rc, "optimize=background of \"%.100s\": %s", j->name,
               vdb_error_text(&err));
@@ -275,6 +276,15 @@ static struct tender_job *job_find(struct tender *t, const char *name){
 static bool job_is_futile(const struct tender_job *j, uint64_t age){
   uint64_t at = j->age_futile;
   return at>0 && age>=at && age-at<=at/FUTILE_SHARE;
+}
+
+void vdb_tender_build_bytes(struct store *st){
+  struct tender *t = st->tender;
+
+  if( t==NULL ) return;
+  pthread_mutex_lock(&tenders_mutex);
+  if( !is_lost(t) ) t->sz_build = st->sz_build;
+  pthread_mutex_unlock(&tenders_mutex);
 }
 
 /* Without memory for it the next commit asks again. */

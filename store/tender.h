@@ -21,6 +21,8 @@ bool vdb_tender_join(struct store *st);
 /* After a commit: collection `name` wants upkeep. `age` tells states of it
 ** apart and grows with its changes. */
 void vdb_tender_ask(struct store *st, const char *name, uint64_t age);
+/* The memory for builds of st has changed: the thread's next job keeps it. */
+void vdb_tender_build_bytes(struct store *st);
 /* The thread lets go of the file, until it is released; for what needs to be
 ** alone with it. It begins again with what it was at. */
 void vdb_tender_hold(struct store *st);

@@ -241,6 +241,29 @@ TEST(background__builds_a_first_graph){
   OK(db, vecdb_close(db));
 }
 
+/* The thread keeps the limit that is set while it is there. */
+TEST(background__keeps_a_limit_of_memory_that_is_set_later){
+  vecdb *db = bg_open(vt_path("limit.vdb"), NULL);
+  vecdb_collection *c = g_table(db, BG_SCHEMA, VECDB_F32, 600);
+  vecdb_background_info i;
+  g_fill(c, VECDB_F32, 600, 800);
+  i = bg_wait(db);
+  CHECK_U64(800, g_graph_rows(c));
+  CHECK_U64(0, i.n_failed);
+  OK(db, vecdb_set(db, "build_bytes", 1<<20));     /* some 460 rows */
+  g_fill(c, VECDB_F32, 800, 3000);
+  i = bg_wait(db);
+  CHECK(i.n_failed>0);
+  CHECK_INT(VECDB_TOOBIG, i.rc);
+  CHECK_U64(800, g_graph_rows(c));
+  OK(db, vecdb_set(db, "build_bytes", 0));
+  g_fill(c, VECDB_F32, 3000, 3200);
+  bg_wait(db);
+  bg_good(c, 3200);
+  CHECK_U64(3200, g_graph_rows(c));
+  OK(db, vecdb_close(db));
+}
+
 /* A child has no thread, and its parent's is none of its business. */
 TEST(background__is_not_there_in_a_child){
   const char *path = vt_path("t.vdb");
