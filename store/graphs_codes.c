@@ -4,7 +4,8 @@
 ** of one code for every slot of the graph's range, so that a bitmap of rows
 ** finds them; slots without a row in a block (dead ones, the side list) have
 ** one that leaves nothing out. An insertion takes over those of the old graph:
-** a slot's vector never changes.
+** a slot's vector never changes. A range with few rows, most of whose slots are
+** dead, has no codes (CODES_SPARSE): they would be larger than the rows.
 **
 ** SEARCH   The codes of all rows that pass are compared with the query. Of
 **   those that may be among the k nearest the stored vectors are read, the
@@ -17,6 +18,7 @@
 
 #include "store/graphs_int.h"
 
+#define CODES_SPARSE  4u                 /* slots for each row, at most */
 #define HINTED        8                  /* rows requested ahead */
 #define SIGMAS_RECALL 0.95               /* wanted: up to this, the first */
 #define SIGMAS_FEW    1.75f
@@ -107,6 +109,7 @@ int vdb_graph_out_codes(struct coll *c, struct graph_out *o,
   slot_no first;
   int rc;
 
+  if( n_row/CODES_SPARSE>o->n_row ) return VECDB_OK;
   TRY( vdb_graph_open(o->header.z, o->header.n, &g) );
   o->code_stride = vdb_graph_code_stride(g);
   if( o->code_stride==0 ) goto done;
