@@ -1,7 +1,7 @@
 /* t_lies.c -- files and shared memory that say what cannot be, checksums right:
 ** each field is refused, or found, with a sentence that names it.
 */
-#include "unit/lib_world.h"
+#include "unit/lib_words.h"
 #include "util/crc32c.h"
 #include "pager/fstore.h"
 
@@ -154,23 +154,6 @@ TEST(root__that_counts_other_pages_is_not_written){
 
 /* ---- shared memory ------------------------------------------------------- */
 
-/* Write one word of both copies of the published state, hash right. */
-static void shm_lie(size_t at, uint64_t v){
-  struct vdb_file *f = NULL;
-  REQUIRE_RC( VECDB_OK, world->open(world->env, "t.vdb-shm", 0, &f, NULL) );
-  REQUIRE_RC( VECDB_OK, world->shm_map(f, SHM_SIZE, NULL) );
-  for(int k=0; k<2; k++){
-    size_t off = k ? SHM_HDRB : SHM_HDRA;
-    uint64_t h = 0x76656364622d7368u;
-    world->shm_store(f, off + at, v);
-    for(size_t i=0; i<SHMHDR_SIZE/8-1; i++){
-      h = vdb_mix64(h ^ world->shm_load(f, off + 8*i)) + i;
-    }
-    world->shm_store(f, off + SHMHDR_CHECK, h);
-  }
-  world->close(f);
-}
-
 TEST(shm__a_state_that_cannot_be_is_read_from_the_log_again){
   static const struct { size_t at; uint64_t v; } lies[] = {
     { SHMHDR_CHANGE, 0 },
@@ -184,7 +167,7 @@ TEST(shm__a_state_that_cannot_be_is_read_from_the_log_again){
   for(size_t i=0; i<VDB_ARRAY_LEN(lies); i++){
     struct pager *p = open_db();
     page_no a = create_page(p, 7);
-    shm_lie(lies[i].at, lies[i].v);
+    state_lie(lies[i].at, lies[i].v);
     CHECK_INT( 7, read_fill(p, a) );
     commit_fill(p, a, 8);
     CHECK_INT( 8, read_fill(p, a) );
@@ -203,7 +186,7 @@ TEST(shm__a_prepared_transaction_that_cannot_be_is_read_again){
     REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
     set_page(p, a, 8);
     REQUIRE_RC( VECDB_OK, vdb_pager_prepare(p, host, 3) );
-    shm_lie(SHMHDR_PREPNPAGE, n_page[i]);
+    state_lie(SHMHDR_PREPNPAGE, n_page[i]);
     CHECK_RC( VECDB_BUSY_RECOVERY, vdb_pager_begin_read(r) );
     REQUIRE_RC( VECDB_OK, vdb_pager_rollback(p) );
     CHECK_INT( 7, read_fill(r, a) );
@@ -218,7 +201,7 @@ TEST(shm__a_recovery_of_others_is_waited_for){
   int64_t begin = world->now_ms(world->env);
   REQUIRE_RC( VECDB_OK, vdb_pager_set(r, "busy_ms", 40) );
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
-  shm_lie(SHMHDR_NPAGE, 0);
+  state_lie(SHMHDR_NPAGE, 0);
   CHECK_RC( VECDB_BUSY_RECOVERY, vdb_pager_begin_read(r) );
   CHECK( world->now_ms(world->env)>=begin+40 );
   set_page(p, a, 8);
@@ -226,7 +209,7 @@ TEST(shm__a_recovery_of_others_is_waited_for){
   CHECK_INT( 8, read_fill(r, a) );
   REQUIRE_RC( VECDB_OK, vdb_pager_begin_write(p) );
   set_page(p, a, 9);
-  shm_lie(SHMHDR_NPAGE, 0);
+  state_lie(SHMHDR_NPAGE, 0);
   REQUIRE_RC( VECDB_OK, vdb_pager_prepare(p, (unsigned char*)"0123456789abcde",
                                           1) );
   REQUIRE_RC( VECDB_OK, vdb_pager_decide(p, true, false) );

@@ -1,7 +1,7 @@
 /* t_log_lies.c -- logs that say what cannot be, checksums right: a log of
 ** another file or state, marks that contradict pages, headers that rotted.
 */
-#include "unit/lib_world.h"
+#include "unit/lib_words.h"
 #include "util/crc32c.h"
 #include "pager/fstore.h"
 
@@ -255,23 +255,6 @@ TEST(wal__following_a_log_that_is_another_is_corrupt){
                   : lie==4 ? "has vanished" : "is damaged")!=NULL );
     end_world();
   }
-}
-
-/* Both copies of the published state say so, hashes right. */
-static void state_lie(size_t at, uint64_t v){
-  struct vdb_file *f = NULL;
-  REQUIRE_RC( VECDB_OK, world->open(world->env, "t.vdb-shm", 0, &f, NULL) );
-  REQUIRE_RC( VECDB_OK, world->shm_map(f, SHM_SIZE, NULL) );
-  for(int k=0; k<2; k++){
-    size_t off = k ? SHM_HDRB : SHM_HDRA;
-    uint64_t h = 0x76656364622d7368u;
-    world->shm_store(f, off + at, v);
-    for(size_t i=0; i<SHMHDR_SIZE/8-1; i++){
-      h = vdb_mix64(h ^ world->shm_load(f, off + 8*i)) + i;
-    }
-    world->shm_store(f, off + SHMHDR_CHECK, h);
-  }
-  world->close(f);
 }
 
 /* The generation is the one that was followed, the salt is another. */
